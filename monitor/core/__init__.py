@@ -1,0 +1,1 @@
+"""Every decision the monitor takes: pure functions over frozen values, standard library only."""

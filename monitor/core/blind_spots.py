@@ -1,0 +1,35 @@
+"""Connections of which the list says too little: the ones worth an active test."""
+
+from datetime import datetime, timedelta
+
+from monitor.core.model import KnownConnection, TokenStatus
+from monitor.core.probing import UNTESTABLE, Meaning
+from monitor.core.rules import Problem, PublishFailure
+
+
+def wants_test(known: KnownConnection, now: datetime) -> bool:
+    """
+    Tell whether a test would say something that the list doesn't.
+
+    That is so where the status is unknown, where the last error sounds like a lost authorisation, and where
+    the newest test found something, which another one must take back.
+    """
+    if known.removed_at or known.missing or known.connection.platform in UNTESTABLE:
+        return False
+    if known.connection.status is TokenStatus.UNKNOWN:
+        return True
+    tested = known.tested
+    if tested.meaning is Meaning.BROKEN or tested.lost:
+        return True
+    refused = PublishFailure().look(known, now)
+    return isinstance(refused, Problem) and refused.cause is not None and refused.cause.needs_reconnect
+
+
+def is_new_since(known: KnownConnection) -> bool:
+    """Tell whether the account was reconnected, or posted to, since its newest test."""
+    return known.tested.is_older_than(known.connection.last_successful_post_at, known.habit.dated_at)
+
+
+def next_test_at(tested_at: datetime, *, every: timedelta, retry_after: timedelta | None = None) -> datetime:
+    """Say when a connection is tested again: at its own pace, however the test went."""
+    return tested_at + max(every, retry_after or timedelta())

@@ -1,0 +1,93 @@
+"""How many requests one API key has: a bucket that fills evenly, and what its server says of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+_MINUTE = timedelta(minutes=1)
+# Of what a server grants, so that its minute and ours needn't begin together.
+_SHARE = 0.96
+# How much may gather while nobody looks.
+_GATHERED_SECONDS = 1.5
+PAUSE = timedelta(minutes=1)
+PAUSE_AT_MOST = timedelta(hours=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Budget:
+    """
+    The requests of one key.
+
+    Args:
+        per_minute: as configured, or as the provider is known for.
+        is_configured: whether an operator chose it; a server may then lower it, not raise it.
+    """
+
+    per_minute: int
+    is_configured: bool = False
+    granted: int | None = None
+    paused_until: datetime | None = None
+    _tokens: float = field(default=0.0, init=False)
+    _filled_at: datetime | None = field(default=None, init=False)
+
+    @property
+    def limit(self) -> int:
+        """Requests a minute, by all that is known."""
+        if self.granted is None:
+            return self.per_minute
+        return min(self.per_minute, self.granted) if self.is_configured else self.granted
+
+    @property
+    def per_second(self) -> float:
+        """How fast it fills."""
+        return self.limit * _SHARE / 60
+
+    def room(self, now: datetime) -> int:
+        """Say how many requests may go now."""
+        if self.paused_until is not None:
+            # A clock that was set back must not make a pause longer than any server may ask for.
+            if now < self.paused_until <= now + PAUSE_AT_MOST:
+                return 0
+            self.paused_until = None
+        self._fill(now)
+        return int(self._tokens)
+
+    def take(self, now: datetime) -> bool:
+        """Use one request, if there is one."""
+        if self.room(now) < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def spend(self, now: datetime) -> None:
+        """Use a request that can't wait; what follows waits the longer."""
+        self._fill(now)
+        self._tokens -= 1
+
+    def learn(
+        self, now: datetime, *, limit: int | None, remaining: int | None, reset_after: timedelta | None
+    ) -> None:
+        """Take the server at its word: what it grants, and what is left of that."""
+        if limit:
+            self.granted = limit
+        if remaining == 0 and reset_after:
+            self.pause(now, reset_after)
+
+    def pause(self, now: datetime, wait: timedelta | None) -> None:
+        """Let nothing go for as long as the server asked; a minute where it didn't say."""
+        until = now + min(PAUSE if wait is None else wait, PAUSE_AT_MOST)
+        if self.paused_until is None or until > self.paused_until:
+            self.paused_until = until
+        self._tokens, self._filled_at = min(self._tokens, 0.0), self.paused_until
+
+    def cadence(self, every: timedelta, targets: int) -> timedelta:
+        """Say how often so many targets can be looked at, if that is less often than wanted."""
+        return max(every, _MINUTE * targets / (self.limit * _SHARE))
+
+    def _fill(self, now: datetime) -> None:
+        began_at, self._filled_at = self._filled_at, now
+        full = 1 + self.per_second * _GATHERED_SECONDS
+        if began_at is None:
+            self._tokens += full
+        elif began_at < now:  # else the clock was set back: go on from here
+            self._tokens += (now - began_at).total_seconds() * self.per_second
+        self._tokens = min(self._tokens, full)

@@ -1,0 +1,132 @@
+"""What a snapshot changes in what is known: the diff, and nothing of what to think of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from monitor.core.model import Connection, KnownConnection, Snapshot, TargetState
+from monitor.core.renewal import learn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """
+    One connection before and after a snapshot.
+
+    Args:
+        before: None when the connection is seen for the first time.
+        after: what is known from now on.
+    """
+
+    before: KnownConnection | None
+    after: KnownConnection
+
+    @property
+    def is_history(self) -> bool:
+        """Whether it belongs in the history, or only moves what the monitor keeps for itself."""
+        return self.before is None or _story(self.before) != _story(self.after)
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether the token status went from one word to another."""
+        return self.before is None or (
+            self.before.connection.token_status != self.after.connection.token_status
+        )
+
+
+def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -> tuple[Change, ...]:
+    """
+    Compare a good snapshot with what is known.
+
+    Args:
+        removed_after: successful polls in a row without a connection until it counts as removed;
+            None where the list isn't believed, and nothing counts as missing.
+
+    Returns:
+        One change for each connection that is not exactly as it was known, in the snapshot's order, then
+        the missing ones.
+    """
+    changes = []
+    for connection in snapshot.connections:
+        before = known.connections.get(connection.platform_id)
+        after = _seen(before, connection, snapshot.taken_at, last_ok_at=known.last_ok_at)
+        if before != after:
+            changes.append(Change(before=before, after=after))
+    if removed_after is not None:
+        for before in unlisted(known, snapshot):
+            after = _missed(before, known.last_ok_at, snapshot.taken_at, removed_after=removed_after)
+            changes.append(Change(before=before, after=after))
+    return tuple(changes)
+
+
+def unlisted(known: TargetState, snapshot: Snapshot) -> list[KnownConnection]:
+    """Give the connections that are known, not removed, and not in a good snapshot."""
+    listed = {connection.platform_id for connection in snapshot.connections} | snapshot.unreadable_ids
+    return [
+        each
+        for platform_id, each in known.connections.items()
+        if each.removed_at is None and platform_id not in listed
+    ]
+
+
+def fold(known: TargetState, changes: Iterable[Change]) -> dict[str, KnownConnection]:
+    """Apply changes to the connections that were known before them."""
+    after = {change.after.connection.platform_id: change.after for change in changes}
+    return {**known.connections, **after}
+
+
+def _seen(
+    before: KnownConnection | None, connection: Connection, at: datetime, *, last_ok_at: datetime | None
+) -> KnownConnection:
+    if before is None:
+        return KnownConnection(
+            connection=connection,
+            first_seen_at=at,
+            error_seen_at=at if connection.last_error else None,
+        )
+    was, now = before.connection.last_error, connection.last_error
+    error_seen_at = before.error_seen_at if was == now else at if now else None
+    settled_error_at = before.settled_error_at
+    if was and was.occurred_at and now is None:
+        # The API has withdrawn the error: should the very same one show up again, it is no news.
+        settled_error_at = max(was.occurred_at, settled_error_at or was.occurred_at)
+    return replace(
+        before,
+        connection=connection,
+        error_seen_at=error_seen_at,
+        settled_error_at=settled_error_at,
+        missing=0,
+        last_seen_at=None,
+        removed_at=None,
+        habit=learn(
+            before.habit,
+            before=before.connection.expires_at,
+            after=connection.expires_at,
+            first_seen_at=before.first_seen_at,
+            looked_at=before.last_seen_at or last_ok_at,
+            now=at,
+        ),
+    )
+
+
+def _missed(
+    before: KnownConnection, last_ok_at: datetime | None, at: datetime, *, removed_after: int
+) -> KnownConnection:
+    missing = before.missing + 1
+    return replace(
+        before,
+        missing=missing,
+        last_seen_at=before.last_seen_at or last_ok_at,
+        removed_at=at if missing >= removed_after else None,
+    )
+
+
+def _story(known: KnownConnection) -> tuple[object, ...]:
+    seen = known.connection
+    return (
+        seen.token_status,
+        seen.expires_at,
+        seen.last_successful_post_at,
+        seen.last_error,
+        known.removed_at,
+    )

@@ -1,0 +1,131 @@
+"""What a client is told of its own connections: what to do and where, for somebody who never saw the monitor."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from monitor.core.messages import Item, News, in_order
+from monitor.core.model import Resolution, RuleName
+from monitor.core.outgoing import Message
+from monitor.core.phrases import platform_name, span
+from monitor.core.rules import at
+from monitor.core.text import harmless
+
+_UNLIMITED = 1_000_000
+
+
+def render_for_client(
+    items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None
+) -> Message | None:
+    """
+    Write one message for one client.
+
+    Args:
+        items: all about connections of one managed user.
+        limit: the longest body that the channel takes, in characters.
+
+    Returns:
+        None where nothing is left to tell: what a client has disconnected it need not hear of.
+    """
+    told = [item for item in in_order(items) if _concerns_a_client(item)]
+    if not told:
+        return None
+    open_ones = [item for item in told if item.incident.is_open]
+    to_reconnect = [item for item in open_ones if not item.incident.remedy]
+    body = "\n\n".join(
+        part
+        for part in (
+            _greeting(told[0]),
+            _listed([_wrong(item, now) for item in open_ones]),
+            _way(to_reconnect),
+            _listed([_well(item) for item in told if not item.incident.is_open]),
+            f"message {key}",
+        )
+        if part
+    )
+    return Message(
+        title=_title(told, open_ones, to_reconnect),
+        body=body[: limit or _UNLIMITED],
+        severity=open_ones[0].incident.severity if open_ones else None,
+        key=key,
+    )
+
+
+def _concerns_a_client(item: Item) -> bool:
+    return item.connection is not None and item.incident.resolution is not Resolution.REMOVED
+
+
+def _title(told: list[Item], open_ones: list[Item], to_reconnect: list[Item]) -> str:
+    """Say in the title what is to be done; no text from outside, since it becomes a mail header."""
+    again = "Reminder: " if open_ones and all(item.news is News.REMINDER for item in open_ones) else ""
+    platforms = sorted({_platform(item) for item in to_reconnect or open_ones or told})
+    which = platforms[0] if len(platforms) == 1 else "social"
+    if to_reconnect:
+        several = "" if len(_connections(to_reconnect)) == 1 else "s"
+        what = f"please reconnect your {which} account{several}"
+    elif open_ones:
+        what = f"a post to your {which} account could not be published"
+    else:
+        what = f"your {which} account{'' if len(_connections(told)) == 1 else 's'} can publish again"
+    return f"{again}{what}" if again else what[:1].upper() + what[1:]
+
+
+def _greeting(item: Item) -> str:
+    name = harmless(item.target.managed_user or "", 80) if item.target else ""
+    return f"Hello {name}," if name else "Hello,"
+
+
+def _wrong(item: Item, now: datetime) -> str:
+    account = f"Your {_platform(item)} account {_name(item)}"
+    incident = item.incident
+    if incident.remedy:
+        return f"{account}: {incident.summary}."
+    ends_at = incident.deadline_at or (item.connection.expires_at if item.connection else None)
+    if incident.rule is RuleName.PUBLISH_ERROR or ends_at is None:
+        return f"{account} needs to be reconnected: we are no longer allowed to publish to it."
+    if ends_at > now:
+        return (
+            f"{account} needs to be reconnected within {span(ends_at - now)}: "
+            f"our permission to publish to it ends at {at(ends_at)}."
+        )
+    return f"{account} needs to be reconnected: our permission to publish to it ended at {at(ends_at)}."
+
+
+def _way(to_reconnect: list[Item]) -> str:
+    if not to_reconnect:
+        return ""
+    link = next((item.reconnect_url for item in to_reconnect if item.reconnect_url), "")
+    if link:
+        return f"Please reconnect here:\n{link}\nThe link is yours alone: please don't pass it on."
+    return "Please ask whoever manages your posts for your link to reconnect."
+
+
+def _well(item: Item) -> str:
+    expires_at = item.connection.expires_at if item.connection else None
+    until = ""
+    if (
+        item.incident.rule is not RuleName.PUBLISH_ERROR
+        and expires_at
+        and expires_at - _resolved(item) > timedelta()
+    ):
+        until = f", until {at(expires_at)}"
+    return f"Your {_platform(item)} account {_name(item)} can publish again{until}. There is nothing to do."
+
+
+def _resolved(item: Item) -> datetime:
+    return item.incident.resolved_at or item.incident.opened_at
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _connections(items: list[Item]) -> set[str | None]:
+    return {item.incident.subject.platform_id for item in items}
+
+
+def _platform(item: Item) -> str:
+    return platform_name(item.connection.platform) if item.connection else ""
+
+
+def _name(item: Item) -> str:
+    return f'"{harmless(item.connection.name, 80)}"' if item.connection else ""

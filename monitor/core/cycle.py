@@ -1,0 +1,107 @@
+"""
+Whether the monitor sees all that it should: the verdict on the cycle that just ended.
+
+Each target has an interval of its own, so a cycle has no common beginning and end. It is judged at any
+moment by how long ago each target was looked at: twice its interval, and the time of one request, is the most.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+WAITING_TOO_LONG = timedelta(minutes=15)
+_NAMED = 3
+
+
+class Verdict(StrEnum):
+    """What is to be said of a cycle."""
+
+    COMPLETE = "complete"  # every target was seen in its time, and the newest look at each went well
+    PARTIAL = "partial"  # something is missing, but not for long enough to worry
+    FAILED = "failed"  # something was not seen for too long, or nobody can be told
+
+
+class Watched(Protocol):
+    """How looking at one target goes."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def last_at(self) -> datetime | None: ...
+    @property
+    def last_ok_at(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """
+    One cycle, judged.
+
+    Args:
+        text: one line on it, for people.
+        is_round: every target was looked at in its time, whatever came of it.
+    """
+
+    verdict: Verdict
+    text: str
+    is_round: bool
+
+
+def judge(
+    watched: Iterable[Watched],
+    *,
+    every: Mapping[str, timedelta],
+    slack: timedelta,
+    watching_since: datetime,
+    waiting_since: datetime | None,
+    stuck: Sequence[str],
+    now: datetime,
+) -> Cycle:
+    """
+    Judge the cycle that ended now.
+
+    Args:
+        every: how often the targets of each account are looked at.
+        slack: what one look may take.
+        watching_since: what wasn't seen before is no fault of this cycle.
+        waiting_since: since when the oldest message has been waiting to be sent.
+        stuck: the parts of the monitor that hang.
+    """
+    late: list[str] = []
+    failing: list[str] = []
+    blind: list[str] = []
+    count = 0
+    for target in watched:
+        if target.account not in every:
+            continue
+        count += 1
+        oldest = now - 2 * every[target.account] - slack
+        if target.last_at is None or target.last_at < oldest:
+            late.append(target.account)
+        if target.last_ok_at is None or target.last_ok_at != target.last_at:
+            failing.append(target.account)
+        if max(target.last_ok_at or watching_since, watching_since) < oldest:
+            blind.append(target.account)
+    reasons = [f"{part} hangs" for part in stuck]
+    if blind:
+        reasons.append(f"{_many(blind)} not seen in time ({_names(blind)})")
+    if waiting_since and now - max(waiting_since, watching_since) > WAITING_TOO_LONG:
+        reasons.append("a message can't be delivered")
+    if reasons:
+        return Cycle(verdict=Verdict.FAILED, text=", ".join(reasons), is_round=not late)
+    if late or failing:
+        which, how = (late, "not looked at yet") if late else (failing, "failing")
+        text = f"{_many(which)} {how} ({_names(which)})"
+        return Cycle(verdict=Verdict.PARTIAL, text=text, is_round=not late)
+    return Cycle(verdict=Verdict.COMPLETE, text=f"{count} of {count} targets seen", is_round=True)
+
+
+def _many(accounts: Sequence[str]) -> str:
+    return f"{len(accounts)} target{'' if len(accounts) == 1 else 's'}"
+
+
+def _names(accounts: Sequence[str]) -> str:
+    names = sorted(set(accounts))
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -1,0 +1,198 @@
+"""The decision: from what is known and what was just seen to what must be recorded and told."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+from monitor.core.changes import Change, diff, fold
+from monitor.core.doubt import doubt_change, doubt_list
+from monitor.core.incidents import IncidentChange, changes_at, reconcile, resolve
+from monitor.core.model import (
+    Failure,
+    Incident,
+    KnownConnection,
+    Resolution,
+    RuleName,
+    Snapshot,
+    Subject,
+    Target,
+    TargetState,
+)
+from monitor.core.rules import Rules
+from monitor.core.source import decide_source
+
+__all__ = ["Decision", "decide", "decide_source", "is_late", "is_steady", "review"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """
+    What follows for one target.
+
+    Args:
+        snapshot: what was seen; None for a review, which asked nobody.
+        failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
+        doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
+        changes: connections that are not as they were known; none after a failed fetch.
+        incidents: incidents of its connections that opened, moved or ended.
+        next_review_at: when the clock alone will change a verdict; None if never.
+        needs_look: whether the next look changes a verdict even if it shows nothing new, after a review.
+    """
+
+    target: Target
+    snapshot: Snapshot | None
+    failure: Failure | None = None
+    doubted: int = 0
+    changes: tuple[Change, ...] = ()
+    incidents: tuple[IncidentChange, ...] = ()
+    next_review_at: datetime | None = None
+    needs_look: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the same answer again would change nothing, but for the clock."""
+        seen = self.snapshot
+        return (
+            seen is not None
+            and self.failure is None
+            and not seen.complaints
+            and not any(change.after.missing and not change.after.removed_at for change in self.changes)
+        )
+
+
+def is_late(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:
+    """
+    Tell whether a newer snapshot than this one was already recorded.
+
+    One recorded in the future means that the clock was set back since: it doesn't count as newer, or the
+    monitor would be blind until the clock has caught up.
+    """
+    return taken_at is not None and snapshot.taken_at < taken_at <= now
+
+
+def is_steady(known: TargetState, snapshot: Snapshot) -> bool:
+    """
+    Tell whether a snapshot can't change anything: same answer as before, and no deadline has passed since.
+
+    Deciding it anyway would find nothing; most polls are spared the trouble. ``known`` needs neither its
+    connections nor its incidents for this.
+    """
+    return (
+        bool(snapshot.fingerprint)
+        and snapshot.fingerprint == known.fingerprint
+        and known.failures == 0
+        and known.taken_at is not None
+        and (known.next_review_at is None or snapshot.taken_at < known.next_review_at)
+    )
+
+
+def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
+    """
+    Decide what a snapshot means for its target.
+
+    A failed fetch changes no connection and no incident of one; the token goes on ageing all the same, and
+    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks.
+    """
+    if snapshot.failure:
+        return Decision(
+            target=known.target,
+            snapshot=snapshot,
+            failure=snapshot.failure,
+            next_review_at=known.next_review_at,
+        )
+    if flip := doubt_change(known, snapshot, rules.blast_radius):
+        return Decision(
+            target=known.target,
+            snapshot=snapshot,
+            failure=flip.failure,
+            doubted=flip.connections,
+            next_review_at=known.next_review_at,
+        )
+    doubt = doubt_list(known, snapshot)
+    changes = diff(known, snapshot, removed_after=None if doubt else rules.removed_after)
+    connections = fold(known, changes)
+    incidents = tuple(_judge(known, connections, rules, snapshot.taken_at, snapshot.taken_at))
+    next_review_at, _ = _next_review_at(
+        known, connections, incidents, rules, snapshot.taken_at, looked_at=snapshot.taken_at
+    )
+    return Decision(
+        target=known.target,
+        snapshot=snapshot,
+        failure=doubt,
+        changes=changes,
+        incidents=incidents,
+        next_review_at=next_review_at,
+    )
+
+
+def review(known: TargetState, now: datetime, *, rules: Rules) -> Decision:
+    """Decide what the clock alone has changed, from what was last known."""
+    looked_at = known.last_ok_at or now
+    incidents = tuple(_judge(known, known.connections, rules, now, looked_at))
+    next_review_at, needs_look = _next_review_at(
+        known, known.connections, incidents, rules, now, looked_at=looked_at
+    )
+    return Decision(
+        target=known.target,
+        snapshot=None,
+        incidents=incidents,
+        next_review_at=next_review_at,
+        needs_look=needs_look,
+    )
+
+
+def _judge(
+    known: TargetState,
+    connections: Mapping[str, KnownConnection],
+    rules: Rules,
+    now: datetime,
+    looked_at: datetime,
+) -> Iterator[IncidentChange]:
+    """Compare the problems visible in ``connections`` with the incidents open now."""
+    open_ones: dict[tuple[str | None, RuleName], Incident] = {
+        (incident.subject.platform_id, incident.rule): incident for incident in known.incidents
+    }
+    for platform_id, connection in connections.items():
+        subject = Subject(account=known.target.account, target_id=known.target.id, platform_id=platform_id)
+        for rule in rules.connection:
+            incident = open_ones.pop((platform_id, rule.name), None)
+            if connection.removed_at is not None and rule.name is not RuleName.CONNECTION_REMOVED:
+                change = resolve(incident, Resolution.REMOVED, now) if incident else None
+            else:
+                change = reconcile(
+                    incident,
+                    rule.look(connection, now, connection.last_seen_at or looked_at),
+                    subject=subject,
+                    now=now,
+                    recent=known.recent.get((subject.key, rule.name), 0) if known.recent else 0,
+                    flapping=rules.flapping,
+                )
+            if change:
+                yield change
+    for incident in open_ones.values():  # their rule was switched off
+        yield resolve(incident, Resolution.SUPERSEDED, now, told=False)
+
+
+def _next_review_at(
+    known: TargetState,
+    connections: Mapping[str, KnownConnection],
+    changed: Iterable[IncidentChange],
+    rules: Rules,
+    now: datetime,
+    *,
+    looked_at: datetime,
+) -> tuple[datetime | None, bool]:
+    """Say when the clock alone changes a verdict, and whether the next look does in any case."""
+    moments = [
+        moment
+        for connection in connections.values()
+        for rule in rules.connection
+        if connection.removed_at is None or rule.name is RuleName.CONNECTION_REMOVED
+        if (moment := rule.changes_at(connection, now, connection.last_seen_at or looked_at))
+    ]
+    after = {incident.id: incident for incident in known.incidents}
+    after |= {change.incident.id: change.incident for change in changed if change.incident.id}
+    ends = (changes_at(incident, rules.flapping) for incident in after.values() if incident.is_open)
+    ahead = (moment for moment in chain(moments, ends) if moment and moment > now)
+    return min(ahead, default=None), any(moment <= now for moment in moments)

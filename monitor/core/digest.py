@@ -1,0 +1,115 @@
+"""The digest: a regular summary of what is open, what is coming and what is well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitor.core.messages import Item, describe, platform_name
+from monitor.core.model import Connection, Target
+from monitor.core.outgoing import Message
+from monitor.core.phrases import over, span
+from monitor.core.rules import at
+from monitor.core.text import harmless, one_line
+
+AHEAD = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiring:
+    """A connection whose token ends soon, whose it is, and whether nobody needs to do anything about that."""
+
+    target: Target
+    connection: Connection
+    renews_itself: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """
+    What one digest tells of.
+
+    Args:
+        open: worst first.
+        expiring: those without an open problem whose token ends within ``AHEAD``, soonest first.
+        recovered: what ended since the last digest.
+        well: connections that are none of these.
+    """
+
+    open: Sequence[Item]
+    expiring: Sequence[Expiring]
+    recovered: Sequence[Item]
+    well: int
+
+
+def render_digest(summary: Summary, *, now: datetime, key: str, limit: int | None = None) -> Message:
+    """
+    Write a digest.
+
+    Args:
+        limit: the longest body that the channel takes, in characters.
+    """
+    lines = _section("Open", [f"{each.incident.severity.upper()}: {_of(each, now)}" for each in summary.open])
+    lines += _section(
+        f"Expiring within {AHEAD.days} days", [_expiring(each, now) for each in summary.expiring]
+    )
+    lines += _section("Over since the last digest", [_over(each) for each in summary.recovered])
+    others = "connection is" if summary.well == 1 else "connections are"
+    foot = f"Everything else is well: {summary.well} {others} as they should be.\n\nmessage {key}"
+    number = len(summary.open)
+    return Message(
+        title=f"Digest: {number} open problem{'' if number == 1 else 's'}"
+        if number
+        else "Digest: all is well",
+        body="\n".join([*_fitting(lines, (limit or 1_000_000) - len(foot) - 1), foot]),
+        severity=summary.open[0].incident.severity if summary.open else None,
+        key=key,
+    )
+
+
+def _section(title: str, entries: Sequence[str]) -> list[str]:
+    return [f"{title} ({len(entries)}):", *(f"- {entry}" for entry in entries), ""] if entries else []
+
+
+def _fitting(lines: Sequence[str], room: int) -> list[str]:
+    if sum(len(line) + 1 for line in lines) <= room:
+        return list(lines)
+    kept: list[str] = []
+    for line in lines:
+        more = f"and {len(lines) - len(kept)} more lines: see `postpost-monitor status`"
+        if sum(len(each) + 1 for each in kept) + len(line) + len(more) + 2 > room:
+            return [*kept, more, ""]
+        kept.append(line)
+    return kept
+
+
+def _of(item: Item, now: datetime) -> str:
+    since = f" Open for {span(now - item.incident.opened_at)}."
+    held = item.incident.acknowledged_by
+    who = f" {harmless(held, 60)} has it in hand." if held else ""
+    return f"{_who(item)}: {describe(item.incident, now)}{since}{who} (incident {item.incident.id})"
+
+
+def _over(item: Item) -> str:
+    return f"{_who(item)}: {over(item.incident.rule)} (incident {item.incident.id})"
+
+
+def _expiring(each: Expiring, now: datetime) -> str:
+    expires_at = each.connection.expires_at or now
+    whose = _name(each.connection, each.target.account, each.target)
+    return f"{whose}: in {span(expires_at - now)}, at {at(expires_at)}"
+
+
+def _who(item: Item) -> str:
+    incident = item.incident
+    if item.connection is None:
+        channel, account = incident.subject.channel, one_line(incident.subject.account or "", 64)
+        user = item.target and (item.target.managed_user or item.target.managed_user_id)
+        whose = f"{harmless(user, 80)} of account {account}" if user else f"account {account}"
+        return f"channel {channel}" if channel else whose
+    return _name(item.connection, incident.subject.account or "", item.target)
+
+
+def _name(seen: Connection, account: str, target: Target | None) -> str:
+    user = target and (target.managed_user or target.managed_user_id)
+    place = f"{one_line(account, 64)}, {harmless(user, 80)}" if user else one_line(account, 64)
+    return f"{harmless(seen.name, 80)} on {platform_name(seen.platform)} ({place})"

@@ -1,0 +1,81 @@
+"""Answers too strange to be taken at their word: held until the next look confirms them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+from monitor.core.changes import unlisted
+from monitor.core.model import Failure, Outcome, RuleName, Snapshot, TargetState, TokenStatus
+from monitor.core.rules import BlastRadius
+from monitor.core.text import harmless
+
+SHORT_AT_LEAST = 3
+SHORT_SHARE = 0.5
+BELIEVED_AFTER = timedelta(days=1)
+
+_BADNESS = {
+    TokenStatus.UNKNOWN: 0,
+    TokenStatus.VALID: 0,
+    TokenStatus.EXPIRING_SOON: 1,
+    TokenStatus.EXPIRED: 2,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """
+    Why an answer isn't believed yet.
+
+    Args:
+        connections: how many of them it concerns.
+    """
+
+    failure: Failure
+    connections: int
+
+
+def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) -> Doubt | None:
+    """
+    Question an answer in which most tokens got worse at once; one that comes twice in a row is believed.
+
+    A vendor that stumbles says that everything has expired; one that has lost every token says so twice.
+    """
+    if known.doubted or len(snapshot.connections) < radius.count:
+        return None
+    present = [each for each in known.connections.values() if each.removed_at is None]
+    worse = [
+        connection
+        for connection in snapshot.connections
+        if (before := known.connections.get(connection.platform_id))
+        and _BADNESS[connection.status] > _BADNESS[before.connection.status]
+    ]
+    if len(worse) < radius.count or len(worse) <= len(present) * radius.share:
+        return None
+    platforms = Counter(connection.platform for connection in worse)
+    which = ", ".join(f"{harmless(name, 30)} {count}" for name, count in platforms.most_common(12))
+    return Doubt(
+        connections=len(worse),
+        failure=Failure(
+            outcome=Outcome.BAD_ANSWER,
+            rule=RuleName.BAD_ANSWER,
+            error=f"{len(worse)} of {len(present)} tokens got worse at once ({which})",
+            remedy="wait for the next poll: if it shows the same, each of them is told",
+        ),
+    )
+
+
+def doubt_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
+    """Question a list that suddenly lacks all or most of what it had; after a day it is believed."""
+    if known.failing_since and snapshot.taken_at - known.failing_since >= BELIEVED_AFTER:
+        return None
+    present = [each for each in known.connections.values() if each.removed_at is None and not each.missing]
+    lost = [each for each in unlisted(known, snapshot) if not each.missing]
+    is_short = len(lost) >= SHORT_AT_LEAST and len(lost) > len(present) * SHORT_SHARE
+    if not lost or not (is_short or len(lost) == len(present)):
+        return None
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=f"the list of connections suddenly lacks {len(lost)} of {len(present)}",
+        remedy="look into the dashboard; if you disconnected them yourself, this ends after a day",
+    )

@@ -1,0 +1,299 @@
+"""What a channel is told, in words for people: who, what, since when, by when, what to do and where."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from monitor.core.model import Connection, Incident, Reason, Resolution, RuleName, Severity, Target
+from monitor.core.outgoing import Message
+from monitor.core.phrases import PLATFORMS, over, platform_name, sentence, span, wrong
+from monitor.core.rules import at
+from monitor.core.text import harmless, one_line
+from monitor.core.wording import Cause
+
+__all__ = ["Item", "News", "describe", "platform_name", "render", "span"]
+
+FULL_BLOCKS = 5
+_UNLIMITED = 1_000_000
+_WHERE_ALL_ARE = "see `postpost-monitor incidents`"
+
+
+class News(StrEnum):
+    """What an incident is to a channel, given what the channel was last told."""
+
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    UPDATED = "updated"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+    PASSED = "passed"  # it came and went before the channel could be told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """
+    One incident that a channel is to be told of, as it is now.
+
+    Args:
+        reasons: why notifications were written since the channel was last told.
+        told: the severity the channel was last told; None if it was never told.
+        told_resolved: whether the channel was last told that it is over.
+        silenced: whether a silence held it back; what came and went meanwhile is not told.
+        connection: as it is known now; None where the incident isn't about one.
+        dashboard_url: where to reconnect by hand.
+        reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
+    """
+
+    incident: Incident
+    reasons: frozenset[Reason]
+    told: Severity | None = None
+    told_resolved: bool = False
+    silenced: bool = False
+    target: Target | None = None
+    connection: Connection | None = None
+    dashboard_url: str = ""
+    reconnect_url: str = field(default="", repr=False)
+
+    @property
+    def news(self) -> News | None:
+        """Name the difference between what was last told and what is true now; None if there is none."""
+        if not self.incident.is_open:
+            # What took its place is told instead; to say that this one is over would be wrong.
+            if self.told_resolved or self.incident.resolution is Resolution.SUPERSEDED:
+                return None
+            if self.told is None:
+                return None if self.silenced else News.PASSED
+            return News.RESOLVED
+        if self.told is None or self.told_resolved:
+            return News.OPENED
+        if self.incident.severity.rank > self.told.rank:
+            return News.ESCALATED
+        if self.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}:
+            return News.UPDATED
+        return News.REMINDER if Reason.REMINDER in self.reasons else None
+
+
+def render(items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None) -> Message | None:
+    """
+    Write one message for all that a channel is to be told of one group.
+
+    Args:
+        items: each incident once.
+        key: stable for this message however often it is sent.
+        limit: the longest body that the channel takes, in characters.
+
+    Returns:
+        None where nothing is left to tell.
+    """
+    told = in_order(items)
+    if not told:
+        return None
+    return Message(
+        title=_title(told, now),
+        body=_body(told, now, key=key, limit=limit or _UNLIMITED),
+        severity=next((item.incident.severity for item in told if item.incident.is_open), None),
+        key=key,
+    )
+
+
+def in_order(items: Iterable[Item]) -> list[Item]:
+    """Keep the items that there is news of: what is open first, the worst first, then by deadline."""
+    return sorted((item for item in items if item.news), key=_order)
+
+
+def describe(incident: Incident, now: datetime) -> str:
+    """Say in one sentence what is wrong, or what was."""
+    if incident.rule is not RuleName.TOKEN_EXPIRY:
+        return sentence(incident.summary)
+    if not (incident.is_open and incident.deadline_at):
+        return sentence(f"the {incident.summary}")
+    left = incident.deadline_at - now
+    if left > timedelta():
+        return f"The token expires in {span(left)}, at {at(incident.deadline_at)}."
+    return f"The token expired {span(-left)} ago, at {at(incident.deadline_at)}."
+
+
+def _order(item: Item) -> tuple[bool, int, str, str]:
+    incident = item.incident
+    deadline = incident.deadline_at.isoformat() if incident.deadline_at else "9999"
+    return (not incident.is_open, -incident.severity.rank, deadline, incident.subject.key)
+
+
+def _by_subject(items: Iterable[Item]) -> list[list[Item]]:
+    subjects: dict[str, list[Item]] = {}
+    for item in items:
+        subjects.setdefault(item.incident.subject.key, []).append(item)
+    return list(subjects.values())
+
+
+# The title: no text from outside, since it becomes a mail header and a push notification.
+
+
+def _title(items: Sequence[Item], now: datetime) -> str:
+    accounts = sorted({item.incident.subject.account or "" for item in items} - {""})
+    where = one_line(accounts[0], 64) if len(accounts) == 1 else f"{len(accounts)} accounts"
+    open_ones = [item for item in items if item.incident.is_open]
+    word, what = _word(items[0]), _headline((open_ones or items)[0], now)
+    if all(item.news is News.REMINDER for item in open_ones) and open_ones:
+        word = f"REMINDER, {word}"
+    if len(open_ones or items) > 1:
+        what = f"{len(open_ones)} problems" if open_ones else f"{len(items)} problems are over"
+        if len(_by_subject(open_ones or items)) == 1:
+            what = _platform(items[0]) + what
+        if not open_ones:
+            word = "GONE" if {_word(item) for item in items} == {"GONE"} else "OK"
+    return f"{word}: {what} ({where})" if accounts else f"{word}: {what}"
+
+
+def _headline(item: Item, now: datetime) -> str:
+    incident = item.incident
+    if not incident.is_open:
+        is_gone = incident.resolution is Resolution.REMOVED
+        return _platform(item) + ("the connection is no longer listed" if is_gone else over(incident.rule))
+    if incident.rule is not RuleName.TOKEN_EXPIRY:
+        return _platform(item) + wrong(incident.rule)
+    if incident.deadline_at is None:
+        return f"{_platform(item)}the {incident.summary}"
+    left = incident.deadline_at - now
+    what = f"expires in {span(left)}" if left > timedelta() else "has expired"
+    return f"{_platform(item)}the token {what}"
+
+
+def _platform(item: Item) -> str:
+    name = PLATFORMS.get(item.connection.platform) if item.connection else None
+    return f"{name}: " if name else ""
+
+
+# The body: the whole story of a few, a line for each of many, and fewer words where there is little room.
+
+
+def _body(items: Sequence[Item], now: datetime, *, key: str, limit: int) -> str:
+    foot = f"{_incidents(items)} · message {key}"
+    subjects = _by_subject(items)
+    if len(subjects) <= FULL_BLOCKS:
+        full = "\n\n".join([*(_block(block, now) for block in subjects), foot])
+        if len(full) <= limit:
+            return full
+    if len(foot) > limit // 3:
+        foot = f"message {key}"
+    to_do = "\n".join(_to_do(items, several=len(subjects) > 1)[:3])
+    if to_do and len(to_do) + len(foot) + 2 <= limit // 2:
+        foot = f"{to_do}\n\n{foot}"
+    told = _fitted(
+        [_line(item, now) for item in items],
+        [f"{_word(item)}: {_headline(item, now)} (incident {item.incident.id})" for item in items],
+        room=limit - len(foot) - 2,
+    )
+    return f"{told}\n\n{foot}"[:limit]
+
+
+def _fitted(lines: Sequence[str], short: Sequence[str], *, room: int) -> str:
+    """Give as many whole lines as there is room for, and say how many are left; short ones if need be."""
+    for wanted in (lines, short):
+        if len(text := "\n".join(wanted)) <= room:
+            return text
+        kept, used = 0, 0
+        while kept < len(wanted) - 1:
+            used += len(wanted[kept]) + 1
+            if used + len(_more(len(wanted) - kept - 1)) > room:
+                break
+            kept += 1
+        if kept:
+            return "\n".join([*wanted[:kept], _more(len(wanted) - kept)])
+    return f"{len(lines)} {'problem' if len(lines) == 1 else 'problems'}: {_WHERE_ALL_ARE}"[: max(room, 0)]
+
+
+def _more(count: int) -> str:
+    return f"and {count} more: {_WHERE_ALL_ARE}"
+
+
+def _block(items: Sequence[Item], now: datetime) -> str:
+    lines = [_who(items[0])]
+    lines.extend(f"{_word(item)}: {_what(item, now)}{_since(item, now)}" for item in items)
+    connection = items[0].connection
+    if connection and any(item.incident.is_open for item in items):
+        posted_at = connection.last_successful_post_at
+        lines.append(f"Last good post: {at(posted_at) if posted_at else 'none known'}.")
+    lines.extend(_to_do(items))
+    return "\n".join(lines)
+
+
+def _line(item: Item, now: datetime) -> str:
+    return f"{_word(item)}: {_who(item)}. {_what(item, now)} (incident {item.incident.id})"
+
+
+def _who(item: Item) -> str:
+    account = one_line(item.incident.subject.account or "", 64)
+    if item.connection is None and not account:
+        return f"Channel {one_line(item.incident.subject.channel or '', 64)}"
+    user = item.target and (item.target.managed_user or item.target.managed_user_id)
+    place = f"account {account}" + (f", managed user {harmless(user, 80)}" if user else "")
+    if item.connection is None:
+        return place[:1].upper() + place[1:]
+    name, handle = harmless(item.connection.name, 80), harmless(item.connection.username.lstrip("@"), 80)
+    known_as = f"{name} (handle {handle})" if handle and handle != name else name
+    return f"{known_as} on {platform_name(item.connection.platform)}, {place}"
+
+
+def _word(item: Item) -> str:
+    if item.incident.is_open:
+        return item.incident.severity.upper()
+    if item.incident.resolution is Resolution.REMOVED:
+        return "GONE"
+    return "OVER" if item.news is News.PASSED else "OK"
+
+
+def _what(item: Item, now: datetime) -> str:
+    incident = item.incident
+    said = describe(incident, now)
+    if incident.is_open:
+        again = {News.REMINDER: "Still open: ", News.ESCALATED: "Worse now: "}
+        comes_and_goes = ""
+        if incident.flaps:
+            comes_and_goes = f" It comes and goes, {incident.flaps} times lately; its lasting end is told."
+        return again.get(item.news or News.OPENED, "") + said + comes_and_goes
+    if incident.resolution is Resolution.REMOVED:
+        return f"The API no longer lists this connection. Its problem was: {said}"
+    good_until = ""
+    dated = incident.rule in {RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE}
+    if dated and item.connection and item.connection.expires_at:
+        good_until = f", until {at(item.connection.expires_at)}"
+    lasted = span((incident.resolved_at or now) - incident.opened_at)
+    if item.news is News.PASSED:
+        return f"{over(incident.rule)}{good_until}. Not told before, it lasted {lasted}: {said}"
+    return f"{over(incident.rule)}{good_until}. The problem lasted {lasted}."
+
+
+def _since(item: Item, now: datetime) -> str:
+    opened_at = item.incident.opened_at
+    if not item.incident.is_open:
+        return ""
+    if item.news is News.OPENED:
+        return f" Noticed at {at(opened_at)}."
+    return f" Open for {span(now - opened_at)}, since {at(opened_at)}."
+
+
+def _to_do(items: Iterable[Item], *, several: bool = False) -> list[str]:
+    remedies = (_remedy(item, several=several) for item in items if item.incident.is_open)
+    return list(dict.fromkeys(f"To do: {remedy}" for remedy in remedies if remedy))
+
+
+def _remedy(item: Item, *, several: bool) -> str:
+    if item.incident.remedy or item.connection is None:
+        return item.incident.remedy
+    where = f"at {item.dashboard_url}" if item.dashboard_url else "in the dashboard"
+    if item.incident.cause is Cause.PERMISSION:
+        where += " and grant all that is asked for"
+    if several:
+        return f"reconnect these accounts {where}"
+    if item.reconnect_url:
+        where = f"at {item.reconnect_url}"
+    return f"reconnect this {platform_name(item.connection.platform)} account {where}"
+
+
+def _incidents(items: Sequence[Item]) -> str:
+    ids = sorted(item.incident.id or 0 for item in items)
+    shown = ", ".join(str(i) for i in ids[:10])
+    more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+    return f"Incident{'s' if len(ids) > 1 else ''} {shown}{more}"

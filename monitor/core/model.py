@@ -1,0 +1,428 @@
+"""The words of the monitor as values: what the API says, what is known, what is wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from monitor.core.probing import NEVER_TESTED, Findings
+from monitor.core.renewal import FIRST, Habit
+from monitor.core.wording import Cause
+
+
+class TokenStatus(StrEnum):
+    """What the API says of a token. Any other word it may say is treated as ``UNKNOWN``."""
+
+    VALID = "valid"
+    EXPIRING_SOON = "expiring_soon"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """How bad a problem is. The order of definition is the ladder."""
+
+    NOTICE = "notice"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Position on the ladder: 0 is the mildest."""
+        return _LADDER[self]
+
+
+_LADDER = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class RuleName(StrEnum):
+    """Every kind of problem there can be."""
+
+    TOKEN_EXPIRY = "token_expiry"  # noqa: S105 - the name of a rule
+    RENEWAL_OVERDUE = "renewal_overdue"
+    PUBLISH_ERROR = "publish_error"
+    CONNECTION_REMOVED = "connection_removed"
+    CONNECTION_TEST_FAILED = "connection_test_failed"
+    API_KEY_REJECTED = "api_key_rejected"
+    ACCESS_DENIED = "access_denied"
+    USER_NOT_MANAGED = "user_not_managed"
+    API_UNREACHABLE = "api_unreachable"
+    BAD_ANSWER = "bad_answer"
+    RECONNECT_LINK_EXPIRING = "reconnect_link_expiring"
+    CHANNEL_FAILING = "channel_failing"
+
+
+class Resolution(StrEnum):
+    """Why an incident ended."""
+
+    RECOVERED = "recovered"
+    REMOVED = "removed"
+    SUPERSEDED = "superseded"
+
+
+class Reason(StrEnum):
+    """Why a notification was written."""
+
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    UPDATED = "updated"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+    DIGEST = "digest"
+    TEST = "test"
+
+
+class DeliveryState(StrEnum):
+    """Where a notification stands. ``FAILED`` ones were given up: the dead letters."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """How one poll ended."""
+
+    OK = "ok"
+    BAD_REQUEST = "bad_request"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    NETWORK_ERROR = "network_error"
+    TIMEOUT = "timeout"
+    BAD_ANSWER = "bad_answer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishError:
+    """
+    The last error that a platform gave when something was posted.
+
+    Args:
+        message: the platform's words, cut to length and free of what no database can store.
+        occurred_at: aware UTC, or None where the API gave bare text.
+    """
+
+    message: str
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """
+    One linked social profile, as one answer of the API shows it.
+
+    Args:
+        platform_id: ``platform-id`` as the API gives it; the id may hold colons and a leading dash.
+        token_status: the API's word, stored as it came; ``status`` is how it is understood.
+        expires_at: aware UTC, or None where the token doesn't expire.
+        last_successful_post_at: aware UTC, or None if never or not told.
+    """
+
+    platform_id: str
+    username: str
+    display_name: str | None = None
+    token_status: str = TokenStatus.UNKNOWN
+    expires_at: datetime | None = None
+    last_successful_post_at: datetime | None = None
+    last_error: PublishError | None = None
+
+    @property
+    def platform(self) -> str:
+        """The platform's name: what stands before the first dash."""
+        return self.platform_id.partition("-")[0]
+
+    @property
+    def status(self) -> TokenStatus:
+        """The status as the monitor understands it: ``UNKNOWN`` for any word but the four."""
+        return _STATUSES.get(self.token_status, TokenStatus.UNKNOWN)
+
+    @property
+    def name(self) -> str:
+        """What people call it: the display name, else the handle, else the id."""
+        return self.display_name or self.username or self.platform_id
+
+
+_STATUSES: Mapping[str, TokenStatus] = {status.value: status for status in TokenStatus}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """
+    What one request asks about: an account itself, or one managed user of it.
+
+    Args:
+        id: the key of its row in the history database.
+        managed_user_id: None for the account itself.
+        managed_user: the name people know the managed user by, where known.
+        username: what the managed user itself goes by, often an address.
+    """
+
+    id: int
+    account: str
+    managed_user_id: str | None = None
+    managed_user: str | None = None
+    username: str | None = None
+
+
+class Reach(StrEnum):
+    """Whom a failure concerns, as far as the failure itself says."""
+
+    KEY = "key"  # whatever is asked with this key
+    USERS = "users"  # every managed user of this key, not the account itself
+    USER = "user"  # this one target alone
+    UNCLEAR = "unclear"  # one or all: how many fail will tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """
+    Why a poll saw nothing, in words that stay the same as long as the cause does.
+
+    Args:
+        rule: the kind of problem this failure is when it lasts.
+        error: what happened, one line, no secrets and nothing that varies from poll to poll.
+        remedy: what the operator can do about it, one line.
+        http_status: where the API answered at all.
+        retry_after: how long the server asked us to stay away.
+        limit: requests a minute that the server grants, where it says so.
+    """
+
+    outcome: Outcome
+    rule: RuleName
+    error: str
+    remedy: str
+    http_status: int | None = None
+    retry_after: timedelta | None = None
+    reach: Reach = Reach.UNCLEAR
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """
+    What one poll saw, or why it saw nothing.
+
+    Args:
+        taken_at: when the answer was complete, aware UTC.
+        connections: in the order given, each ``platform_id`` once; empty after a failure.
+        failure: None after a good answer.
+        complaints: what was wrong with single connections of a good answer; they are left out.
+        unreadable_ids: the ``platform_id`` of those left out, where it could be read: a connection that
+            is listed but unreadable is not missing.
+        fingerprint: equal for equal answers, across restarts; empty where the answer must be looked at.
+    """
+
+    target: Target
+    taken_at: datetime
+    connections: tuple[Connection, ...] = ()
+    failure: Failure | None = None
+    complaints: tuple[str, ...] = ()
+    unreadable_ids: frozenset[str] = frozenset()
+    fingerprint: bytes = b""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the poll ended."""
+        return self.failure.outcome if self.failure else Outcome.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownConnection:
+    """
+    A connection as the history database remembers it.
+
+    Args:
+        id: the key of its row; None until it is recorded.
+        error_seen_at: when the monitor first saw the error that ``connection.last_error`` holds.
+        settled_error_at: errors that occurred up to here are history and open nothing.
+        missing: successful polls in a row that did not list it.
+        last_seen_at: when it was last listed; None while every good poll lists it.
+        removed_at: when it was taken as gone.
+        habit: how its token was renewed so far.
+        tested: what active tests have shown.
+    """
+
+    connection: Connection
+    first_seen_at: datetime
+    id: int | None = None
+    error_seen_at: datetime | None = None
+    settled_error_at: datetime | None = None
+    missing: int = 0
+    last_seen_at: datetime | None = None
+    removed_at: datetime | None = None
+    habit: Habit = FIRST
+    tested: Findings = NEVER_TESTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """
+    What a problem is about: exactly one of a connection, a target, an account, a channel.
+
+    A connection is named by its target and its ``platform_id``; the database key follows from them.
+    """
+
+    account: str | None = None
+    target_id: int | None = None
+    platform_id: str | None = None
+    channel: str | None = None
+
+    @property
+    def key(self) -> str:
+        """One text for one subject: two problems about the same thing have the same."""
+        if self.channel is not None:
+            return f"channel:{self.channel}"
+        if self.platform_id is not None:
+            return f"connection:{self.target_id}:{self.platform_id}"
+        if self.target_id is not None:
+            return f"target:{self.target_id}"
+        return f"account:{self.account}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """
+    A problem somebody must act on, from opened to resolved.
+
+    Args:
+        id: the key of its row; None until it is recorded.
+        summary: one line in plain words, outside text cleaned.
+        remedy: what to do about it, one line.
+        worst: the worst severity it ever had; who was told of that is told of the end.
+        cause: what lies behind it, where that can be told.
+        deadline_at: when it gets worse by itself (a token's expiry), aware UTC.
+        memory: what the rule must remember of what was told; mark to step.
+        flaps: how often it came within the window when it was told as flapping; 0 where it isn't.
+        calm_since: since when a flapping one shows no problem.
+        acknowledged_by: who has it in hand; None where nobody does.
+        acknowledged_until: when the acknowledgement ends by itself; None for not at all.
+    """
+
+    rule: RuleName
+    subject: Subject
+    severity: Severity
+    summary: str
+    opened_at: datetime
+    worst: Severity
+    id: int | None = None
+    cause: Cause | None = None
+    remedy: str = ""
+    deadline_at: datetime | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
+    flaps: int = 0
+    calm_since: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    acknowledged_until: datetime | None = None
+    resolved_at: datetime | None = None
+    resolution: Resolution | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still must act."""
+        return self.resolved_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
+    """
+    All that is known of one target: what a decision is taken on.
+
+    Args:
+        taken_at: when the newest recorded snapshot was taken; None before the first.
+        last_ok_at: when the newest good snapshot was taken; None before the first.
+        failures: failed polls in a row; 0 after a good one.
+        failing_since: when the first of them was; None after a good one.
+        fingerprint: of the newest good snapshot; empty where the next one must be looked at.
+        next_review_at: when the clock alone changes a verdict; None if never.
+        doubted: how many connections the newest snapshot would have changed at once, had it been believed.
+        connections: by ``platform_id``, removed ones included.
+        incidents: the open ones about this target or its connections.
+        recent: how often each problem was opened lately, by subject key and rule.
+    """
+
+    target: Target
+    taken_at: datetime | None = None
+    last_ok_at: datetime | None = None
+    failures: int = 0
+    failing_since: datetime | None = None
+    fingerprint: bytes = b""
+    next_review_at: datetime | None = None
+    doubted: int = 0
+    connections: Mapping[str, KnownConnection] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
+    recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingTarget:
+    """
+    Something that is asked with a key and whose newest answers were failures.
+
+    Args:
+        target: None for the list of managed users.
+        failures: in a row.
+        failing_since: when the first of them was.
+        failed_at: when the newest was.
+        alone: of them, those before which others that are asked with the same key had an answer.
+    """
+
+    target: Target | None
+    failures: int
+    failing_since: datetime
+    failed_at: datetime
+    rule: RuleName
+    error: str
+    remedy: str
+    reach: Reach = Reach.UNCLEAR
+    alone: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """
+    What is known of one account as a source of answers.
+
+    Args:
+        targets: how many are watched with its key.
+        failing: those whose newest poll failed, in the order of their ids.
+        workspace: how its list of managed users fails; None where it doesn't or isn't asked for.
+        last_ok_at: when any target last answered well; None if none ever did.
+        last_user_ok_at: when any managed user did.
+        paused: what of its polling rests; None where nothing does.
+        subjects: the targets that ``incidents`` are about, by their ids.
+        incidents: the open ones about the account or its targets as sources.
+        recent: how often each problem was opened lately, by subject key and rule.
+    """
+
+    account: str
+    targets: int = 1
+    failing: tuple[FailingTarget, ...] = ()
+    workspace: FailingTarget | None = None
+    last_ok_at: datetime | None = None
+    last_user_ok_at: datetime | None = None
+    paused: Reach | None = None
+    subjects: Mapping[int, Target] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
+    recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)
+
+    def target_of(self, subject: Subject) -> Target | None:
+        """Give the target that an incident is about; None where that is the account."""
+        failing = {each.target.id: each.target for each in self.failing if each.target}
+        return {**failing, **self.subjects}.get(subject.target_id or 0)
+
+
+def to_milliseconds(moment: datetime) -> datetime:
+    """
+    Cut an aware time to UTC milliseconds, the precision that every part of the monitor keeps.
+
+    Raises:
+        ValueError: the time is naive.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"a time without a zone: {moment.isoformat()}")
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,114 @@
+"""What an active test of a connection proves, if anything: that depends on the platform."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from monitor.core.wording import Cause, classify
+
+# Nothing is asked where no answer would mean anything: no quota is spent on it.
+UNTESTABLE: Mapping[str, str] = {
+    "pinterest": "the API has no test for Pinterest",
+    "bluesky": "the API's test doesn't see the credentials of Bluesky",
+}
+
+# Failures that prove nothing, by platform; "" for all of them. A Telegram connection made with a user account
+# always answers that its bot token is wrong, and nothing else shows that it is one.
+PROVES_NOTHING: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("", re.compile(r"^unknown platform\b", re.IGNORECASE)),
+    ("telegram", re.compile(r"\binvalid bot token\b", re.IGNORECASE)),
+    *((platform, re.compile("")) for platform in UNTESTABLE),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probing:
+    """
+    How the connections of an account are tested.
+
+    Args:
+        every: how often each of them.
+        per_hour: how many tests of all of them together, evenly spread.
+    """
+
+    every: timedelta
+    per_hour: int
+
+    @property
+    def pause(self) -> timedelta:
+        """How long after one test the next may be."""
+        return timedelta(hours=1) / self.per_hour
+
+
+class Meaning(StrEnum):
+    """What a test proves."""
+
+    PASSED = "passed"
+    BROKEN = "broken"
+    NOTHING = "nothing"  # it can't be tested this way, or something passing was in the way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """
+    What is known from the tests of a connection.
+
+    Args:
+        meaning: of the newest test that proved something; None before the first.
+        meant_at: when that was.
+        message: the API's words about it.
+        permissions: those that its tests have shown.
+        lost: those of them that were missing when it last passed.
+    """
+
+    meaning: Meaning | None = None
+    meant_at: datetime | None = None
+    message: str = ""
+    permissions: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+    def is_older_than(self, *good: datetime | None) -> bool:
+        """Tell whether something good was seen since: a post that went well, a new token."""
+        return self.meant_at is not None and any(each > self.meant_at for each in good if each)
+
+
+NEVER_TESTED = Findings()
+
+
+def meaning_of(platform: str, *, passed: bool, message: str) -> Meaning:
+    """Say what the answer to a test proves."""
+    if passed:
+        return Meaning.PASSED
+    for concerned, pattern in PROVES_NOTHING:
+        if concerned in {"", platform} and pattern.search(message):
+            return Meaning.NOTHING
+    return Meaning.NOTHING if classify(message) is Cause.TRANSIENT else Meaning.BROKEN
+
+
+def after_test(
+    before: Findings,
+    meaning: Meaning,
+    *,
+    message: str,
+    permissions: Sequence[str],
+    now: datetime,
+    is_new: bool,
+) -> Findings:
+    """
+    Take the answer to a test into account; one that proves nothing leaves everything as it was.
+
+    Args:
+        permissions: those that the API names; where it names none, nothing is lost.
+        is_new: whether the account was reconnected, or posted to, since the test before: then what it may do
+            now is what it should.
+    """
+    if meaning is Meaning.NOTHING:
+        return before
+    after = replace(before, meaning=meaning, meant_at=now, message=message)
+    if meaning is Meaning.BROKEN or not permissions:
+        return after
+    expected = () if is_new else before.permissions
+    lost = tuple(sorted(set(expected) - set(permissions)))
+    return replace(after, permissions=tuple(sorted({*expected, *permissions})), lost=lost)

@@ -1,0 +1,63 @@
+"""What a rule answers when it is asked whether something is wrong."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TypeAlias
+
+from monitor.core.model import Resolution, RuleName, Severity
+from monitor.core.wording import Cause
+
+
+class Answer(Enum):
+    """What a rule says when it sees no problem."""
+
+    CLEAR = "clear"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """
+    What a rule says when its problem is over without anything being well again.
+
+    Args:
+        told: False where another message says it, or nobody needs to be told.
+    """
+
+    resolution: Resolution
+    told: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """
+    Something wrong, as a rule sees it now.
+
+    Args:
+        summary: one line in plain words, outside text made harmless; no countdowns, since it is kept.
+        remedy: what to do, one line; empty where the message says it better.
+        deadline_at: when it gets worse by itself.
+        step: how far up the rule's own ladder it stands, from 1.
+        mark: what the steps are counted for (an expiry date, an error): each is told once for each mark.
+        mark_is_news: whether a mark never seen before is told even if its step was told for another.
+        cause: what lies behind it; None where that can't be told, or isn't the platform's matter.
+    """
+
+    rule: RuleName
+    severity: Severity
+    summary: str
+    remedy: str = ""
+    deadline_at: datetime | None = None
+    step: int = 1
+    mark: str = ""
+    mark_is_news: bool = False
+    cause: Cause | None = None
+
+
+Verdict: TypeAlias = Problem | Answer | Over
+
+
+def at(moment: datetime) -> str:
+    """Write a point in time for people: UTC, to the minute."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

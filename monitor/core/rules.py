@@ -1,0 +1,295 @@
+"""
+The rules: what is wrong with a connection, judged from what is known of it now.
+
+A rule looks and answers a ``Problem``, ``CLEAR`` (nothing is wrong) or ``HOLD`` (it can't tell: whatever is
+open stays as it is). Absence isn't health, so a rule that knows nothing holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from monitor.core.expiry import DEFAULT_LADDER, RenewalOverdue, TokenExpiry
+from monitor.core.model import KnownConnection, Resolution, RuleName, Severity
+from monitor.core.probing import Meaning
+from monitor.core.problems import Answer, Over, Problem, Verdict, at
+from monitor.core.text import harmless
+from monitor.core.wording import Cause, classify, essence
+
+__all__ = [
+    "DEFAULT_FLAPPING",
+    "DEFAULT_LADDER",
+    "DEFAULT_SOURCE_RULES",
+    "REFUSED",
+    "Answer",
+    "BlastRadius",
+    "ConnectionRemoved",
+    "ConnectionRule",
+    "ConnectionTestFailed",
+    "Flapping",
+    "Over",
+    "Problem",
+    "PublishFailure",
+    "RenewalOverdue",
+    "Rules",
+    "SourceFailure",
+    "TokenExpiry",
+    "Verdict",
+    "at",
+]
+
+
+class ConnectionRule(Protocol):
+    """A rule about one connection."""
+
+    @property
+    def name(self) -> RuleName:
+        """The kind of problem it finds."""
+        ...
+
+    def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
+        """
+        Judge a connection.
+
+        Args:
+            looked_at: when it was last seen as it is known; by default now.
+        """
+        ...
+
+    def changes_at(
+        self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
+    ) -> datetime | None:
+        """
+        Say when the verdict may next change by the clock alone.
+
+        Returns:
+            None if never; a moment that has passed where the next look changes it, whatever it shows.
+        """
+        ...
+
+
+# How bad a refused post is, in which words, and what to do; without a remedy: reconnect the account.
+REFUSED: Mapping[Cause, tuple[Severity, str, str]] = {
+    Cause.AUTHORISATION: (Severity.CRITICAL, ", the authorisation is dead", ""),
+    Cause.PERMISSION: (Severity.CRITICAL, ", a permission is missing", ""),
+    Cause.POLICY: (
+        Severity.WARNING,
+        ", the platform blocks or limits the account",
+        "look at the account on the platform itself: it says there what it wants",
+    ),
+    Cause.CONTENT: (
+        Severity.WARNING,
+        ", the content was refused",
+        "mend what the platform refused and publish again",
+    ),
+    Cause.TRANSIENT: (
+        Severity.NOTICE,
+        ", which may well pass",
+        "publish again; should it go on, look at the account on the platform",
+    ),
+    Cause.UNKNOWN: (
+        Severity.WARNING,
+        "",
+        "read what the platform says: publish again, or reconnect the account if it asks for that",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishFailure:
+    """
+    The platform refused the newest post.
+
+    Args:
+        max_age: an error older than this when its connection is first seen is history.
+    """
+
+    max_age: timedelta = timedelta(days=7)
+    name: RuleName = RuleName.PUBLISH_ERROR
+
+    def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
+        """Find an error that is later than the last successful post and was not withdrawn."""
+        error = known.connection.last_error
+        if error is None:
+            return Answer.CLEAR
+        occurred_at = error.occurred_at or known.error_seen_at or now
+        posted_at = known.connection.last_successful_post_at
+        if occurred_at < known.first_seen_at - self.max_age or (posted_at and posted_at >= occurred_at):
+            return Answer.CLEAR
+        if error.occurred_at and known.settled_error_at and error.occurred_at <= known.settled_error_at:
+            return Answer.CLEAR
+        cause = classify(error.message)
+        severity, what, remedy = REFUSED[cause]
+        told = harmless(error.message) or "no reason given"
+        return Problem(
+            rule=self.name,
+            severity=severity,
+            summary=f"publishing failed at {at(occurred_at)}{what}: {told}",
+            remedy=remedy,
+            step=severity.rank + 1,
+            mark=essence(error.message),
+            mark_is_news=True,
+            cause=cause,
+        )
+
+    def changes_at(
+        self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
+    ) -> datetime | None:
+        """Time alone changes nothing here."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRemoved:
+    """
+    A connection that good polls list no more: told once, and over after a day without another word.
+
+    Nobody has to act on it, so it must not stay open; it is told again only if the connection comes back first.
+
+    Args:
+        shown_for: how long it is among what is open.
+    """
+
+    shown_for: timedelta = timedelta(days=1)
+    name: RuleName = RuleName.CONNECTION_REMOVED
+
+    def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
+        """Find a connection that is gone, and not for long."""
+        if known.removed_at is None:
+            return Answer.CLEAR
+        if now >= known.removed_at + self.shown_for:
+            return Over(resolution=Resolution.REMOVED, told=False)
+        last = f"; it was last seen at {at(known.last_seen_at)}" if known.last_seen_at else ""
+        return Problem(
+            rule=self.name,
+            severity=Severity.NOTICE,
+            summary=f"the API no longer lists this connection{last}",
+            remedy="connect the account again, unless it was disconnected on purpose",
+        )
+
+    def changes_at(
+        self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
+    ) -> datetime | None:
+        """Give the end of the day, while it is ahead."""
+        ends_at = known.removed_at + self.shown_for if known.removed_at else None
+        return ends_at if ends_at and ends_at > now else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTestFailed:
+    """A connection that the API tried on its platform, and that isn't what it was."""
+
+    name: RuleName = RuleName.CONNECTION_TEST_FAILED
+
+    def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
+        """Go by the newest test that proved something, until something good was seen after it."""
+        tested = known.tested
+        if tested.meaning is None:
+            return Answer.HOLD
+        if tested.is_older_than(known.connection.last_successful_post_at, known.habit.dated_at):
+            return Answer.CLEAR
+        if tested.meaning is Meaning.BROKEN:
+            cause = classify(tested.message)
+            severity, what, _ = REFUSED[cause]
+            return Problem(
+                rule=self.name,
+                severity=severity,
+                summary=f"a test of the connection failed{what}: {harmless(tested.message) or 'no reason given'}",
+                step=severity.rank + 1,
+                mark=essence(tested.message),
+                mark_is_news=True,
+                cause=cause,
+            )
+        if tested.lost:
+            return Problem(
+                rule=self.name,
+                severity=Severity.WARNING,
+                summary=f"a test of the connection shows lost permissions: {harmless(', '.join(tested.lost))}",
+                mark=f"lost {' '.join(tested.lost)}",
+                mark_is_news=True,
+                cause=Cause.PERMISSION,
+            )
+        return Answer.CLEAR
+
+    def changes_at(
+        self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
+    ) -> datetime | None:
+        """Time alone changes nothing here."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFailure:
+    """
+    An account that can't be asked: its key, its plan, the way to the API, or the answers; ``source`` judges it.
+
+    Args:
+        name: which kind of failure it looks for.
+        after: failed polls in a row of one target until it is a problem.
+    """
+
+    name: RuleName
+    severity: Severity
+    after: int = 1
+
+
+DEFAULT_SOURCE_RULES: tuple[SourceFailure, ...] = (
+    SourceFailure(name=RuleName.API_KEY_REJECTED, severity=Severity.CRITICAL),
+    SourceFailure(name=RuleName.ACCESS_DENIED, severity=Severity.CRITICAL),
+    SourceFailure(name=RuleName.USER_NOT_MANAGED, severity=Severity.WARNING),
+    SourceFailure(name=RuleName.API_UNREACHABLE, severity=Severity.WARNING, after=3),
+    SourceFailure(name=RuleName.BAD_ANSWER, severity=Severity.WARNING, after=2),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flapping:
+    """
+    When a problem that comes and goes is told as flapping: once, and then at its end.
+
+    Args:
+        times: how often it may come within the window before.
+        calm: how long it must stay away to be over.
+    """
+
+    times: int = 3
+    within: timedelta = timedelta(hours=24)
+    calm: timedelta = timedelta(hours=6)
+
+
+DEFAULT_FLAPPING = Flapping()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlastRadius:
+    """
+    How many tokens of a target may get worse at once before the answer itself is doubted.
+
+    Both must be exceeded; then nothing is said of any connection until the next poll shows the same.
+    """
+
+    share: float = 0.5
+    count: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """
+    The rules in force.
+
+    Args:
+        removed_after: good polls in a row without a connection until it counts as removed.
+    """
+
+    connection: tuple[ConnectionRule, ...] = (
+        TokenExpiry(),
+        RenewalOverdue(),
+        PublishFailure(),
+        ConnectionTestFailed(),
+        ConnectionRemoved(),
+    )
+    source: tuple[SourceFailure, ...] = DEFAULT_SOURCE_RULES
+    removed_after: int = 3
+    flapping: Flapping = DEFAULT_FLAPPING
+    blast_radius: BlastRadius = BlastRadius()

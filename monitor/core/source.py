@@ -1,0 +1,166 @@
+"""
+What is wrong with an account as a source of answers, and what with single targets of it.
+
+A failure that says whom it concerns is taken at its word. One that doesn't (the API is down, an answer can't
+be read) is the account's problem when most of its targets fail so, or when nobody has had an answer since;
+else it is the problem of the one target that fails.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from monitor.core.incidents import IncidentChange, reconcile, resolve
+from monitor.core.model import (
+    FailingTarget,
+    Incident,
+    Reach,
+    Resolution,
+    RuleName,
+    SourceState,
+    Subject,
+)
+from monitor.core.rules import Answer, Problem, Rules, SourceFailure, Verdict
+from monitor.core.text import harmless
+
+# What rules of a source look for; another open incident about a target is somebody else's.
+SOURCE_RULES = frozenset(
+    {
+        RuleName.API_KEY_REJECTED,
+        RuleName.ACCESS_DENIED,
+        RuleName.USER_NOT_MANAGED,
+        RuleName.API_UNREACHABLE,
+        RuleName.BAD_ANSWER,
+    }
+)
+# Refusals that asking again can't mend: whoever they concern rests, but for one that tries.
+_REFUSALS = frozenset({RuleName.API_KEY_REJECTED, RuleName.ACCESS_DENIED})
+
+
+def decide_source(known: SourceState, now: datetime, *, rules: Rules) -> tuple[IncidentChange, ...]:
+    """
+    Decide what is wrong with an account as a source, and with its targets where they fail for themselves.
+
+    However something fails, it is one problem: a second kind of failure opens nothing beside the first unless
+    it is worse, and then takes its place.
+    """
+    of_source = speaking_for_all(known)
+    verdicts = {rule.name: _judge(rule, of_source) for rule in rules.source}
+    changes = [*_settle(Subject(account=known.account), verdicts, known, now, rules)]
+    failing = {each.target.id: each for each in known.failing if each.target}
+    about = {each.subject.target_id for each in known.incidents if each.subject.target_id is not None}
+    for target_id in sorted(about | failing.keys()):
+        subject = Subject(account=known.account, target_id=target_id)
+        own = {
+            rule.name: _judge_alone(rule, failing.get(target_id), is_covered=bool(of_source))
+            for rule in rules.source
+        }
+        changes.extend(_settle(subject, own, known, now, rules))
+    return tuple(changes)
+
+
+def speaking_for_all(known: SourceState) -> list[FailingTarget]:
+    """Pick the failures that concern the account, not only who met them."""
+    unclear = [each for each in known.failing if each.reach is Reach.UNCLEAR]
+    most_fail = len(unclear) * 2 > known.targets
+    several_fail = len(unclear) > 1
+    chosen = [
+        each
+        for each in known.failing
+        if _speaks_for_all(each, known, most_fail=most_fail, several_fail=several_fail)
+    ]
+    if known.workspace and (known.workspace.reach is not Reach.KEY or _is_newer(known.workspace, known)):
+        chosen.append(known.workspace)
+    return chosen
+
+
+def rests(known: SourceState) -> Reach | None:
+    """Say what of an account's polling is to rest, since asking is refused: all, its managed users, nothing."""
+    refused = {
+        each.reach
+        for each in speaking_for_all(known)
+        if each.rule in _REFUSALS and each is not known.workspace
+    }
+    return next((reach for reach in (Reach.KEY, Reach.USERS) if reach in refused), None)
+
+
+def _speaks_for_all(each: FailingTarget, known: SourceState, *, most_fail: bool, several_fail: bool) -> bool:
+    match each.reach:
+        case Reach.KEY:
+            return _is_newer(each, known)
+        case Reach.USERS:
+            return known.last_user_ok_at is None or each.failed_at >= known.last_user_ok_at
+        case Reach.UNCLEAR:
+            return most_fail or (several_fail and not _others_answered(each, known))
+        case Reach.USER:
+            return False
+
+
+def _others_answered(each: FailingTarget, known: SourceState) -> bool:
+    return known.last_ok_at is not None and known.last_ok_at >= each.failing_since
+
+
+def _is_newer(each: FailingTarget, known: SourceState) -> bool:
+    """A key that has worked since is no longer refused, though not everybody has asked again."""
+    return known.last_ok_at is None or each.failed_at >= known.last_ok_at
+
+
+def _judge(rule: SourceFailure, of_source: Sequence[FailingTarget]) -> Verdict:
+    failing = [each for each in of_source if each.rule is rule.name]
+    lasting = max(failing, key=lambda each: each.failures, default=None)
+    if lasting is None:
+        # A failure of another kind hides this one: only an answer proves that it is over.
+        return Answer.HOLD if of_source else Answer.CLEAR
+    return _problem(rule, lasting)
+
+
+def _judge_alone(rule: SourceFailure, failing: FailingTarget | None, *, is_covered: bool) -> Verdict:
+    if failing is None:
+        return Answer.CLEAR
+    if failing.rule is not rule.name or failing.reach in {Reach.KEY, Reach.USERS}:
+        return Answer.HOLD
+    if failing.reach is Reach.UNCLEAR and (is_covered or not failing.alone):
+        return Answer.HOLD  # the account's problem covers it, or did when it was last asked about
+    return _problem(rule, failing)
+
+
+def _problem(rule: SourceFailure, failing: FailingTarget) -> Verdict:
+    if failing.failures < rule.after:
+        return Answer.HOLD
+    return Problem(
+        rule=rule.name,
+        severity=rule.severity,
+        summary=harmless(failing.error),
+        remedy=failing.remedy,
+        mark=rule.name.value,
+    )
+
+
+def _settle(
+    subject: Subject, verdicts: Mapping[RuleName, Verdict], known: SourceState, now: datetime, rules: Rules
+) -> Iterator[IncidentChange]:
+    """Compare what is wrong with one subject with what is open about it: one problem at most."""
+    open_ones = {each.rule: each for each in known.incidents if each.subject.key == subject.key}
+    for name in open_ones.keys() - verdicts.keys():  # its rule was switched off
+        yield resolve(open_ones.pop(name), Resolution.SUPERSEDED, now, told=False)
+    problems = [verdict for verdict in verdicts.values() if isinstance(verdict, Problem)]
+    worst = max(problems, key=lambda problem: problem.severity.rank, default=None)
+    looked_at = list(open_ones)
+    if worst and worst.rule not in open_ones and _is_worse(worst, open_ones.values()):
+        for incident in open_ones.values():
+            yield resolve(incident, Resolution.SUPERSEDED, now, told=False)
+        looked_at = [worst.rule]
+    for name in looked_at:
+        change = reconcile(
+            open_ones.get(name),
+            verdicts[name],
+            subject=subject,
+            now=now,
+            recent=known.recent.get((subject.key, name), 0),
+            flapping=rules.flapping,
+        )
+        if change:
+            yield change
+
+
+def _is_worse(problem: Problem, open_ones: Iterable[Incident]) -> bool:
+    return all(incident.severity.rank < problem.severity.rank for incident in open_ones)

@@ -1,0 +1,106 @@
+"""How many requests a key has: never more than granted, evenly, and what a server says of it."""
+
+from collections import deque
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.budget import Budget
+from tests.factories import DAY, HOUR, MINUTE, NOW
+
+SECOND = timedelta(seconds=1)
+
+
+@given(
+    limit=st.integers(1, 2000),
+    pauses=st.lists(st.floats(0, 90), min_size=1, max_size=300),
+)
+def test_no_minute_ever_sees_more_requests_than_are_granted(limit: int, pauses: list[float]) -> None:
+    budget = Budget(per_minute=limit)
+    now = NOW
+    sent: deque[object] = deque()
+    for pause in pauses:
+        now += timedelta(seconds=pause)
+        while budget.take(now):
+            sent.append(now)
+        while sent and now - sent[0] >= MINUTE:  # type: ignore[operator]
+            sent.popleft()
+        assert len(sent) <= limit
+
+
+@pytest.mark.parametrize("limit", [6, 30, 60, 120, 300])
+def test_asking_every_second_uses_nearly_all_that_is_granted(limit: int) -> None:
+    budget = Budget(per_minute=limit)
+    sent = 0
+    for second in range(600):
+        while budget.take(NOW + second * SECOND):
+            sent += 1
+    assert 0.94 * limit * 10 <= sent <= limit * 10
+
+
+def test_what_the_server_grants_counts_unless_the_operator_wants_less() -> None:
+    default, chosen = Budget(per_minute=60), Budget(per_minute=60, is_configured=True)
+    for budget in (default, chosen):
+        budget.learn(NOW, limit=120, remaining=None, reset_after=None)
+    assert (default.limit, chosen.limit) == (120, 60)
+    for budget in (default, chosen):
+        budget.learn(NOW, limit=30, remaining=None, reset_after=None)
+    assert (default.limit, chosen.limit) == (30, 30)
+
+
+def test_nothing_goes_once_the_window_is_used_up_until_it_starts_anew() -> None:
+    budget = Budget(per_minute=60)
+    budget.learn(NOW, limit=60, remaining=0, reset_after=20 * SECOND)
+    assert not budget.take(NOW + 19 * SECOND)
+    assert not budget.take(NOW + 20 * SECOND)  # and then no burst
+    assert budget.take(NOW + 22 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(None, MINUTE), (30 * SECOND, 30 * SECOND), (DAY, HOUR), (timedelta(), timedelta())]
+)
+def test_a_key_waits_as_long_as_it_is_told_and_an_hour_at_most(
+    asked: timedelta | None, waited: timedelta
+) -> None:
+    budget = Budget(per_minute=600)
+    budget.pause(NOW, asked)
+    assert budget.room(NOW + waited - SECOND / 10) == 0
+    assert budget.room(NOW + waited + SECOND) > 0
+
+
+def test_a_shorter_wait_does_not_cut_a_longer_one_short() -> None:
+    budget = Budget(per_minute=600)
+    budget.pause(NOW, MINUTE)
+    budget.pause(NOW, SECOND)
+    assert budget.room(NOW + 30 * SECOND) == 0
+
+
+def test_a_clock_that_is_set_back_stops_nobody() -> None:
+    budget = Budget(per_minute=60)
+    budget.pause(NOW, MINUTE)
+    assert budget.take(NOW + 2 * MINUTE)
+    earlier = NOW - 2 * DAY
+    assert [budget.take(earlier + second * SECOND) for second in range(5)].count(True) >= 3
+    budget.pause(NOW, MINUTE)
+    assert not budget.take(earlier + 10 * SECOND)
+    assert budget.take(earlier + 12 * SECOND)
+
+
+def test_a_request_that_cannot_wait_is_made_up_for_later() -> None:
+    budget = Budget(per_minute=60)
+    while budget.take(NOW):
+        pass
+    for _ in range(3):
+        budget.spend(NOW)
+    assert not budget.take(NOW + 2 * SECOND)
+    assert budget.take(NOW + 5 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("targets", "every", "kept"),
+    [(1, 5 * MINUTE, 5 * MINUTE), (280, 5 * MINUTE, 5 * MINUTE), (1000, 5 * MINUTE, 17 * MINUTE)],
+)
+def test_the_cadence_is_what_the_budget_can_keep(targets: int, every: timedelta, kept: timedelta) -> None:
+    assert abs(Budget(per_minute=60).cadence(every, targets) - kept) < MINUTE / 2

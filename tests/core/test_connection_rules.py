@@ -1,0 +1,271 @@
+"""Connections that are gone, and connections that were tested: what is wrong with them, and for how long."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.blind_spots import is_new_since, next_test_at, wants_test
+from monitor.core.messages import Item, render
+from monitor.core.model import KnownConnection, PublishError, Reason, Resolution, RuleName, Severity
+from monitor.core.probing import NEVER_TESTED, UNTESTABLE, Findings, Meaning, after_test, meaning_of
+from monitor.core.problems import Answer, Over, Problem
+from monitor.core.renewal import Habit
+from monitor.core.routes import Routing, circumstances
+from monitor.core.rules import ConnectionRemoved, ConnectionTestFailed, Rules
+from monitor.core.wording import Cause
+from tests.core.lives import Life
+from tests.factories import DAY, HOUR, NOW, connection, known, target
+
+MS = timedelta(milliseconds=1)
+NOTICE, WARNING, CRITICAL = Severity
+OPENED, RESOLVED = Reason.OPENED, Reason.RESOLVED
+BROKEN = Findings(meaning=Meaning.BROKEN, meant_at=NOW - HOUR, message="Token has been revoked")
+
+
+def probed(status: str = "unknown", platform: str = "mastodon", **given: Any) -> KnownConnection:
+    seen = connection(platform_id=f"{platform}-1", token_status=status, expires_at=None)
+    return known(seen, **given)
+
+
+# Gone
+
+
+@pytest.mark.parametrize(("since", "is_shown"), [(timedelta(), True), (DAY - MS, True), (DAY, False)])
+def test_what_is_gone_is_shown_for_a_day(since: timedelta, is_shown: bool) -> None:
+    gone = known(removed_at=NOW - since, last_seen_at=NOW - since - HOUR)
+    verdict = ConnectionRemoved().look(gone, NOW)
+    if is_shown:
+        assert isinstance(verdict, Problem)
+        assert verdict.severity is NOTICE
+        assert ConnectionRemoved().changes_at(gone, NOW) == NOW - since + DAY
+    else:
+        assert verdict == Over(resolution=Resolution.REMOVED, told=False)
+        assert ConnectionRemoved().changes_at(gone, NOW) is None
+
+
+def test_what_is_listed_is_not_gone() -> None:
+    assert ConnectionRemoved().look(known(missing=2), NOW) is Answer.CLEAR
+    assert ConnectionRemoved().changes_at(known(), NOW) is None
+
+
+def test_a_life_of_going_and_coming_back() -> None:
+    life = Life()
+    others = [connection(platform_id=f"linkedin-{n}") for n in range(3)]
+    assert [] == life.poll(*others, connection())
+    assert [[], [], [(OPENED, NOTICE)]] == [life.poll(*others) for _ in range(3)]
+    assert [] == life.poll(*others)
+    assert [(RESOLVED, NOTICE)] == life.poll(*others, connection())
+    assert [[], [], [(OPENED, NOTICE)]] == [life.poll(*others) for _ in range(3)]
+    assert [] == life.review()
+    assert () == life.incidents
+    ends = [change.incident.resolution for _, change in life.history if change.incident.resolution]
+    assert [Resolution.RECOVERED, Resolution.REMOVED] == ends
+    assert [] == life.poll(*others, connection())
+
+
+def test_the_rule_may_be_left_out() -> None:
+    life = Life(rules=Rules(connection=()))
+    life.poll(*(others := [connection(platform_id=f"linkedin-{n}") for n in range(3)]), connection())
+    assert [] == [told for _ in range(5) for told in life.poll(*others)]
+
+
+# What a test means
+
+
+@pytest.mark.parametrize(
+    ("platform", "passed", "message", "meaning"),
+    [
+        ("twitter", True, "Connected as @ann", Meaning.PASSED),
+        ("twitter", False, "Invalid or expired token", Meaning.BROKEN),
+        ("twitter", False, "Something is wrong", Meaning.BROKEN),
+        ("twitter", False, "timeout of 30000ms exceeded", Meaning.NOTHING),
+        ("twitter", False, "Too Many Requests", Meaning.NOTHING),
+        ("pinterest", False, "Unknown platform: pinterest", Meaning.NOTHING),
+        ("newcomer", False, "Unknown platform: newcomer", Meaning.NOTHING),
+        ("bluesky", False, "Missing credentials", Meaning.NOTHING),
+        ("telegram", False, "Invalid bot token", Meaning.NOTHING),
+        ("telegram", False, "Forbidden: bot was kicked from the channel chat", Meaning.BROKEN),
+        ("mastodon", False, "Invalid bot token", Meaning.BROKEN),
+    ],
+)
+def test_what_a_test_means_depends_on_the_platform(
+    platform: str, passed: bool, message: str, meaning: Meaning
+) -> None:
+    assert meaning_of(platform, passed=passed, message=message) is meaning
+
+
+def test_a_test_that_proves_nothing_leaves_everything_as_it_was() -> None:
+    assert (
+        after_test(BROKEN, Meaning.NOTHING, message="?", permissions=("a",), now=NOW, is_new=False) is BROKEN
+    )
+
+
+def passed(before: Findings, *permissions: str, is_new: bool = False) -> Findings:
+    return after_test(before, Meaning.PASSED, message="ok", permissions=permissions, now=NOW, is_new=is_new)
+
+
+def test_permissions_that_were_there_before_and_are_no_more_are_lost() -> None:
+    first = passed(NEVER_TESTED, "read", "write")
+    assert ((), ("read", "write")) == (first.lost, first.permissions)
+    second = passed(first, "read")
+    assert ("write",) == second.lost
+    assert ("write",) == passed(second, "read").lost
+    assert () == passed(second, "write", "read").lost
+    assert () == passed(second, "read", is_new=True).lost  # whoever reconnected has chosen
+    assert second.lost == passed(second).lost  # an API that names none says nothing of them
+
+
+names = st.lists(st.sampled_from("abcd"), max_size=4)
+
+
+@given(tests=st.lists(st.tuples(st.sampled_from(Meaning), names, st.booleans()), max_size=12))
+def test_what_is_lost_was_there_once(tests: list[tuple[Meaning, list[str], bool]]) -> None:
+    now, at_all = NEVER_TESTED, set[str]()
+    for meaning, permissions, is_new in tests:
+        now = after_test(now, meaning, message="", permissions=permissions, now=NOW, is_new=is_new)
+        at_all |= {*permissions}
+        assert {*now.lost} <= {*now.permissions} <= at_all
+        if meaning is Meaning.PASSED and permissions:
+            assert not {*now.lost} & {*permissions}
+
+
+# The rule
+
+
+def test_nobody_who_was_never_tested_is_judged() -> None:
+    assert ConnectionTestFailed().look(probed(), NOW) is Answer.HOLD
+
+
+@pytest.mark.parametrize(
+    ("message", "severity", "cause"),
+    [
+        ("Token has been revoked", CRITICAL, Cause.AUTHORISATION),
+        ("(#200) Permissions error", CRITICAL, Cause.PERMISSION),
+        ("Your account is suspended", WARNING, Cause.POLICY),
+        ("Something is wrong", WARNING, Cause.UNKNOWN),
+        ("", WARNING, Cause.UNKNOWN),
+    ],
+)
+def test_a_broken_connection_is_as_bad_as_what_lies_behind_it(
+    message: str, severity: Severity, cause: Cause
+) -> None:
+    broken = Findings(meaning=Meaning.BROKEN, meant_at=NOW, message=message)
+    verdict = ConnectionTestFailed().look(probed(tested=broken), NOW)
+    assert isinstance(verdict, Problem)
+    assert (severity, cause) == (verdict.severity, verdict.cause)
+
+
+def test_something_good_that_was_seen_since_takes_it_back() -> None:
+    rule = ConnectionTestFailed()
+    posted = connection(last_successful_post_at=NOW)
+    assert rule.look(known(posted, tested=BROKEN), NOW) is Answer.CLEAR
+    assert rule.look(known(tested=BROKEN, habit=Habit(dated_at=NOW)), NOW) is Answer.CLEAR
+    earlier = connection(last_successful_post_at=NOW - DAY)
+    assert isinstance(rule.look(known(earlier, tested=BROKEN), NOW), Problem)
+
+
+def test_words_of_the_api_are_harmless_in_the_summary() -> None:
+    for shown in (
+        Findings(meaning=Meaning.BROKEN, meant_at=NOW, message="@everyone\n<!channel>"),
+        Findings(
+            meaning=Meaning.PASSED, meant_at=NOW, permissions=("@everyone",), lost=("@everyone\n<!channel>",)
+        ),
+    ):
+        verdict = ConnectionTestFailed().look(probed(tested=shown), NOW)
+        assert isinstance(verdict, Problem)
+        assert not {"@everyone", "<!channel", "\n"} & {verdict.summary} and "@everyone" not in verdict.summary
+
+
+# Which are tested
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_wanted"),
+    [
+        (probed("unknown"), True),
+        (probed("a new word"), True),
+        (probed("valid"), False),
+        (probed("expired"), False),  # that much is known
+        (probed("unknown", removed_at=NOW), False),
+        (probed("unknown", missing=1), False),
+        (probed("valid", tested=BROKEN), True),
+        (probed("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW, lost=("write",))), True),
+        (probed("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW)), False),
+        *((probed("unknown", platform), False) for platform in UNTESTABLE),
+    ],
+)
+def test_those_are_tested_of_which_the_list_says_too_little(
+    subject: KnownConnection, is_wanted: bool
+) -> None:
+    assert wants_test(subject, NOW) is is_wanted
+
+
+@pytest.mark.parametrize(
+    ("message", "posted_at", "is_wanted"),
+    [
+        ("invalid_grant", None, True),
+        ("invalid_grant", NOW - 2 * HOUR, True),
+        ("invalid_grant", NOW, False),
+        ("Invalid image format", None, False),
+        ("(#10) Denied", None, True),
+    ],
+)
+def test_an_error_is_tested_when_it_sounds_like_a_lost_login_and_nothing_was_posted_since(
+    message: str, posted_at: datetime | None, is_wanted: bool
+) -> None:
+    error = PublishError(message=message, occurred_at=NOW - HOUR)
+    assert (
+        wants_test(known(connection(last_error=error, last_successful_post_at=posted_at)), NOW) is is_wanted
+    )
+
+
+def test_each_is_tested_at_its_own_pace_and_no_sooner_than_the_server_asks() -> None:
+    assert next_test_at(NOW, every=DAY) == NOW + DAY
+    assert next_test_at(NOW, every=DAY, retry_after=HOUR) == NOW + DAY
+    assert next_test_at(NOW, every=HOUR, retry_after=DAY) == NOW + DAY
+
+
+def test_what_is_new_since_a_test_is_seen() -> None:
+    assert not is_new_since(probed())
+    assert not is_new_since(probed(tested=BROKEN))
+    assert is_new_since(probed(tested=BROKEN, habit=Habit(dated_at=NOW)))
+
+
+# What it looks like
+
+
+def test_causes_are_what_routes_match_and_at_the_end_also_those_of_the_worst() -> None:
+    life = Life()
+    error = PublishError(message="invalid_grant", occurred_at=NOW)
+    life.poll(connection(last_error=error))
+    [incident] = life.incidents
+    assert circumstances(incident, target(), Routing(routes=())).cause == ("authorisation",)
+    life.poll(connection(last_error=PublishError(message="too long", occurred_at=NOW + HOUR)))
+    [incident] = life.incidents
+    assert circumstances(incident, target(), Routing(routes=())).cause == ("content",)
+    life.poll(connection())
+    ended = life.history[-1][1].incident
+    causes = circumstances(ended, target(), Routing(routes=())).cause
+    assert {"content", "authorisation", "permission"} == {*causes}
+
+
+@pytest.mark.parametrize("rule", [RuleName.RENEWAL_OVERDUE, RuleName.CONNECTION_REMOVED])
+def test_a_message_names_the_problem_in_words_of_our_own(rule: RuleName) -> None:
+    life = Life()
+    others = [connection(platform_id=f"linkedin-{n}") for n in range(3)]
+    seen = connection(platform_id="facebook-1", expires_at=NOW + 30 * DAY)
+    life.poll(*others, seen)
+    for _ in range(3):
+        life.poll(*others, *([seen] if rule is RuleName.RENEWAL_OVERDUE else []), after=9 * DAY + 8 * HOUR)
+    [incident] = [each for each in life.incidents if each.rule is rule]
+    item = Item(incident=incident, reasons=frozenset({OPENED}), target=target(), connection=seen)
+    message = render([item], now=life.now, key="k")
+    assert message
+    words = {
+        RuleName.RENEWAL_OVERDUE: "Facebook: the token was not renewed as usual",
+        RuleName.CONNECTION_REMOVED: "Facebook: the connection is no longer listed",
+    }
+    assert words[rule] in message.title

@@ -1,0 +1,451 @@
+"""Tokens that renew by themselves: what is learnt of them, and when their silence is broken."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.expiry import RenewalOverdue, TokenExpiry
+from monitor.core.model import Connection, Outcome, Reason, Resolution, RuleName, Severity
+from monitor.core.problems import Answer, Problem
+from monitor.core.renewal import (
+    FIRST,
+    KEPT,
+    PLATFORMS,
+    Expectation,
+    Habit,
+    Profile,
+    Renewal,
+    RenewedBy,
+    expectation,
+    learn,
+)
+from monitor.core.rules import Rules
+from tests.core.lives import Life, Told
+from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, known
+
+WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
+OPENED, ESCALATED, RESOLVED = Reason.OPENED, Reason.ESCALATED, Reason.RESOLVED
+POLL = 15 * MINUTE
+VENDOR, PERSON = RenewedBy
+
+
+def dated(date: datetime | None, platform: str = "facebook", status: str = "valid") -> Connection:
+    return connection(platform_id=f"{platform}-1", expires_at=date, token_status=status)
+
+
+def renewals(*leads: timedelta, lifetime: timedelta = 59 * DAY, gap: timedelta = POLL) -> Habit:
+    return Habit(
+        renewals=len(leads),
+        renewed_at=NOW,
+        dated_at=NOW,
+        newest=tuple(Renewal(lead=lead, lifetime=lifetime, gap=gap) for lead in leads),
+    )
+
+
+def hoped(
+    habit: Habit, left: timedelta = 59 * DAY, platform: str = "facebook", **profiles: Profile
+) -> Expectation | None:
+    return expectation(platform, habit, expires_at=NOW + left, first_seen_at=NOW, profiles=profiles)
+
+
+def due_before(habit: Habit, left: timedelta = 59 * DAY, platform: str = "facebook") -> timedelta:
+    """Say how long before its end a token is overdue."""
+    hope = hoped(habit, left, platform)
+    assert hope is not None
+    return hope.expires_at - hope.due_at
+
+
+def look(habit: Habit, before: datetime | None, after: datetime | None, now: datetime = NOW) -> Habit:
+    return learn(
+        habit, before=before, after=after, first_seen_at=NOW - 50 * DAY, looked_at=now - POLL, now=now
+    )
+
+
+# What is learnt
+
+
+def test_a_date_that_moves_later_is_a_renewal() -> None:
+    after = look(FIRST, NOW + 9 * DAY, NOW + 59 * DAY)
+    assert after == Habit(
+        renewals=1,
+        renewed_at=NOW,
+        dated_at=NOW,
+        newest=(Renewal(lead=9 * DAY, lifetime=59 * DAY, gap=POLL),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (NOW + 9 * DAY, NOW + 9 * DAY + HOUR),  # it trembles
+        (NOW + 9 * DAY, NOW + 9 * DAY),
+        (NOW + 9 * DAY, NOW + 8 * DAY),
+        (NOW + 9 * DAY, None),
+        (None, NOW + 9 * DAY),
+        (NOW - 9 * DAY, NOW - DAY),  # what is over already is no new token
+        (NOW - 51 * DAY, NOW + 59 * DAY),  # it was over when it was first seen: a person came back
+    ],
+)
+def test_what_is_not_a_renewal_teaches_nothing(before: datetime | None, after: datetime | None) -> None:
+    habit = look(FIRST, before, after)
+    assert (0, ()) == (habit.renewals, habit.newest)
+
+
+def test_a_token_of_an_hour_is_renewed_by_less_than_an_hour() -> None:
+    habit = Habit(dated_at=NOW - 50 * MINUTE)
+    assert look(habit, NOW + 10 * MINUTE, NOW + HOUR).renewals == 1
+    assert look(habit, NOW + 50 * MINUTE, NOW + HOUR).renewals == 0
+
+
+def test_dates_that_alternate_are_no_renewals() -> None:
+    habit, dates = FIRST, (NOW + 6 * DAY, NOW + 6 * DAY + 12 * HOUR)
+    for hour in range(5 * 24):
+        now = NOW + hour * HOUR
+        habit = look(habit, dates[hour % 2], dates[(hour + 1) % 2], now)
+    assert habit.renewals <= 1  # the first one may well have been
+
+
+def test_a_date_that_moves_back_leaves_what_was_learnt_and_begins_a_new_life() -> None:
+    habit = renewals(9 * DAY, 9 * DAY, 9 * DAY)
+    after = look(habit, NOW + 59 * DAY, NOW + 30 * DAY, NOW + DAY)
+    assert (habit.newest, NOW + DAY) == (after.newest, after.dated_at)
+
+
+def test_only_the_newest_are_remembered_and_all_are_counted() -> None:
+    habit, now, date = FIRST, NOW, NOW + DAY
+    for _ in range(12):
+        now += 20 * HOUR
+        habit = learn(habit, before=date, after=now + DAY, first_seen_at=NOW, looked_at=now - POLL, now=now)
+        date = now + DAY
+    assert (12, KEPT) == (habit.renewals, len(habit.newest))
+
+
+def test_a_renewal_that_nobody_saw_for_too_long_is_counted_and_teaches_nothing() -> None:
+    habit = learn(
+        FIRST,
+        before=NOW + HOUR,
+        after=NOW + 3 * DAY + HOUR,
+        first_seen_at=NOW,
+        looked_at=NOW,
+        now=NOW + 3 * DAY,
+    )
+    assert (1, ()) == (habit.renewals, habit.newest)
+
+
+# Who renews it
+
+
+def _profile(platform: str, by: RenewedBy) -> dict[str, Any]:
+    return {platform: Profile(renewed_by=by)}
+
+
+@pytest.mark.parametrize(("platform", "by"), PLATFORMS.items())
+def test_before_there_is_a_past_the_platform_says_who_renews(platform: str, by: RenewedBy) -> None:
+    assert (hoped(FIRST, platform=platform) is not None) is (by is VENDOR)
+
+
+def test_a_platform_nobody_knows_is_renewed_by_people() -> None:
+    assert hoped(FIRST, platform="newcomer") is None
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(
+    "habit", [FIRST, renewals(9 * DAY, 9 * DAY, 9 * DAY), renewals(HOUR, -DAY, 30 * DAY)]
+)
+def test_a_configured_profile_stands_above_all_that_is_learnt(platform: str, habit: Habit) -> None:
+    assert hoped(habit, platform=platform, **_profile(platform, PERSON)) is None
+    assert hoped(habit, platform=platform, **_profile(platform, VENDOR)) is not None
+
+
+def test_a_configured_time_stands_above_the_habit() -> None:
+    profile = Profile(renewed_by=VENDOR, overdue_before=5 * DAY)
+    hope = hoped(renewals(30 * DAY, 30 * DAY, 30 * DAY), facebook=profile)
+    assert hope and hope.expires_at - hope.due_at == 5 * DAY
+
+
+@pytest.mark.parametrize(
+    ("platform", "habit", "is_renewed_by_itself"),
+    [
+        # a person renews when the last week begins, and that can be very regular
+        ("linkedin", renewals(6 * DAY, 6 * DAY, 6 * DAY), False),
+        ("linkedin", renewals(30 * DAY, 30 * DAY, 30 * DAY), True),
+        ("linkedin", renewals(30 * DAY, 30 * DAY), False),  # twice may be chance
+        ("instagram", renewals(45 * DAY, 10 * DAY, 20 * DAY), False),
+        ("newcomer", renewals(HOUR, HOUR, HOUR, lifetime=2 * HOUR), True),  # nobody does that by hand
+        ("facebook", renewals(9 * DAY, 8 * DAY, 10 * DAY), True),
+        ("facebook", renewals(2 * DAY, 2 * DAY, 2 * DAY), True),
+        ("facebook", renewals(-2 * DAY, -3 * DAY, -2 * DAY), False),  # somebody comes after it is over
+        ("facebook", renewals(2 * DAY, -20 * DAY, 40 * DAY), False),
+    ],
+)
+def test_a_past_that_is_long_enough_says_who_renews(
+    platform: str, habit: Habit, is_renewed_by_itself: bool
+) -> None:
+    assert (hoped(habit, platform=platform) is not None) is is_renewed_by_itself
+
+
+# By when
+
+
+def test_the_first_token_is_due_when_a_tenth_of_its_life_as_seen_is_left() -> None:
+    assert due_before(FIRST, 50 * DAY) == 5 * DAY
+
+
+def test_the_first_token_of_hours_is_due_when_it_ends() -> None:
+    assert due_before(FIRST, 40 * MINUTE, "youtube") == timedelta()
+
+
+def test_a_first_token_with_days_to_live_leaves_people_time_to_act() -> None:
+    assert due_before(FIRST, 10 * DAY) == 3 * DAY
+    hope = hoped(FIRST, 2 * DAY)
+    assert hope and hope.is_missed(NOW, NOW)  # a Facebook token found two days before its end is in danger
+
+
+def test_after_one_renewal_it_is_due_a_tenth_of_a_life_after_the_usual() -> None:
+    assert due_before(renewals(9 * DAY)) == 9 * DAY - 59 * DAY / 10
+
+
+def test_after_many_it_is_due_soon_after_the_usual() -> None:
+    assert due_before(renewals(9 * DAY, 9 * DAY, 9 * DAY)) == 9 * DAY - 59 * DAY / 20
+    assert due_before(renewals(*[HOUR] * 5, lifetime=2 * HOUR), 2 * HOUR, "youtube") == 45 * MINUTE
+
+
+def test_one_renewal_that_came_early_or_late_changes_nothing() -> None:
+    steady = due_before(renewals(*[9 * DAY] * 5))
+    for odd in (30 * DAY, DAY, -DAY):
+        assert due_before(renewals(9 * DAY, 9 * DAY, odd, 9 * DAY, 9 * DAY)) == steady
+
+
+def test_a_habit_that_changes_is_the_habit_once_most_of_the_newest_show_it() -> None:
+    assert due_before(renewals(*[9 * DAY] * 3, *[20 * DAY] * 2)) < 9 * DAY
+    assert due_before(renewals(*[9 * DAY] * 2, *[20 * DAY] * 3)) > 9 * DAY
+
+
+def test_what_is_renewed_late_as_a_habit_is_given_its_time_after_its_end_but_no_second_life() -> None:
+    late = renewals(*[-10 * MINUTE] * 5, lifetime=HOUR, gap=5 * MINUTE)
+    assert due_before(late, HOUR, "youtube") == -15 * MINUTE
+    very_late = renewals(*[-5 * HOUR] * 5, lifetime=HOUR, gap=5 * MINUTE)
+    assert due_before(very_late, HOUR, "youtube") == -HOUR
+
+
+def test_few_renewals_are_no_excuse_for_a_token_that_is_over() -> None:
+    assert due_before(renewals(-HOUR, -HOUR, lifetime=2 * HOUR), HOUR, "youtube") == timedelta()
+
+
+spans = st.integers(-200, 2000).map(lambda hours: hours * HOUR)
+habits = st.lists(
+    st.builds(Renewal, lead=spans, lifetime=spans.map(lambda each: abs(each) + MINUTE), gap=spans.map(abs)),
+    max_size=KEPT,
+).map(lambda newest: Habit(renewals=len(newest), newest=tuple(newest)))
+
+
+@given(habit=habits, platform=st.sampled_from([*PLATFORMS, "newcomer"]), left=spans)
+def test_no_habit_excuses_a_token_for_longer_than_its_life(
+    habit: Habit, platform: str, left: timedelta
+) -> None:
+    hope = hoped(habit, left, platform)
+    if hope:
+        longest = max((each.lifetime for each in habit.newest), default=timedelta())
+        assert hope.usual_at <= hope.due_at <= hope.expires_at + longest
+        if longest > 7 * DAY and min(each.lifetime for each in habit.newest) > 7 * DAY:
+            assert hope.due_at <= hope.expires_at
+
+
+moves = st.tuples(
+    st.sampled_from([MINUTE, POLL, HOUR, DAY, 10 * DAY, 100 * DAY]),
+    st.none() | st.sampled_from([-DAY, timedelta(), HOUR, 2 * HOUR, DAY, 59 * DAY]),
+)
+
+
+@given(moves=st.lists(moves, max_size=30))
+def test_whatever_the_dates_do_what_is_learnt_stays_small_and_is_about_renewals(
+    moves: list[tuple[timedelta, timedelta | None]],
+) -> None:
+    habit, now, date = FIRST, NOW, None
+    for after, left in moves:
+        looked_at, now = now, now + after
+        then = None if left is None else now + left
+        learnt = learn(habit, before=date, after=then, first_seen_at=NOW, looked_at=looked_at, now=now)
+        is_later = date is not None and then is not None and then > max(date, now)
+        assert learnt.renewals - habit.renewals in ({0, 1} if is_later else {0})
+        assert len(learnt.newest) <= KEPT
+        assert all(each.lifetime > timedelta() and each.gap >= timedelta() for each in learnt.newest)
+        habit, date = learnt, then
+
+
+# The rules
+
+
+def lived(
+    life: Life, seen: Callable[[datetime], Connection], *, until: datetime, step: timedelta
+) -> list[Told]:
+    """Look again and again, let the clock decide in between, and give what was told."""
+    heard: list[Told] = []
+    while life.now < until:
+        ahead = life.state.next_review_at
+        if ahead and ahead < life.now + step:
+            then = life.now + step
+            heard += life.review(at=ahead)
+            heard += life.poll(seen(then), after=then - life.now)
+        else:
+            heard += life.poll(seen(life.now + step), after=step)
+    return heard
+
+
+def every(
+    period: timedelta, lifetime: timedelta, platform: str, *, stops: datetime, status: str = "valid"
+) -> Callable[[datetime], Connection]:
+    """A token that is renewed at even times until it isn't any more."""
+
+    def seen(now: datetime) -> Connection:
+        renewed_at = NOW + (min(now, stops) - NOW) // period * period
+        word = "expired" if renewed_at + lifetime <= now else status
+        return dated(renewed_at + lifetime, platform, word)
+
+    return seen
+
+
+@pytest.mark.parametrize("platform", ["youtube", "twitter", "tiktok", "pinterest"])
+@pytest.mark.parametrize("lifetime", [2 * HOUR, 90 * MINUTE, 61 * MINUTE, HOUR])
+def test_a_token_renewed_every_hour_is_never_told_of(platform: str, lifetime: timedelta) -> None:
+    life = Life()
+    token = every(HOUR, lifetime, platform, stops=NOW + 99 * DAY, status="expiring_soon")
+    assert [] == lived(life, token, until=NOW + 5 * DAY, step=7 * MINUTE)
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_when_hourly_renewals_stop_it_is_overdue_once_and_then_over(shortcut: bool) -> None:
+    life = Life(shortcut=shortcut)
+    stops = NOW + 5 * DAY
+    token = every(HOUR, 2 * HOUR, "youtube", stops=stops)
+    assert [] == lived(life, token, until=stops, step=POLL)
+    heard = lived(life, token, until=stops + DAY, step=POLL)
+    assert [(OPENED, WARNING), (OPENED, CRITICAL)] == heard
+    overdue, over = (change.incident for _, change in life.history if change.reason is OPENED)
+    assert (RuleName.RENEWAL_OVERDUE, RuleName.TOKEN_EXPIRY) == (overdue.rule, over.rule)
+    assert overdue.opened_at < stops + 2 * HOUR <= over.opened_at
+    [ended] = [change for _, change in life.history if not change.incident.is_open]
+    assert (Resolution.SUPERSEDED, None) == (ended.incident.resolution, ended.reason)
+
+
+def test_a_facebook_date_that_stops_moving_is_told_days_before_the_end() -> None:
+    life, stops = Life(), NOW + 205 * DAY
+    token = every(50 * DAY, 59 * DAY, "facebook", stops=stops)
+    heard = lived(life, token, until=NOW + 300 * DAY, step=6 * HOUR)
+    assert [(OPENED, WARNING), (OPENED, CRITICAL)] == heard
+    overdue, over = (at for at, change in life.history if change.reason is OPENED)
+    end = NOW + 259 * DAY
+    assert 3 * DAY < end - overdue < 9 * DAY
+    assert end == over
+
+
+def test_a_token_that_is_renewed_after_all_is_told_as_renewed() -> None:
+    life = Life()
+    life.poll(dated(NOW + 30 * DAY))
+    assert [(OPENED, WARNING)] == life.poll(dated(NOW + 30 * DAY), after=28 * DAY)
+    assert [(RESOLVED, WARNING)] == life.poll(dated(life.now + 59 * DAY))
+    assert life.history[-1][1].incident.resolution is Resolution.RECOVERED
+
+
+def test_the_ladder_stands_where_people_renew() -> None:
+    life = Life()
+    assert [(OPENED, Severity.NOTICE)] == life.poll(dated(NOW + 6 * DAY, "linkedin"))
+
+
+def test_nobody_knows_while_the_api_is_down_whether_a_token_was_renewed() -> None:
+    life = Life()
+    token = every(HOUR, 2 * HOUR, "youtube", stops=NOW + 99 * DAY)
+    lived(life, token, until=NOW + DAY, step=POLL)
+    for _ in range(40):
+        assert [] == life.poll(failure=failure(Outcome.SERVER_ERROR))
+        assert [] == life.review(at=life.now)
+    assert [] == life.poll(token(life.now + POLL))
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_the_first_look_after_it_was_due_tells_though_it_shows_nothing_new(shortcut: bool) -> None:
+    life, seen = Life(shortcut=shortcut), dated(NOW + 30 * DAY)
+    life.poll(seen)
+    due_at = life.state.next_review_at
+    assert [] == life.review()  # nobody has looked since
+    assert (due_at, None) == (life.now, life.state.next_review_at)
+    assert [(OPENED, WARNING)] == life.poll(seen)
+
+
+def test_a_token_that_was_overdue_ends_on_time_though_the_api_is_down() -> None:
+    life = Life()
+    life.poll(dated(NOW + 30 * DAY))
+    life.poll(dated(NOW + 30 * DAY), after=28 * DAY)
+    life.poll(failure=failure(Outcome.SERVER_ERROR))
+    assert life.state.next_review_at == NOW + 30 * DAY
+    assert [(OPENED, CRITICAL)] == life.review()
+
+
+@pytest.mark.parametrize("platform", ["facebook", "youtube", "linkedin"])
+def test_the_word_expired_is_believed_before_its_date(platform: str) -> None:
+    seen = known(dated(NOW + 20 * DAY, platform, "expired"), habit=renewals(9 * DAY, 9 * DAY, 9 * DAY))
+    verdict = TokenExpiry().look(seen, NOW)
+    assert isinstance(verdict, Problem)
+    assert verdict.severity is CRITICAL
+
+
+def test_the_word_expiring_soon_is_heard_where_the_date_does_not_explain_it() -> None:
+    rule = TokenExpiry()
+    far = rule.look(known(dated(NOW + 40 * DAY, "youtube", "expiring_soon")), NOW)
+    assert isinstance(far, Problem)
+    assert far.severity is Severity.NOTICE
+    assert rule.look(known(dated(NOW + HOUR, "youtube", "expiring_soon")), NOW) is Answer.CLEAR
+    undated = rule.look(known(dated(None, "youtube", "expiring_soon")), NOW)
+    assert isinstance(undated, Problem)
+
+
+@pytest.mark.parametrize("date", [None, NOW - DAY, NOW + DAY])
+def test_unknown_says_nothing_of_a_renewal(date: datetime | None) -> None:
+    seen = known(dated(date, "twitter", "unknown"))
+    assert RenewalOverdue().look(seen, NOW) is Answer.HOLD
+    assert TokenExpiry().look(seen, NOW) is Answer.HOLD
+
+
+def test_a_profile_that_changes_hands_the_token_over_without_a_word() -> None:
+    life = Life()
+    life.poll(dated(NOW + 30 * DAY))
+    assert [(OPENED, WARNING)] == life.poll(dated(NOW + 30 * DAY), after=28 * DAY)
+    profiles = {"facebook": Profile(renewed_by=PERSON)}
+    life.rules = Rules(connection=(TokenExpiry(profiles=profiles), RenewalOverdue(profiles=profiles)))
+    assert [(OPENED, WARNING)] == life.review(at=life.now)
+    assert [RuleName.TOKEN_EXPIRY] == [each.rule for each in life.incidents]
+
+
+tokens = st.builds(
+    every,
+    st.sampled_from([HOUR, DAY, 50 * DAY]),
+    st.sampled_from([HOUR, 2 * HOUR, 2 * DAY, 59 * DAY]),
+    st.sampled_from(["youtube", "facebook", "linkedin"]),
+    stops=st.integers(0, 100).map(lambda hours: NOW + hours * HOUR),
+    status=st.sampled_from(["valid", "expiring_soon", "unknown"]),
+)
+pauses = st.sampled_from([MINUTE, POLL, HOUR, 7 * HOUR, DAY, 3 * DAY])
+
+
+@given(token=tokens, steps=st.lists(st.tuples(pauses, st.sampled_from("llrf")), max_size=25))
+def test_the_shortcut_of_steady_polls_hides_nothing_of_a_renewal(
+    token: Callable[[datetime], Connection], steps: list[tuple[timedelta, str]]
+) -> None:
+    lives = Life(shortcut=True), Life(shortcut=False)
+    for after, what in steps:
+        for life in lives:
+            if what == "l":
+                life.poll(token(life.now + after), after=after)
+            elif what == "f":
+                life.poll(after=after, failure=failure(Outcome.TIMEOUT))
+            else:
+                life.review(at=life.now + after)
+            open_ones = [each.rule for each in life.incidents]
+            assert {RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE} - {*open_ones}
+            assert what == "f" or (life.state.next_review_at or NOW + 9999 * DAY) > life.now
+    assert lives[0].history == lives[1].history
+    assert lives[0].known == lives[1].known

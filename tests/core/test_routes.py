@@ -1,0 +1,355 @@
+"""Who is told of what, in which group, and when: patterns, labels, quiet hours."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.core.incidents import IncidentChange
+from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
+from monitor.core.routes import (
+    Circumstances,
+    Match,
+    QuietHours,
+    Route,
+    Routing,
+    Schedule,
+    Silence,
+    matching,
+    tell,
+)
+from tests.factories import DAY, HOUR, MINUTE, NOW, target
+
+NOTICE, WARNING, CRITICAL = Severity
+BERLIN = ZoneInfo("Europe/Berlin")
+NIGHT = QuietHours(starts=time(20), ends=time(8), zone=BERLIN)
+
+
+def about(**given: object) -> Circumstances:
+    given = {
+        "account": "agency",
+        "rule": "token_expiry",
+        "severity": WARNING,
+        "platform": "linkedin",
+        "managed_user": ("Acme [EU]", "65f0c0ffee65f0c0ffee65f0"),
+        "labels": {"team": "emea"},
+    } | given
+    return Circumstances(**given)  # type: ignore[arg-type]
+
+
+def change(
+    reason: Reason | None = Reason.OPENED, severity: Severity = WARNING, **given: object
+) -> IncidentChange:
+    given = {
+        "rule": RuleName.TOKEN_EXPIRY,
+        "subject": Subject(account="agency", target_id=1, platform_id="telegram--1001234567890"),
+        "severity": severity,
+        "worst": severity,
+        "summary": "token expires soon",
+        "opened_at": NOW,
+    } | given
+    return IncidentChange(incident=Incident(**given), reason=reason)  # type: ignore[arg-type]
+
+
+def over(worst: Severity = WARNING) -> IncidentChange:
+    return change(Reason.RESOLVED, NOTICE, worst=worst, resolved_at=NOW, resolution=Resolution.RECOVERED)
+
+
+def channels(*routes: Route, told: IncidentChange | None = None, about: Target | None = None) -> list[str]:
+    return [each.channel for each in tell(told or change(), about or target(), Routing(routes=routes), NOW)]
+
+
+@pytest.mark.parametrize(
+    ("match", "takes"),
+    [
+        (Match(), True),
+        (Match(account=("agency",)), True),
+        (Match(account=("other",)), False),
+        (Match(account=("other", "agency")), True),
+        (Match(account=("agen",)), False),
+        (Match(account=("agen*",)), True),
+        (Match(account=("*ency",)), True),
+        (Match(account=("a*n*y",)), True),
+        (Match(account=("Agency",)), False),
+        (Match(platform=("linkedin", "threads")), True),
+        (Match(platform=("threads",)), False),
+        (Match(rule=("token_*",)), True),
+        (Match(rule=("publish_error",)), False),
+        (Match(severity=("warning", "critical")), True),
+        (Match(severity=("critical",)), False),
+        (Match(managed_user=("65f0c0ffee65f0c0ffee65f0",)), True),
+        (Match(managed_user=("Acme [EU]",)), True),
+        (Match(managed_user=("Acme*",)), True),
+        (Match(managed_user=("Acme E",)), False),
+        (Match(labels={"team": ("emea",)}), True),
+        (Match(labels={"team": ("apac", "e*")}), True),
+        (Match(labels={"team": ("apac",)}), False),
+        (Match(labels={"tier": ("gold",)}), False),
+        (Match(labels={"tier": ("*",)}), False),
+        (Match(labels={"team": ("emea",), "tier": ("gold",)}), False),
+        (Match(account=("agency",), platform=("threads",)), False),
+        (Match(account=("agency",), platform=("linkedin",), severity=("warning",)), True),
+    ],
+)
+def test_every_key_must_match_by_any_of_its_patterns(match: Match, takes: bool) -> None:
+    assert takes is match.takes(about())
+
+
+@pytest.mark.parametrize("pattern", ["?gency", "[a]gency", "agency$", ".*", "agency|other", "a+gency"])
+def test_only_the_star_is_a_pattern(pattern: str) -> None:
+    assert not Match(account=(pattern,)).takes(about())
+    assert Match(account=(pattern,)).takes(about(account=pattern))
+
+
+@pytest.mark.parametrize("match", [Match(platform=("*",)), Match(managed_user=("*",))])
+def test_what_is_not_there_matches_no_pattern(match: Match) -> None:
+    nowhere = about(platform="", managed_user=())
+    assert not match.takes(nowhere)
+    assert Match().takes(nowhere)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_star_stands_for_any_text(start: str, rest: str) -> None:
+    name = f"x{start.replace('*', '+')}{rest}"
+    assert Match(account=(f"x{start.replace('*', '+')}*",)).takes(about(account=name))
+
+
+def test_every_matching_route_delivers_until_one_says_stop() -> None:
+    first = Route(channels=("a",), match=Match(account=("agency",)))
+    other = Route(channels=("b",), match=Match(account=("other",)), continues=False)
+    last = Route(channels=("c",), continues=False)
+    after = Route(channels=("d",))
+    assert [first, last] == matching(about(), [first, other, last, after])
+    assert ["a", "c"] == channels(first, other, last, after)
+
+
+def test_a_channel_named_by_several_routes_is_told_once_by_the_first() -> None:
+    slow = Route(channels=("ops", "mail"), group_by=("platform",), group_wait=HOUR)
+    quick = Route(channels=("pager", "ops"), group_by=("severity",), group_wait=MINUTE)
+    tellings = tell(change(), target(), Routing(routes=[slow, quick]), NOW)
+    assert [(each.channel, each.group, each.due_at - NOW) for each in tellings] == [
+        ("ops", "platform=telegram", HOUR),
+        ("mail", "platform=telegram", HOUR),
+        ("pager", "severity=warning", MINUTE),
+    ]
+
+
+def test_a_group_is_what_is_equal_in_all_it_goes_by() -> None:
+    route = Route(channels=("ops",), group_by=("account", "managed_user", "rule"))
+    user = target(managed_user="Acme", managed_user_id="65f0")
+    (telling,) = tell(change(), user, Routing(routes=[route]), NOW)
+    assert telling.group == "account=agency managed_user=Acme rule=token_expiry"
+
+
+def test_labels_are_those_of_the_incidents_account() -> None:
+    route = Route(channels=("ops",), match=Match(labels={"team": ("emea",)}))
+    for labels, expected in (({"agency": {"team": "emea"}}, 1), ({"other": {"team": "emea"}}, 0)):
+        assert expected == len(tell(change(), target(), Routing(routes=[route], labels=labels), NOW))
+
+
+def test_what_is_no_news_is_told_to_nobody() -> None:
+    assert [] == channels(Route(channels=("ops",)), told=change(None))
+
+
+def test_recoveries_can_be_left_out_and_another_route_still_tells_them() -> None:
+    quiet, loud = Route(channels=("ops",), resolved=False), Route(channels=("ops", "mail"))
+    assert [] == channels(quiet, told=over())
+    assert ["ops", "mail"] == channels(quiet, loud, told=over())
+    assert ["ops"] == channels(quiet)
+
+
+def test_who_was_told_of_the_worst_is_told_of_the_end() -> None:
+    pager = Route(channels=("pager",), match=Match(severity=("critical",)))
+    assert ["pager"] == channels(pager, told=over(worst=CRITICAL))
+    assert [] == channels(pager, told=over(worst=WARNING))
+
+
+def test_an_account_as_a_source_has_no_platform_and_no_managed_user() -> None:
+    source = change(subject=Subject(account="agency"))
+    route = Route(channels=("ops",), group_by=("account", "managed_user", "platform"))
+    (telling,) = tell(source, None, Routing(routes=[route]), NOW)
+    assert telling.group == "account=agency managed_user= platform="
+
+
+# Quiet hours
+
+
+def berlin(text: str, fold: int = 0) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN, fold=fold).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-02-22 19:59:59.999", None),
+        ("2026-02-22 20:00", "2026-02-23 08:00"),
+        ("2026-02-22 23:59", "2026-02-23 08:00"),
+        ("2026-02-23 00:00", "2026-02-23 08:00"),
+        ("2026-02-23 07:59:59.999", "2026-02-23 08:00"),
+        ("2026-02-23 08:00", None),
+        ("2026-02-23 12:00", None),
+        ("2026-12-31 22:00", "2027-01-01 08:00"),
+    ],
+)
+def test_quiet_hours_may_last_over_midnight(now: str, until: str | None) -> None:
+    assert (berlin(until) if until else None) == NIGHT.until(berlin(now))
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [("11:59", None), ("12:00", "14:00"), ("13:59", "14:00"), ("14:00", None), ("00:00", None)],
+)
+def test_quiet_hours_may_lie_within_a_day(now: str, until: str | None) -> None:
+    nap = QuietHours(starts=time(12), ends=time(14), zone=BERLIN)
+    day = "2026-02-22 "
+    assert (berlin(day + until) if until else None) == nap.until(berlin(day + now))
+
+
+@pytest.mark.parametrize(
+    ("now", "until", "hours"),
+    [
+        ("2026-03-28 20:00", "2026-03-29 08:00", 11),
+        ("2026-10-24 20:00", "2026-10-25 08:00", 13),
+        ("2026-02-22 20:00", "2026-02-23 08:00", 12),
+    ],
+)
+def test_a_night_in_which_the_clocks_change_ends_at_the_same_time_of_day(
+    now: str, until: str, hours: int
+) -> None:
+    assert berlin(until) == NIGHT.until(berlin(now))
+    assert berlin(until) - berlin(now) == hours * HOUR
+
+
+@pytest.mark.parametrize(
+    ("now", "fold", "ends", "until_utc"),
+    [
+        # 2026-10-25: 03:00 is 02:00 again
+        ("2026-10-25 02:10", 0, time(2, 30), "2026-10-25T00:30Z"),
+        ("2026-10-25 02:10", 1, time(2, 30), "2026-10-25T01:30Z"),
+        ("2026-10-25 02:40", 0, time(2, 30), None),
+        ("2026-10-25 02:40", 1, time(2, 30), None),
+        # 2026-03-29: 02:00 is 03:00 at once
+        ("2026-03-29 01:59", 0, time(2, 30), "2026-03-29T01:30Z"),
+        ("2026-03-29 03:00", 0, time(2, 30), None),
+    ],
+)
+def test_quiet_hours_that_end_while_the_clocks_change(
+    now: str, fold: int, ends: time, until_utc: str | None
+) -> None:
+    quiet = QuietHours(starts=time(20), ends=ends, zone=BERLIN)
+    expected = datetime.fromisoformat(until_utc) if until_utc else None
+    assert expected == quiet.until(berlin(now, fold))
+
+
+times = st.times().map(lambda moment: moment.replace(second=0, microsecond=0))
+zones = st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"])
+instants = st.integers(0, 2 * 365 * 24 * 60).map(
+    lambda minutes: datetime(2026, 1, 1, tzinfo=UTC) + minutes * MINUTE
+)
+near_changes = st.builds(
+    lambda day, minutes: day + minutes * MINUTE,
+    st.sampled_from([datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 10, 24, 12, tzinfo=UTC)]),
+    st.integers(0, 48 * 60),
+)
+
+
+@given(starts=times, ends=times, zone=zones.map(ZoneInfo), now=instants | near_changes)
+def test_quiet_always_ends_ahead_within_a_day_and_then_it_is_not_quiet(
+    starts: time, ends: time, zone: ZoneInfo, now: datetime
+) -> None:
+    quiet = QuietHours(starts=starts, ends=ends, zone=zone)
+    until = quiet.until(now)
+    if until is not None:
+        assert now < until <= now + DAY + HOUR
+        assert quiet.until(until) is None
+
+
+@given(now=instants | near_changes, wait=st.timedeltas(timedelta(), HOUR), severity=st.sampled_from(Severity))
+def test_nothing_is_due_before_its_group_has_waited_and_nothing_but_critical_in_quiet_hours(
+    now: datetime, wait: timedelta, severity: Severity
+) -> None:
+    route = Route(channels=("ops",), group_wait=wait, quiet_hours=NIGHT)
+    (telling,) = tell(change(severity=severity), target(), Routing(routes=[route]), now)
+    assert telling.due_at >= now + wait
+    if severity is CRITICAL:
+        assert telling.due_at == now + wait
+    else:
+        assert NIGHT.until(telling.due_at) is None
+
+
+def test_critical_waits_too_where_it_is_told_to() -> None:
+    night = QuietHours(starts=time(20), ends=time(8), zone=BERLIN, critical=False)
+    route = Route(channels=("ops",), quiet_hours=night)
+    (telling,) = tell(change(severity=CRITICAL), target(), Routing(routes=[route]), NOW)
+    assert telling.due_at == berlin("2026-02-23 08:00")
+
+
+def test_a_group_that_fills_until_after_quiet_has_begun_waits_for_its_end() -> None:
+    route = Route(channels=("ops",), group_wait=10 * MINUTE, quiet_hours=NIGHT)
+    now = berlin("2026-02-22 19:55")
+    (telling,) = tell(change(), target(), Routing(routes=[route]), now)
+    assert telling.due_at == berlin("2026-02-23 08:00")
+
+
+# Silences
+
+
+def test_a_silence_holds_back_what_it_matches_until_it_ends() -> None:
+    short = Silence(id=1, match=Match(), ends_at=NOW + HOUR)
+    long = Silence(id=2, match=Match(platform=("telegram",)), ends_at=NOW + DAY)
+    other = Silence(id=3, match=Match(platform=("threads",)), ends_at=NOW + 9 * DAY)
+    routing = Routing(routes=[Route(channels=("ops",))], silences=[short, long, other])
+    (telling,) = tell(change(), target(), routing, NOW)
+    assert (NOW + DAY, 2) == (telling.due_at, telling.silence_id)
+
+
+def test_a_silence_that_is_nearly_over_does_not_shorten_the_wait_for_a_group() -> None:
+    silence = Silence(id=1, match=Match(), ends_at=NOW + MINUTE)
+    routing = Routing(routes=[Route(channels=("ops",), group_wait=HOUR)], silences=[silence])
+    (telling,) = tell(change(), target(), routing, NOW)
+    assert telling.due_at == NOW + HOUR
+
+
+def test_a_silence_that_ends_in_quiet_hours_is_followed_by_quiet() -> None:
+    silence = Silence(id=1, match=Match(), ends_at=berlin("2026-02-23 03:00"))
+    routing = Routing(routes=[Route(channels=("ops",), quiet_hours=NIGHT)], silences=[silence])
+    for severity, due in ((WARNING, "2026-02-23 08:00"), (CRITICAL, "2026-02-23 03:00")):
+        (telling,) = tell(change(severity=severity), target(), routing, berlin("2026-02-22 19:00"))
+        assert telling.due_at == berlin(due)
+
+
+# Regular summaries
+
+
+@pytest.mark.parametrize(
+    ("now", "weekday", "due"),
+    [
+        ("2026-02-23 08:59", None, "2026-02-22 09:00"),
+        ("2026-02-23 09:00", None, "2026-02-23 09:00"),
+        ("2026-02-23 09:00", 0, "2026-02-23 09:00"),
+        ("2026-02-23 08:59", 0, "2026-02-16 09:00"),
+        ("2026-02-28 12:00", 0, "2026-02-23 09:00"),
+        ("2026-03-29 12:00", None, "2026-03-29 09:00"),
+    ],
+)
+def test_a_summary_was_due_at_its_time_of_day(now: str, weekday: int | None, due: str) -> None:
+    schedule = Schedule(at=time(9), zone=BERLIN, weekday=weekday)
+    assert berlin(due) == schedule.last_due_at(berlin(now))
+
+
+def test_a_summary_at_a_time_that_the_clocks_leap_over_is_not_due_before_it_comes() -> None:
+    # 2026-03-29: 02:00 is 03:00 at once, so 02:30 is half past three
+    schedule = Schedule(at=time(2, 30), zone=BERLIN)
+    assert berlin("2026-03-28 02:30") == schedule.last_due_at(berlin("2026-03-29 03:10"))
+    assert berlin("2026-03-29 03:30") == schedule.last_due_at(berlin("2026-03-29 03:30"))
+
+
+@given(at=times, zone=zones.map(ZoneInfo), now=instants | near_changes, weekday=st.none() | st.integers(0, 6))
+def test_a_summary_was_due_within_the_last_day_or_week_and_never_ahead(
+    at: time, zone: ZoneInfo, now: datetime, weekday: int | None
+) -> None:
+    due = Schedule(at=at, zone=zone, weekday=weekday).last_due_at(now)
+    assert now - (DAY if weekday is None else 7 * DAY) - 2 * HOUR < due <= now
+    assert weekday is None or (due + HOUR).astimezone(zone).weekday() in {weekday, (weekday + 1) % 7}
