@@ -1,0 +1,156 @@
+"""From a file, or from the bare environment, to a configuration."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+from pydantic import ValidationError
+
+from monitor.config.complaints import explain, shown_key
+from monitor.config.document import Tree, expand, read_document
+from monitor.config.model import Config
+from monitor.config.places import sqlite_url
+from monitor.config.values import Surroundings
+from monitor.errors import ConfigError
+
+LOCAL_CONFIG = Path("config.yaml")
+SYSTEM_CONFIG = Path("/etc/postpost-monitor/config.yaml")
+CONFIG_VARIABLE = "POSTPOST_MONITOR_CONFIG"
+
+# The vendor's own samples for PostPost read the key from PUBLORA_API_KEY: it says nothing of the brand.
+KEY_VARIABLES = ("POSTPOST_API_KEY", "PUBLORA_API_KEY")
+_VARIABLES = {
+    "accounts[0].provider": "POSTPOST_MONITOR_PROVIDER",
+    "accounts[0].base_url": "POSTPOST_MONITOR_BASE_URL",
+    "database.url_env": "POSTPOST_MONITOR_DATABASE_URL",
+    "channels": "POSTPOST_MONITOR_NOTIFY",
+}
+
+
+def find_config(
+    option: Path | None,
+    environ: Mapping[str, str],
+    *,
+    local: Path = LOCAL_CONFIG,
+    system: Path = SYSTEM_CONFIG,
+) -> Path | None:
+    """
+    Find the configuration file: the option's, the environment's, the one here, the system's, or none.
+
+    Raises:
+        ConfigError: a file was named and isn't there.
+    """
+    variable = environ.get(CONFIG_VARIABLE)
+    named, by = (option, "--config") if option else (Path(variable) if variable else None, CONFIG_VARIABLE)
+    if named:
+        if not _is_there(named):
+            raise ConfigError(f"{_shown(named)}: no such file, though {by} names it; want an existing file")
+        return named
+    return next((path for path in (local, system) if _is_there(path)), None)
+
+
+def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """
+    Read the configuration from a file, or from the environment alone. Nothing is written.
+
+    Raises:
+        ConfigError: one line naming file, key path, what was found and what would be right.
+    """
+    if path is None:
+        return _from_environment(environ)
+    return parse_config(read_document(path), environ, source=_shown(path), folder=path.parent)
+
+
+def parse_config(
+    tree: Mapping[str, Tree],
+    environ: Mapping[str, str],
+    *,
+    source: str = "configuration",
+    folder: Path = Path(),
+) -> Config:
+    """
+    Make a configuration from a plain tree.
+
+    Args:
+        source: what complaints begin with.
+        folder: where relative names of files start.
+
+    Raises:
+        ConfigError: one line naming source, key path, what was found and what would be right.
+    """
+    config, problem = _parse(tree, Surroundings(environ=environ, folder=folder))
+    if config is None:
+        raise ConfigError(f"{source}: {problem}")
+    return config
+
+
+def _parse(raw: Mapping[str, Tree], around: Surroundings) -> tuple[Config | None, str]:
+    """Give the configuration, or what is wrong: an error out of pydantic's would carry the values along."""
+    try:
+        tree = expand(raw, around.environ)
+        assert isinstance(tree, dict)
+        tree.setdefault("database", {"url": _default_database(around.environ)})
+        return Config.model_validate(tree, context=around), ""
+    except ConfigError as error:
+        return None, str(error)
+    except ValidationError as error:
+        return None, explain(error, raw)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Config:
+    variable = next((name for name in KEY_VARIABLES if environ.get(name, "").strip()), None)
+    if variable is None:
+        raise ConfigError(
+            "no configuration: found neither a config.yaml nor POSTPOST_API_KEY in the environment; set "
+            "POSTPOST_API_KEY or name a file with --config ('postpost-monitor demo' needs neither)"
+        )
+    account: dict[str, Any] = {"name": "default", "api_key_env": variable}
+    if provider := environ.get("POSTPOST_MONITOR_PROVIDER"):
+        account["provider"] = _literal(provider)
+    if base_url := environ.get("POSTPOST_MONITOR_BASE_URL"):
+        account["base_url"] = _literal(base_url)
+    tree: dict[str, Any] = {"accounts": [account]}
+    if environ.get("POSTPOST_MONITOR_DATABASE_URL"):
+        tree["database"] = {"url_env": "POSTPOST_MONITOR_DATABASE_URL"}
+    urls = environ.get("POSTPOST_MONITOR_NOTIFY", "").split()
+    tree["channels"] = [
+        {"name": f"notify-{number}", "url": _literal(url)} for number, url in enumerate(urls, start=1)
+    ]
+    config, problem = _parse(tree, Surroundings(environ=environ))
+    if config is None:
+        raise ConfigError(f"environment: {_in_variables(problem, variable)}")
+    return config
+
+
+def _in_variables(problem: str, key_variable: str) -> str:
+    """Name the variable where the complaint names the key of a file that doesn't exist."""
+    for key, variable in {**_VARIABLES, "accounts[0].api_key_env": key_variable}.items():
+        if problem.startswith(key):
+            return variable + ": " + problem.partition(": ")[2]
+    return problem
+
+
+def _default_database(environ: Mapping[str, str]) -> str:
+    # systemd gives several directories separated by colons; the first is the unit's own.
+    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    folder = Path(given) if given else user_state_path("postpost-monitor", appauthor=False)
+    return sqlite_url(str(folder / "history.db"))
+
+
+def _literal(text: str) -> str:
+    return text.replace("$", "$$")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True  # it may well be there: reading it will say why it can't be read
+    return True
+
+
+def _shown(path: Path) -> str:
+    return shown_key(str(path), limit=200)

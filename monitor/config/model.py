@@ -1,0 +1,294 @@
+"""The configuration as a tree of frozen values."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from monitor.config.complaints import complaint, wanted
+from monitor.config.places import (
+    API_PATH,
+    checked_base_url,
+    checked_database,
+    database_passwords,
+    without_password,
+)
+from monitor.config.routes import Route, Template
+from monitor.config.rules import RuleList
+from monitor.config.secret import (
+    Secret,
+    checked_channel,
+    checked_key,
+    checked_ping,
+    parts,
+    resolved,
+    source_of,
+)
+from monitor.config.upkeep import Probe, Profiles
+from monitor.config.values import Duration, Name, NotEmpty, OneOrMore, Section, Share, Surroundings, whole
+from monitor.config.web import Web
+from monitor.config.workspaces import ManagedUsers
+from monitor.core.clients import client_url
+from monitor.core.links import LinkUse
+
+PROVIDER_URLS = {"postpost": "https://api.postpost.dev", "publora": "https://api.publora.com"}
+
+Reference: TypeAlias = str | None  # the name of a variable or a file that holds a secret
+
+
+class Database(Section):
+    """Where the history is kept; ``url`` is in SQLAlchemy's words, wherever it came from."""
+
+    url: Annotated[SecretStr, PlainSerializer(lambda url: without_password(url.get_secret_value()))]
+    url_env: Reference = None
+    url_file: Reference = None
+
+    @classmethod
+    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+        """Fetch the URL from where it is kept."""
+        return {**given, "url": checked_database(resolved(given, "url", around), source_of(given, "url"))}
+
+
+class Polling(Section):
+    """How often and how hard the API is asked; ``requests_per_minute`` is per key, by default the brand's."""
+
+    every: Duration = timedelta(minutes=15)
+    jitter: Share = 0.1
+    concurrency: Annotated[int, whole(1, 512)] = 16
+    requests_per_minute: Annotated[int, whole(1, 1_000_000)] | None = None
+    timeout: Duration = timedelta(seconds=20)
+
+
+def _whole_share(value: object) -> float:
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
+    if match is None or float(match[1]) > 100:
+        raise wanted("a percentage such as 50%, from 0% to 100%")
+    return float(match[1]) / 100
+
+
+def _base_url(value: object, info: ValidationInfo) -> str:
+    url = checked_base_url(value)
+    if url.endswith(API_PATH):
+        url = url.removesuffix(API_PATH).rstrip("/")
+        _warn(info, f"{API_PATH} at the end of base_url is left out: the monitor adds it itself")
+    return url
+
+
+def _warn(info: ValidationInfo, text: str) -> None:
+    if info.context:
+        info.context.warnings.append(f"account {info.data.get('name', '')!r}: {text}")
+
+
+class Account(Section):
+    """One API key, what it is for, and where it differs from what ``polling`` says."""
+
+    instead: ClassVar[Mapping[str, str]] = {"api_key": "use api_key_env or api_key_file"}
+
+    name: Name
+    provider: Literal["postpost", "publora"] = "postpost"
+    base_url: Annotated[str, BeforeValidator(_base_url)] = Field(
+        default_factory=lambda known: PROVIDER_URLS[known["provider"]]
+    )
+    api_key_env: Reference = None
+    api_key_file: Reference = None
+    managed_users: ManagedUsers = "none"
+    include_owner: bool = True
+    discover_every: Duration | None = None
+    reconnect_links: LinkUse = LinkUse.USE
+    every: Duration | None = None
+    adaptive: bool = False
+    probe: Probe | None = None
+    labels: Mapping[str, str] = {}
+
+    _api_key: SecretStr = PrivateAttr(default=SecretStr(""))
+
+    @property
+    def api_key(self) -> SecretStr:
+        """The key itself, wherever it is kept."""
+        return self._api_key
+
+    @model_validator(mode="after")
+    def _watch_somebody(self) -> Self:
+        if self.managed_users == "none" and not self.include_owner:
+            raise complaint("without managed_users nothing is left to watch; want true", "include_owner")
+        return self
+
+    @model_validator(mode="after")
+    def _fetch_key(self, info: ValidationInfo) -> Self:
+        given = {key: value for key in ("api_key_env", "api_key_file") if (value := getattr(self, key))}
+        key = resolved(given, "api_key", info.context or Surroundings(), direct=False)
+        self._api_key = SecretStr(checked_key(key, source_of(given, "api_key")))
+        if info.context and not key.startswith("sk_"):
+            info.context.warnings.append(
+                f"account {self.name!r}: the API key doesn't start with sk_, as all but the oldest keys do"
+            )
+        return self
+
+
+class Channel(Section):
+    """Where notifications go: a name for an Apprise URL; ``announce`` is what it hears of the monitor itself."""
+
+    name: Name
+    url: Secret
+    url_env: Reference = None
+    url_file: Reference = None
+    private: bool = False
+    announce: Annotated[tuple[Literal["start", "stop"], ...], OneOrMore] = ()
+    template: Template | None = None
+
+    @property
+    def tells_clients(self) -> bool:
+        """Whether the URL is another one for each managed user."""
+        return client_url(self.url.get_secret_value()) is not None
+
+    @model_validator(mode="after")
+    def _tell_clients_nothing_of_us(self, info: ValidationInfo) -> Self:
+        if self.tells_clients and self.announce:
+            raise complaint("the channel tells clients, who need not hear of the monitor", "announce")
+        if self.tells_clients and not self.private and info.context:
+            info.context.warnings.append(
+                f"channel {self.name!r} tells clients but isn't private: they get no link to reconnect"
+            )
+        return self
+
+    @classmethod
+    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+        """Fetch the URL from where it is kept."""
+        return {**given, "url": checked_channel(resolved(given, "url", around), source_of(given, "url"))}
+
+
+class Flapping(Section):
+    """A problem that comes and goes: told as flapping after so many times, and then at its end."""
+
+    times: Annotated[int, whole(2, 1000)] = 3
+    within: Duration = timedelta(hours=24)
+    calm: Duration = timedelta(hours=6)
+
+
+class BlastRadius(Section):
+    """How many tokens of one list may get worse at once before the next poll must confirm it."""
+
+    share: Annotated[
+        float, BeforeValidator(_whole_share), PlainSerializer(lambda share: f"{share * 100:g}%")
+    ] = 0.5
+    count: Annotated[int, whole(1, 1_000_000)] = 10
+
+
+class Damping(Section):
+    """What keeps a stumbling source from making noise."""
+
+    flapping: Flapping = Flapping()
+    blast_radius: BlastRadius = BlastRadius()
+    removed_after: Annotated[int, whole(1, 1000)] = 3
+
+
+class Retention(Section):
+    """How long the past is kept."""
+
+    history: Duration = timedelta(days=400)
+
+
+class DeadMan(Section):
+    """Whom to ping after each complete, successful cycle, so that silence is noticed."""
+
+    url: Secret
+    url_env: Reference = None
+    url_file: Reference = None
+    style: Literal["auto", "healthchecks", "uptime_kuma", "plain"] = "auto"
+    every: Duration | None = None
+
+    @classmethod
+    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+        """Fetch the URL from where it is kept."""
+        return {**given, "url": checked_ping(resolved(given, "url", around), source_of(given, "url"))}
+
+
+class Log(Section):
+    """How the log is written, and how much of it."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _named_once(named: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen: dict[str, int] = {}
+    for index, item in enumerate(named):
+        if item.name in seen:
+            raise wanted(f"a name of its own: number {seen[item.name] + 1} has the same", index, "name")
+        seen[item.name] = index
+    return named
+
+
+def _every_channel(known: dict[str, Any]) -> tuple[Route, ...]:
+    channels = tuple(channel.name for channel in known["channels"])
+    return (Route(channels=channels),) if channels else ()
+
+
+class Config(Section):
+    """
+    The whole configuration.
+
+    ``routes`` and ``rules`` are those in force: without routes every channel gets everything, and a rule that
+    isn't listed stands with its defaults.
+    """
+
+    database: Database
+    polling: Polling = Polling()
+    accounts: Annotated[tuple[Account, ...], NotEmpty, AfterValidator(_named_once)]
+    channels: Annotated[tuple[Channel, ...], AfterValidator(_named_once)] = ()
+    routes: Annotated[tuple[Route, ...], NotEmpty] = Field(default_factory=_every_channel)
+    unrouted: Literal["error", "ignore"] = "error"
+    rules: RuleList
+    profiles: Profiles = Field(default={})
+    damping: Damping = Damping()
+    retention: Retention = Retention()
+    web: Web | None = None
+    dead_man: DeadMan | None = None
+    log: Log = Log()
+
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What isn't wrong but worth a second look, one line each."""
+        return self._warnings
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self, info: ValidationInfo) -> Self:
+        names = {channel.name for channel in self.channels}
+        for index, route in enumerate(self.routes):
+            for place, name in enumerate(route.channels):
+                if name not in names:
+                    raise wanted("the name of a channel", "routes", index, "channels", place)
+        if info.context:
+            if not self.channels:
+                info.context.warnings.append("there is no channel: nobody will be told of a problem")
+            self._warnings = tuple(info.context.warnings)
+        return self
+
+    def secrets(self) -> frozenset[str]:
+        """Gather every text that must be seen nowhere: keys, channel URLs and their parts, passwords."""
+        urls = [channel.url.get_secret_value() for channel in self.channels]
+        urls += [self.dead_man.url.get_secret_value()] if self.dead_man else []
+        return frozenset(
+            {account.api_key.get_secret_value() for account in self.accounts}
+            | set(urls)
+            | ({self.web.token.get_secret_value()} if self.web and self.web.token else set())
+            | {part for url in urls for part in parts(url)}
+            | database_passwords(self.database.url.get_secret_value())
+        )
+
+    def shown(self) -> dict[str, Any]:
+        """Give the whole configuration as it is in force, as plain data with every secret hidden."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,124 @@
+"""Who is told what, and when."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from monitor.config.complaints import complaint, wanted
+from monitor.config.values import (
+    ClockTime,
+    Duration,
+    Name,
+    NotEmpty,
+    OneOrMore,
+    Section,
+    Wait,
+    Zone,
+    either,
+    whole,
+)
+from monitor.core.model import RuleName, Severity
+from monitor.core.wording import Cause
+
+Weekday: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+Grouping: TypeAlias = Literal["account", "managed_user", "platform", "rule", "severity"]
+
+
+def _pattern(text: str) -> str:
+    if not text or not text.isprintable():
+        raise wanted("a name, or a pattern with *")
+    return text
+
+
+def _rule_pattern(text: str) -> str:
+    if not any(fnmatchcase(rule, text) for rule in RuleName):
+        raise wanted(f"{either(tuple(RuleName))}, or a pattern with * that fits one of them")
+    return text
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
+Patterns: TypeAlias = Annotated[tuple[Pattern, ...], OneOrMore, NotEmpty]
+RulePattern: TypeAlias = Annotated[str, AfterValidator(_rule_pattern)]
+
+
+class Match(Section):
+    """What a route takes: every key given must match, by any of its patterns; an absent key takes all."""
+
+    severity: Annotated[tuple[Severity, ...], OneOrMore, NotEmpty] = Field(default=())
+    platform: Patterns = Field(default=())
+    account: Patterns = Field(default=())
+    managed_user: Patterns = Field(default=())
+    rule: Annotated[tuple[RulePattern, ...], OneOrMore, NotEmpty] = Field(default=())
+    cause: Annotated[tuple[Cause, ...], OneOrMore, NotEmpty] = Field(default=())
+    labels: Mapping[str, Patterns] = {}
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: patterns for key, patterns in dump(self).items() if patterns}
+
+
+class QuietHours(Section):
+    """A daily time in which nothing is told but, unless told otherwise, what is critical."""
+
+    from_: ClockTime = Field(alias="from")
+    to: ClockTime
+    time_zone: Zone
+    critical: bool = True
+
+    @model_validator(mode="after")
+    def _last_a_while(self) -> Self:
+        if self.from_ == self.to:
+            raise complaint("the quiet hours end when they begin; want another time", "to")
+        return self
+
+
+class Digest(Section):
+    """A regular summary of what is open, what is coming and what is well."""
+
+    every: Literal["daily", "weekly"]
+    at: ClockTime
+    time_zone: Zone
+    weekday: Weekday = "monday"
+
+    @model_validator(mode="after")
+    def _weekday_of_a_week(self) -> Self:
+        if self.every == "daily" and "weekday" in self.model_fields_set:
+            raise complaint("a daily digest has no weekday; leave it out or write every: weekly", "weekday")
+        return self
+
+
+class Template(Section):
+    """A channel's own words, in Jinja2; an absent one is the built-in."""
+
+    title: str | None = None
+    body: str | None = None
+
+    @model_validator(mode="after")
+    def _say_something(self) -> Self:
+        if self.title is None and self.body is None:
+            raise complaint("want title, body or both")
+        return self
+
+
+class Route(Section):
+    """Which problems go to which channels, in which groups, how soon and how often."""
+
+    channels: Annotated[tuple[Name, ...], NotEmpty]
+    match: Match = Match()
+    group_by: tuple[Grouping, ...] = ("account",)
+    group_wait: Wait = timedelta(seconds=30)
+    remind_every: Duration | None = None
+    remind_at_most: Annotated[int, whole(1, 1_000_000)] | None = None
+    quiet_hours: QuietHours | None = None
+    resolved: bool = True
+    continue_: bool = Field(default=True, alias="continue")
+    digest: Digest | None = None
+
+    @model_validator(mode="after")
+    def _remind_of_something(self) -> Self:
+        if self.remind_at_most is not None and self.remind_every is None:
+            raise complaint("there are no reminders to count; want remind_every beside it", "remind_at_most")
+        return self

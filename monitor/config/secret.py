@@ -1,0 +1,143 @@
+"""Secrets: where they come from, what they may look like, and what of them must never be seen again."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from pydantic import PlainSerializer, SecretStr
+from pydantic_core import PydanticCustomError
+
+from monitor.config.complaints import complaint
+from monitor.config.values import HIDDEN, Surroundings
+
+Secret: TypeAlias = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN)]
+
+MAX_SECRET_BYTES = 64 * 1024
+SHORTEST_PART = 6
+
+# Words that stand in ordinary webhook paths: hiding them would hide the monitor's own log.
+_PLAIN_WORDS = frozenset({
+    "localhost", "message", "messages", "monitor", "notification", "notify", "postpost", "postpost-monitor",
+    "publora", "services", "webhook", "webhooks",
+})  # fmt: skip
+
+
+def resolved(given: dict[str, Any], key: str, around: Surroundings, *, direct: bool = True) -> str:
+    """
+    Give the secret that one of ``key``, ``key_env`` and ``key_file`` stands for, without spaces around it.
+
+    Args:
+        direct: whether the secret may stand in the configuration itself.
+    """
+    names = (key, f"{key}_env", f"{key}_file") if direct else (f"{key}_env", f"{key}_file")
+    present = [name for name in names if name in given]
+    if len(present) != 1:
+        found = "found both of" if len(present) == 2 else "found all of" if present else "want one of"
+        listed = ", ".join(present or names)
+        raise complaint(f"{found} {listed}" + ("; want only one of them" if present else ""))
+    name = present[0]
+    value = given[name]
+    if not isinstance(value, str) or not value.strip():
+        raise complaint("want text that isn't empty", name)
+    if name.endswith("_env"):
+        value = _from_environment(value, name, around)
+    elif name.endswith("_file"):
+        value = _from_file(value, name, around)
+    value = value.strip()
+    if not value:
+        raise complaint("what it names is empty; want a secret in it", name)
+    return value
+
+
+def source_of(given: dict[str, Any], key: str) -> str:
+    """Name the key that ``resolved`` took the secret from."""
+    return next(name for name in (f"{key}_env", f"{key}_file", key) if name in given)
+
+
+def checked_key(key: str, at: str) -> str:
+    """
+    Refuse an API key that can't be the value of a header, without showing it.
+
+    Args:
+        at: the key of the configuration that it came from.
+    """
+    if not key.isascii():
+        raise complaint("the API key holds a character beyond ASCII; copy it again from the dashboard", at)
+    if not all("!" <= character <= "~" for character in key):
+        raise complaint("the API key holds a space or line break; want the bare key, on one line", at)
+    return key
+
+
+def checked_channel(url: str, at: str) -> str:
+    """Refuse what can't be an Apprise URL; whether Apprise knows the service is the channels' matter."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or not rest or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        raise complaint("want an Apprise URL such as mailto://… or slack://…", at)
+    if not url.isprintable():
+        raise complaint("the URL holds a line break or control character; want one URL", at)
+    return url
+
+
+def checked_ping(url: str, at: str) -> str:
+    """Refuse what can't be the address of a dead man's switch, without showing it."""
+    try:
+        parsed = urlsplit(url)
+        is_usable = parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or not re.fullmatch("[!-~]+", url) or "#" in url or "@" in url:
+        raise complaint("want the address to ping: https://host/…", at)
+    return url
+
+
+def parts(url: str) -> Iterator[str]:
+    """
+    Find what of a channel's URL is secret by itself: users, passwords, path segments, values of the query.
+
+    Some services have a token where the host stands; a host with a dot in it is taken for a host.
+    """
+    head, _, query = url.partition("://")[2].partition("?")
+    authority, _, way = head.partition("/")
+    user, _, host = authority.rpartition("@")
+    host, _, port = host.partition(":")
+    found = [*user.split(":", 1), port, *way.split("/")]
+    if "." not in host:
+        found.append(host)
+    found += [pair.partition("=")[2] for pair in query.split("&")]
+    for part in found:
+        if "{managed_user." in part:
+            continue  # a place for something else
+        for written in {part, unquote(part)}:
+            if len(written) >= SHORTEST_PART and written[0] != "#" and written.lower() not in _PLAIN_WORDS:
+                yield written
+
+
+def _from_environment(variable: str, at: str, around: Surroundings) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        raise _no_name(at)
+    if variable not in around.environ:
+        # Shown only where it reads as a variable's name: somebody may have written the secret itself here.
+        shown = variable if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", variable) else "that it names"
+        raise complaint(f"the environment variable {shown} is not set", at)
+    return around.environ[variable]
+
+
+def _no_name(at: str) -> PydanticCustomError:
+    return complaint("want the name of an environment variable, not the secret itself", at)
+
+
+def _from_file(name: str, at: str, around: Surroundings) -> str:
+    path = around.folder / name
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_SECRET_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file's name"
+        raise complaint(f"the file can't be read: {reason}", at) from None
+    if len(body) > MAX_SECRET_BYTES:
+        raise complaint("the file is larger than 64 KiB; want the secret alone in it", at)
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise complaint("the file isn't UTF-8; want the secret alone in it", at) from None

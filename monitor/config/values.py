@@ -1,0 +1,202 @@
+"""What a single value may be, and how it is written back."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeAlias
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo, model_validator
+
+from monitor.config.complaints import complaint, wanted
+
+HIDDEN = "***"
+
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+}
+_DURATION = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?")
+_LONGEST = timedelta(days=36500)
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%")
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """
+    What a configuration refers to beyond its own text.
+
+    Args:
+        folder: where relative names of files start.
+        warnings: what is worth telling the operator though it isn't wrong; filled while reading.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
+    warnings: list[str] = field(default_factory=list)
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: frozen, and every key it is given is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    # Keys that a later version will know, and what to do about keys that people write by mistake.
+    later: ClassVar[frozenset[str]] = frozenset()
+    instead: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def written_keys(cls) -> tuple[str, ...]:
+        """List the keys as they are written."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
+    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+        """Fill in what the given keys refer to."""
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_key(cls, given: object, info: ValidationInfo) -> object:
+        if not isinstance(given, dict):
+            return given
+        for key in given:
+            if key not in cls.written_keys():
+                raise complaint(cls._about(str(key)), str(key))
+        return cls.completed(given, info.context or Surroundings())
+
+    @classmethod
+    def _about(cls, key: str) -> str:
+        import difflib
+
+        if key in cls.later:
+            return "not supported yet"
+        if key in cls.instead:
+            return f"unknown key; {cls.instead[key]}"
+        near = difflib.get_close_matches(key.lower(), cls.written_keys(), n=1)
+        return (
+            f"unknown key; did you mean {near[0]!r}?"
+            if near
+            else f"unknown key; want {either(cls.written_keys())}"
+        )
+
+
+def parse_duration(text: str, *, least: timedelta = timedelta(seconds=1)) -> timedelta:
+    """
+    Read a duration such as ``10s``, ``15m``, ``24h``, ``7d`` or ``1h30m``.
+
+    Raises:
+        ValueError: it isn't one, is shorter than ``least``, or longer than a hundred years.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    counts = match.groups() if match else ()
+    if any(count is not None for count in counts):
+        parts = zip(counts, _UNITS.values(), strict=True)
+        duration = sum((int(count) * unit for count, unit in parts if count), timedelta())
+        if least <= duration <= _LONGEST:
+            return duration
+    raise ValueError(f"found {text[:40]!r}, want {_duration_words(least)}")
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration as ``parse_duration`` reads it."""
+    written = ""
+    for letter, unit in _UNITS.items():
+        count, duration = divmod(duration, unit)
+        written += f"{count}{letter}" if count else ""
+    return written or "0s"
+
+
+def either(choices: tuple[str, ...]) -> str:
+    """Write choices as words: ``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+
+
+def whole(low: int, high: int) -> BeforeValidator:
+    """Accept a whole number in a range; as text too, since ``${NAME}`` gives text."""
+
+    def check(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise wanted(f"a whole number from {low} to {high}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _duration(value: object, least: timedelta = timedelta(seconds=1)) -> timedelta:
+    try:
+        if isinstance(value, str):
+            return parse_duration(value, least=least)
+    except ValueError:
+        pass
+    raise wanted(_duration_words(least))
+
+
+def _duration_words(least: timedelta) -> str:
+    return f"a duration such as 15m (s, m, h, d; from {format_duration(least)} up)"
+
+
+def _wait(value: object) -> timedelta:
+    return _duration(value, timedelta())
+
+
+def _share(value: object) -> float:
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or float(match[1]) > 50:
+        raise wanted("a percentage such as 10%, from 0% to 50%")
+    return float(match[1]) / 100
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise wanted("text (put it in quotes)")
+    if not 1 <= len(value) <= 64 or not value.isprintable() or value != value.strip():
+        raise wanted("1 to 64 printable characters without a space at either end")
+    return value
+
+
+def _clock_time(value: object) -> time:
+    match = _CLOCK_TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise wanted('a time of day such as "20:00"')
+    return time(int(match[1]), int(match[2]))
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        if isinstance(value, str):
+            return ZoneInfo(value)
+    except (LookupError, ValueError, OSError):
+        pass
+    raise wanted("a time zone such as Europe/Berlin or UTC")
+
+
+def _not_empty(value: object) -> object:
+    if value == []:
+        raise complaint("found an empty list, want at least one item")
+    return value
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(format_duration)]
+Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_wait), PlainSerializer(format_duration)]
+Share: TypeAlias = Annotated[
+    float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share * 100:g}%")
+]
+Name: TypeAlias = Annotated[str, BeforeValidator(_name)]
+ClockTime: TypeAlias = Annotated[
+    time, BeforeValidator(_clock_time), PlainSerializer(lambda clock: clock.strftime("%H:%M"))
+]
+Zone: TypeAlias = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]
+OneOrMore = BeforeValidator(_one_or_more)
+NotEmpty = BeforeValidator(_not_empty)

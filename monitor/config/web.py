@@ -1,0 +1,88 @@
+"""The web door: where it listens, and who may come in."""
+
+from ipaddress import ip_address
+from typing import Annotated, ClassVar, Self
+
+from pydantic import BeforeValidator, PrivateAttr, SecretStr, ValidationInfo, model_validator
+
+from monitor.config.complaints import complaint, wanted
+from monitor.config.places import is_host
+from monitor.config.secret import resolved, source_of
+from monitor.config.values import Section, Surroundings, whole
+
+SHORTEST_TOKEN = 16
+
+
+def _listen(value: object) -> str:
+    want = wanted("host:port, such as 127.0.0.1:8470 or [::1]:8470; port 0 is any that is free")
+    if not isinstance(value, str):
+        raise want
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise want
+    if host.startswith("[") != (":" in host) or not is_host(host.strip("[]")):
+        raise want
+    return value
+
+
+class Web(Section):
+    """Where the status page, the metrics and the API are served; nobody can change anything there."""
+
+    instead: ClassVar[dict[str, str]] = {"token": "use token_env or token_file"}
+
+    listen: Annotated[str, BeforeValidator(_listen)]
+    token_env: str | None = None
+    token_file: str | None = None
+    connection_metrics: bool = True
+    connection_metrics_at_most: Annotated[int, whole(1, 1_000_000)] = 2000
+
+    _token: SecretStr | None = PrivateAttr(default=None)
+
+    @property
+    def host(self) -> str:
+        """The name or address to listen on."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 for any that is free."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody beyond this machine can come in."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def token(self) -> SecretStr | None:
+        """What everybody must show; None where nobody must."""
+        return self._token
+
+    @model_validator(mode="after")
+    def _fetch_token(self, info: ValidationInfo) -> Self:
+        given = {
+            key: value for key in ("token_env", "token_file") if (value := getattr(self, key)) is not None
+        }
+        if given:
+            token = resolved(given, "token", info.context or Surroundings(), direct=False)
+            self._token = SecretStr(_checked_token(token, source_of(given, "token")))
+        elif not self.is_local:
+            raise complaint(
+                f"{self.listen} is beyond this machine; want token_file (or token_env) beside it, "
+                "or a loopback address such as 127.0.0.1",
+                "listen",
+            )
+        if info.context and not self.is_local:
+            info.context.warnings.append(
+                "web.listen is beyond this machine and speaks plain http: put a proxy with TLS before it"
+            )
+        return self
+
+
+def _checked_token(token: str, at: str) -> str:
+    if len(token) < SHORTEST_TOKEN or not all("!" <= character <= "~" for character in token):
+        raise complaint(f"want {SHORTEST_TOKEN} or more ASCII characters without a space, on one line", at)
+    return token

@@ -1,0 +1,32 @@
+"""Which managed users of a key are watched."""
+
+import re
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BeforeValidator
+
+from monitor.config.complaints import complaint, wanted
+
+_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def _managed_users(value: object) -> object:
+    if value in ("all", "none"):
+        return value
+    if not isinstance(value, list):
+        raise wanted("all, none, or a list of ids")
+    if not value:
+        raise complaint("found an empty list, want none or at least one id")
+    ids: list[str] = []
+    for index, given in enumerate(value):
+        # YAML takes an id of digits alone for a number.
+        text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+        if not isinstance(text, str) or not _ID.fullmatch(text):
+            raise wanted("the id of a managed user: 24 hexadecimal characters", index)
+        if text.lower() in ids:
+            raise complaint("this id is listed before; want each once", index)
+        ids.append(text.lower())
+    return tuple(ids)
+
+
+ManagedUsers: TypeAlias = Annotated[Literal["all", "none"] | tuple[str, ...], BeforeValidator(_managed_users)]
