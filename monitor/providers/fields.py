@@ -1,0 +1,161 @@
+"""What the bodies are made of: JSON documents, and fields that may not be what they should."""
+
+import json
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any, TypeGuard
+
+import msgspec
+
+from monitor.core.model import to_milliseconds
+from monitor.core.text import one_line, storable
+from monitor.providers.failures import steady
+
+ID_LENGTH = 255
+NAME_LENGTH = 255
+_URL_LENGTH = 2000
+_MOST_COMPLAINTS = 50
+
+
+class UnreadableError(Exception):
+    """A body, or an item of one, can't be understood; the text says what was wrong and fits one line."""
+
+
+class Notes:
+    """What was wrong with the items of one list."""
+
+    def __init__(self, list_name: str) -> None:
+        self.ids_left_out: set[str] = set()
+        self._list_name = list_name
+        self._complaints: list[str] = []
+        self._unsaid = 0
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """One line each; a body full of nonsense doesn't make a book of them."""
+        return (*self._complaints, *([f"and {self._unsaid} more"] if self._unsaid else ()))
+
+    def at(self, index: int, item: Any, *id_fields: str) -> None:
+        """Go to the next item."""
+        self._index, self._item, self._id_fields = index, item, id_fields
+
+    def complain(self, what: str) -> None:
+        """Keep the item, but say what was wrong with it."""
+        if len(self._complaints) == _MOST_COMPLAINTS:
+            self._unsaid += 1
+            return
+        item_id = self._id()
+        whose = f" ({one_line(item_id, 60)})" if item_id else ""
+        self._complaints.append(one_line(f"{self._list_name}[{self._index}]{whose}: {what}"))
+
+    def left_out(self, why: str) -> None:
+        """Leave the item out and say why."""
+        self.complain(why)
+        item_id = self._id()
+        if item_id:
+            self.ids_left_out.add(item_id)
+
+    def _id(self) -> str | None:
+        if isinstance(self._item, dict):
+            return next((each for each in map(self._item.get, self._id_fields) if is_id(each)), None)
+        return None
+
+
+def read_text(value: Any, name: str, notes: Notes) -> str | None:
+    """Read a name; anything but text is complained of and taken as none."""
+    if isinstance(value, str):
+        return storable(value, NAME_LENGTH)
+    notes.complain(f"{name}: expected text, got {shown(value)}")
+    return None
+
+
+def read_time(value: Any, name: str) -> datetime | None:
+    """
+    Read an ISO 8601 time of any precision; without a zone it is UTC, without a time of day midnight.
+
+    Raises:
+        UnreadableError: it is neither a time nor null.
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value if value[-1:] != "z" else value.upper())
+            return to_milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        pass  # said below, outside the handler, so that no error hangs on to another
+    raise UnreadableError(f"{name}: expected a time, got {shown(value)}")
+
+
+def read_time_or_complain(value: Any, name: str, notes: Notes) -> datetime | None:
+    """Read a time that an item can do without."""
+    try:
+        return read_time(value, name)
+    except UnreadableError as error:
+        notes.complain(str(error))
+        return None
+
+
+def is_id(value: Any) -> TypeGuard[str]:
+    """Say whether a value can identify something for good."""
+    if not isinstance(value, str) or not 0 < len(value) <= ID_LENGTH:
+        return False
+    # Controls, lone surrogates and line breaks can't be stored or would forge a line.
+    return value.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in value)
+
+
+def is_link(url: str) -> bool:
+    """Say whether a text can be given to people as a link."""
+    return (
+        url.startswith(("https://", "http://"))
+        and len(url) <= _URL_LENGTH
+        and url.isascii()
+        and url.isprintable()
+    )
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; `json_document` says what may be wrong with it."""
+    document = json_document(body)
+    if not isinstance(document, dict):
+        raise UnreadableError(f"the answer should be a JSON object, but is {shown(document)}")
+    return document
+
+
+def json_document(body: bytes) -> Any:
+    """
+    Read JSON.
+
+    The strict decoder refuses a whole body for half an emoji, which is what cutting a text by its UTF-16
+    length leaves; the lenient one of the standard library reads it.
+
+    Raises:
+        UnreadableError: it is none.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except json.JSONDecodeError as error:
+        text = error.doc.strip()
+        ends_early = error.msg.startswith("Unterminated") or not error.doc[error.pos :].strip()
+    except (ValueError, RecursionError):
+        raise UnreadableError("the answer is JSON of a shape that can't be read") from None
+    if not text:
+        raise UnreadableError("the answer is empty")
+    if text[0] in "{[":
+        raise UnreadableError(f"the answer is not valid JSON{', it ends too early' if ends_early else ''}")
+    raise UnreadableError(f'the answer is not JSON, it begins "{steady(text, 60)}"')
+
+
+def shown(value: Any) -> str:
+    """Show a value that should have been something else: short, on one line, no more of it than helps."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, str):
+        return f'"{one_line(value, 60)}"'
+    if isinstance(value, int) and abs(value) >= 10**18:
+        return "a huge number"
+    return "nothing" if value is None else json.dumps(value)

@@ -1,0 +1,163 @@
+"""PostPost and Publora: one API under two names."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+from monitor.clock import Clock
+from monitor.core.model import Failure, Outcome, Reach, RuleName
+from monitor.errors import ConfigError, FetchError
+from monitor.providers import Answer, Brand, ReconnectLink, Trial, Workspace, refusals, wire
+from monitor.providers.failures import bad_answer
+from monitor.providers.fields import UnreadableError
+from monitor.providers.http import Http, Prepared, Reply
+
+ANSWER_LIMIT = 2 * 2**20
+USERS_LIMIT = 32 * 2**20
+
+_T = TypeVar("_T")
+_LIMIT_HEADER = "X-RateLimit-Limit"
+_SENDABLE = re.compile(r"[!-~]{1,255}")
+
+
+class PostPost:
+    """
+    One account of the API, as a `Provider`; made by `connect`, used by any number of threads.
+
+    Raises:
+        ConfigError: the key or the base URL can't be used; the key is not in the text.
+    """
+
+    def __init__(self, brand: Brand, *, base_url: str, api_key: str, http: Http, clock: Clock) -> None:
+        if not _SENDABLE.fullmatch(api_key):
+            raise ConfigError(
+                "the API key holds a character that no key has (a space, a line break, an accent)"
+                " or is longer than 255 characters; copy it anew"
+            )
+        _refuse_open_http(base_url)
+        self._brand = brand
+        self._key_bytes = api_key.encode()
+        self._http = http
+        self._clock = clock
+        self._api = http.prepare(f"{base_url.rstrip('/')}/api/v1", {brand.key_header: api_key})
+        self._listing = self._api.given({}, path="/platform-connections")
+
+    @property
+    def dashboard_url(self) -> str:
+        """Where people reconnect by hand."""
+        return self._brand.dashboard_url
+
+    def connections(self, managed_user_id: str | None = None) -> Answer:
+        """
+        List the connections of the account, or of one managed user of it.
+
+        Raises:
+            FetchError: there was no usable answer; nothing else is raised.
+        """
+        request = self._for_user(self._listing, managed_user_id)
+        reply = self._ask(request, ANSWER_LIMIT, for_user=managed_user_id is not None)
+        return self._read(reply, self._read_answer)
+
+    def workspace_users(self) -> Workspace:
+        """
+        List the managed users of this key.
+
+        Raises:
+            FetchError: there was no usable answer.
+        """
+        request = self._api.given({}, path="/workspace/users")
+        return self._read(self._ask(request, USERS_LIMIT), lambda reply: wire.read_workspace(reply.body))
+
+    def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
+        """
+        Make a link that a managed user opens to reconnect.
+
+        Args:
+            rotate: end the link the user already holds.
+
+        Raises:
+            FetchError: there was no usable answer.
+        """
+        path = f"/workspace/users/{quote(managed_user_id, safe='')}/connection-url"
+        request = self._posting(self._api, path, b'{"rotate":true}' if rotate else b"{}")
+        reply = self._ask(request, ANSWER_LIMIT, for_user=True)
+        return self._read(reply, lambda reply: wire.read_link(reply.body))
+
+    def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
+        """
+        Have the API try one connection on its platform now; it spends the platform's quota.
+
+        Raises:
+            FetchError: there was no usable answer.
+        """
+        path = f"/test-connection/{quote(platform_id, safe='')}"
+        request = self._for_user(self._posting(self._api, path, b"{}"), managed_user_id)
+        reply = self._ask(request, ANSWER_LIMIT, for_user=managed_user_id is not None)
+        return self._read(reply, lambda reply: wire.read_trial(reply.body))
+
+    def _posting(self, request: Prepared, path: str, body: bytes) -> Prepared:
+        return request.given({"Content-Type": "application/json"}, path=path, body=body)
+
+    def _for_user(self, request: Prepared, managed_user_id: str | None) -> Prepared:
+        if managed_user_id is None:
+            return request
+        if not _SENDABLE.fullmatch(managed_user_id):
+            raise FetchError(
+                Failure(
+                    outcome=Outcome.BAD_REQUEST,
+                    rule=RuleName.USER_NOT_MANAGED,
+                    error="the managed-user id holds a character that can't be sent",
+                    remedy="correct it in managed_users: an id has 24 hexadecimal characters",
+                    reach=Reach.USER,
+                )
+            )
+        return request.given({self._brand.user_header: managed_user_id})
+
+    def _ask(self, request: Prepared, limit: int, *, for_user: bool = False) -> Reply:
+        reply = self._http.exchange(request, limit=limit)
+        if self._key_bytes in reply.body:
+            # An API that repeats the key must not get it into a log or a database.
+            reply = replace(reply, body=reply.body.replace(self._key_bytes, b"[the API key]"))
+        if 200 <= reply.status < 300:
+            return reply
+        raise FetchError(refusals.of_reply(reply, brand=self._brand, for_user=for_user, now=self._clock()))
+
+    def _read(self, reply: Reply, reader: Callable[[Reply], _T]) -> _T:
+        try:
+            return reader(reply)
+        except UnreadableError as error:
+            wrong = str(error)
+        except Exception as error:  # noqa: BLE001 - an answer that trips the reader is a bad answer
+            wrong = f"the answer could not be read ({type(error).__name__})"
+        raise FetchError(bad_answer(wrong, status=reply.status))
+
+    def _read_answer(self, reply: Reply) -> Answer:
+        answer = wire.read_connections(reply.body)
+        if _LIMIT_HEADER not in reply.headers:
+            return answer
+        return replace(
+            answer,
+            limit=refusals.count(reply.headers.get(_LIMIT_HEADER)),
+            remaining=refusals.count(reply.headers.get("X-RateLimit-Remaining")),
+            reset_after=refusals.wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
+        )
+
+
+def _refuse_open_http(base_url: str) -> None:
+    """Refuse to send the key where it can be read on the way: plain http is for loopback."""
+    try:
+        parts = urlsplit(base_url)
+    except ValueError:
+        raise ConfigError("base_url: not a URL; write https://host") from None
+    host = parts.hostname or ""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # the host is a name, or it is no URL at all
+        is_loopback = False
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError("base_url: no user, password, query or fragment belongs there; write https://host")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
+        raise ConfigError("base_url: it must begin with https://; plain http is for loopback alone")

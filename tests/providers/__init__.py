@@ -1,0 +1,1 @@
+"""The providers, against real sockets on loopback."""
