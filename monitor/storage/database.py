@@ -1,0 +1,225 @@
+"""The history database: one file, or one server; opened, guarded, and never trusted to be there."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from monitor.errors import StorageError
+from monitor.storage import migrate
+from monitor.storage.store import Store
+
+BUSY_SECONDS = 10.0
+
+
+class Database:
+    """
+    Where the history is kept.
+
+    Every failure of the database, whatever library it comes from, is a ``StorageError`` in our words.
+
+    Args:
+        url: SQLAlchemy's, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._file = Path(self.url.database or "") if self.is_sqlite else None
+        self._identity: tuple[int, int] | None = None
+        self._writer = self._engine("BEGIN IMMEDIATE")
+        # A second engine, so that reading never waits for the writer's lock on SQLite.
+        self._reader = (
+            self._engine("BEGIN")
+            if self.is_sqlite
+            else self._writer.execution_options(isolation_level="REPEATABLE READ")
+        )
+
+    @property
+    def name(self) -> str:
+        """What the database is called in messages: no password in it."""
+        return self.url.render_as_string(hide_password=True)
+
+    def upgrade(self) -> str | None:
+        """Make or migrate the schema; returns the revision that was found, None for an empty database."""
+        with self._in_our_words():
+            if self._file:
+                self._refuse_what_is_not_ours(self._file)
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # Names of people are in it: nobody else on the machine may read.
+                os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+            return migrate.upgrade(self.url, self._writer)
+
+    def current(self) -> str | None:
+        """Give the revision of the schema; None where there is none yet. Touches nothing."""
+        with self._in_our_words():
+            if self._file:
+                if not self._file.exists():
+                    return None
+                return self._refuse_what_is_not_ours(self._file)
+            with self._reader.connect() as connection:
+                return migrate.current(connection)
+
+    @contextmanager
+    def begin(self) -> Iterator[Store]:
+        """Open one transaction that may write; it is committed when the block ends well."""
+        with self._in_our_words():
+            self._find_again()
+            with self._writer.begin() as connection:
+                yield Store(connection, takes_turns=not self.is_sqlite)
+
+    @contextmanager
+    def read(self) -> Iterator[Store]:
+        """Open one transaction that only reads: a consistent state, and never a wait for a writer."""
+        with self._in_our_words():
+            self._find_again()
+            with self._reader.connect() as connection:
+                yield Store(connection)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        Keep a SQLite file for one daemon; a server is shared.
+
+        Raises:
+            StorageError: another daemon has it.
+        """
+        if not self._file:
+            yield
+            return
+        with self._in_our_words():
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(f"{self._file}.daemon", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                raise StorageError(
+                    f"{self._file} is watched by another daemon already (process {holder}); end that one, "
+                    "or give this one a database of its own"
+                ) from None
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._writer.dispose()
+        if self.is_sqlite:
+            self._reader.dispose()
+
+    def _engine(self, begin: str) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(
+                self.url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 10}
+            )
+        # mode=rw: a file that vanishes while we run must not come back as an empty database.
+        url = URL.create("sqlite", database=f"file:{self._quoted()}", query={"mode": "rw", "uri": "true"})
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # BEGIN is ours to say
+            cursor = connection.cursor()
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+    def _quoted(self) -> str:
+        from urllib.parse import quote
+
+        return quote(str(self._file))
+
+    def _refuse_what_is_not_ours(self, file: Path) -> str | None:
+        """Look into a file without changing a byte of it; even the journal mode is kept."""
+        if not file.exists() or file.stat().st_size == 0:
+            return None
+        how = {"mode": "ro", "uri": "true"}
+        if _is_at_rest(file):
+            how["immutable"] = "1"  # or looking would leave a log and an index beside the file
+        url = URL.create("sqlite", database=f"file:{self._quoted()}", query=how)
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        try:
+            with engine.connect() as connection:
+                return migrate.current(connection)
+        finally:
+            engine.dispose()
+
+    def _find_again(self) -> None:
+        """Notice a file that was removed or replaced: open connections would go on writing to nowhere."""
+        if not self._file:
+            return
+        try:
+            found = self._file.stat()
+        except FileNotFoundError:
+            raise StorageError(
+                f"the database file {self._file} is gone; bring it back, or restart to begin anew",
+                passing=True,
+            ) from None
+        identity = (found.st_dev, found.st_ino)
+        if self._identity not in {None, identity}:
+            self.close()
+        self._identity = identity
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            reason = " ".join(str(error.orig).split())[:200]
+            passing = isinstance(error, OperationalError) and "not a database" not in reason
+            raise StorageError(f"{self.name}: {reason}; {_remedy(reason)}", passing=passing) from error
+        except SQLAlchemyError as error:
+            passing = isinstance(error, PoolTimeout)
+            raise StorageError(
+                f"{self.name}: {type(error).__name__}: {str(error)[:200]}", passing=passing
+            ) from error
+        except OSError as error:
+            raise StorageError(f"{self.name}: {error.strerror or error}") from error
+
+
+def _is_at_rest(file: Path) -> bool:
+    """Tell whether a file keeps a write-ahead log but has none now: then nobody has it open."""
+    with file.open("rb") as opened:
+        return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()
+
+
+def _remedy(reason: str) -> str:
+    """Say what an operator can do about a database's own words."""
+    text = reason.lower()
+    for words, remedy in _REMEDIES.items():
+        if words in text:
+            return remedy
+    return "see the database's own log"
+
+
+_REMEDIES = {
+    "locked": "another program holds the database; it is tried again",
+    "full": "make room on the disk",
+    "readonly": "make the file and its folder writable for the monitor",
+    "read-only": "make the file and its folder writable for the monitor",
+    "unable to open": "check that the file is there and readable for the monitor",
+    "not a database": "this file is something else: give database.url another path",
+    "malformed": "the file is damaged: restore a backup",
+    "password authentication": "check the user and the password in database.url",
+    "refused": "start the server, or correct the host and port in database.url",
+    "could not translate": "check the host name in database.url",
+    "does not exist": "create the database and the role first",
+    "permission denied": "grant the role the right to create tables in its schema",
+}

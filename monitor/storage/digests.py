@@ -1,0 +1,135 @@
+"""What digests are made of, and when the last one was."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import func, insert, select
+
+from monitor.core.digest import AHEAD, Expiring, Summary
+from monitor.core.expiry import keeps_its_habit
+from monitor.core.messages import Item
+from monitor.core.model import DeliveryState, KnownConnection, Reason, RuleName, Severity, TokenStatus
+from monitor.core.routes import Circumstances, Match, Routing, circumstances
+from monitor.core.wording import Cause
+from monitor.storage.outbox import item_query
+from monitor.storage.rows import as_connection, as_habit, as_incident, as_target, target_of
+from monitor.storage.tables import connections, incidents, notifications, targets
+
+
+def last_digest_at(
+    connection: DatabaseConnection, channel: str, group: str, *, delivered: bool = False
+) -> datetime | None:
+    """Say when the newest digest of a channel was written, or written and delivered; None before the first."""
+    query = select(func.max(notifications.c.created_at)).where(
+        notifications.c.channel == channel,
+        notifications.c.reason == Reason.DIGEST,
+        notifications.c.group_key == group,
+    )
+    if delivered:
+        query = query.where(notifications.c.state == DeliveryState.DELIVERED)
+    found: datetime | None = connection.execute(query).scalar()
+    return found
+
+
+def first_seen_at(connection: DatabaseConnection) -> datetime | None:
+    """Say since when there is any history; None where there is none."""
+    found: datetime | None = connection.execute(select(func.min(targets.c.first_seen_at))).scalar()
+    return found
+
+
+def write_digest(connection: DatabaseConnection, channel: str, group: str, now: datetime) -> None:
+    """Put a digest into the outbox, due at once."""
+    connection.execute(
+        insert(notifications).values(
+            channel=channel,
+            reason=Reason.DIGEST,
+            group_key=group,
+            state=DeliveryState.PENDING,
+            created_at=now,
+            due_at=now,
+        )
+    )
+
+
+def summary(
+    connection: DatabaseConnection, match: Match, now: datetime, *, since: datetime, routing: Routing
+) -> Summary:
+    """
+    Gather what a digest tells of.
+
+    Args:
+        match: what its route takes.
+        since: what ended after this is told as over.
+    """
+    recent = incidents.c.resolved_at.is_(None) | (incidents.c.resolved_at > since)
+    items = [
+        Item(
+            incident=as_incident(row),
+            reasons=frozenset({Reason.DIGEST}),
+            target=target_of(row),
+            connection=as_connection(row) if row["connection_id"] is not None else None,
+        )
+        for row in connection.execute(item_query(select(incidents.c.id).where(recent))).mappings()
+    ]
+    taken = [item for item in items if match.takes(circumstances(item.incident, item.target, routing))]
+    open_ones = sorted((item for item in taken if item.incident.is_open), key=_worst_first)
+    troubled = {(each.incident.subject.target_id, each.incident.subject.platform_id) for each in open_ones}
+    listed = _listed(connection, match, routing, now)
+    well = [each for each in listed if (each.target.id, each.connection.platform_id) not in troubled]
+    coming = [each for each in well if _is_coming(each, now) and not each.renews_itself]
+    return Summary(
+        open=open_ones,
+        expiring=sorted(coming, key=lambda each: each.connection.expires_at or now),
+        recovered=[item for item in taken if not item.incident.is_open],
+        well=len(well) - len(coming),
+    )
+
+
+def _listed(
+    connection: DatabaseConnection, match: Match, routing: Routing, now: datetime
+) -> Sequence[Expiring]:
+    query = (
+        select(connections, targets.c.account, targets.c.managed_user_id, targets.c.managed_user)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(connections.c.removed_at.is_(None), targets.c.detached_at.is_(None))
+    )
+    found = (
+        Expiring(
+            target=as_target({**row, "id": row["target_id"]}),
+            connection=as_connection(row),
+            renews_itself=keeps_its_habit(
+                KnownConnection(
+                    connection=as_connection(row), first_seen_at=row["first_seen_at"], habit=as_habit(row)
+                ),
+                now,
+            ),
+        )
+        for row in connection.execute(query).mappings()
+    )
+    return [each for each in found if match.takes(_circumstances(each, routing))]
+
+
+def _circumstances(each: Expiring, routing: Routing) -> Circumstances:
+    names = (each.target.managed_user, each.target.managed_user_id)
+    return Circumstances(
+        account=each.target.account,
+        rule=RuleName.TOKEN_EXPIRY,
+        severity=Severity.CRITICAL,
+        platform=each.connection.platform,
+        cause=(Cause.AUTHORISATION,),
+        managed_user=tuple(name for name in names if name),
+        labels=routing.labels.get(each.target.account, {}),
+    )
+
+
+def _is_coming(each: Expiring, now: datetime) -> bool:
+    expires_at = each.connection.expires_at
+    known = each.connection.status is not TokenStatus.UNKNOWN
+    return known and expires_at is not None and timedelta() < expires_at - now <= AHEAD
+
+
+def _worst_first(item: Item) -> tuple[Any, ...]:
+    deadline = item.incident.deadline_at
+    return (-item.incident.severity.rank, deadline is None, deadline, item.incident.id)

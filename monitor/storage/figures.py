@@ -1,0 +1,188 @@
+"""Numbers out of the history database, for pages and metrics: one statement a kind, nothing written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import and_, case, func, not_, or_, select, text
+
+from monitor.core.model import DeliveryState
+from monitor.storage.sources import is_resting
+from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
+
+_WATCHED = targets.c.detached_at.is_(None)
+_LISTED = connections.c.removed_at.is_(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """
+    How everything stands.
+
+    Args:
+        targets: how many are watched, by account.
+        due_at: since when targets have been due that are, in no order; by account.
+        last_at: when an account was last looked at, whatever came of it.
+        last_ok_at: when looking at an account last succeeded.
+        connections: how many are listed, by account, platform and token status, both as the API gave them.
+        incidents: how many are open, by rule and severity.
+        notifications: how many are not delivered, by state.
+        oldest_unsent_at: since when the oldest of those that should be on their way has been due.
+        size_bytes: of the whole database.
+    """
+
+    targets: Mapping[str, int]
+    due_at: Mapping[str, list[datetime]]
+    last_at: Mapping[str, datetime]
+    last_ok_at: Mapping[str, datetime]
+    connections: Mapping[tuple[str, str, str], int]
+    incidents: Mapping[tuple[str, str], int]
+    notifications: Mapping[DeliveryState, int]
+    oldest_unsent_at: datetime | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiry:
+    """When the token of one listed connection expires; names as the API gave them."""
+
+    account: str
+    managed_user_id: str | None
+    managed_user: str | None
+    platform: str
+    platform_id: str
+    name: str
+    expires_at: datetime
+
+
+def gather(database: DatabaseConnection, now: datetime) -> Figures:
+    """Gather how everything stands."""
+    watched = database.execute(
+        select(
+            targets.c.account,
+            func.count(),
+            func.max(polls.c.last_at, type_=polls.c.last_at.type),
+            func.max(case((targets.c.failures == 0, polls.c.last_at)), type_=polls.c.last_at.type),
+            func.max(targets.c.last_ok_at, type_=targets.c.last_ok_at.type),
+        )
+        .join(polls, polls.c.target_id == targets.c.id)
+        .where(_WATCHED)
+        .group_by(targets.c.account)
+    ).all()
+    # The newest good poll of a target that works is its newest; of one that fails it is written down apart.
+    last_ok_at = {account: max(filter(None, times), default=None) for account, _, _, *times in watched}
+    by_kind = (targets.c.account, connections.c.platform, connections.c.token_status)
+    counted = database.execute(
+        select(*by_kind, func.count())
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(_LISTED, _WATCHED)
+        .group_by(*by_kind)
+    )
+    opened = database.execute(
+        select(incidents.c.rule, incidents.c.severity, func.count())
+        .where(incidents.c.resolved_at.is_(None))
+        .group_by(incidents.c.rule, incidents.c.severity)
+    )
+    unsent = database.execute(
+        select(notifications.c.state, func.count())
+        .where(notifications.c.state != DeliveryState.DELIVERED)
+        .group_by(notifications.c.state)
+    )
+    return Figures(
+        targets={account: count for account, count, *_ in watched},
+        due_at=overdue(database, now),
+        last_at={account: at for account, _, at, *_ in watched if at},
+        last_ok_at={account: at for account, at in last_ok_at.items() if at},
+        connections={(account, platform, status): n for account, platform, status, n in counted},
+        incidents={(rule, severity): count for rule, severity, count in opened},
+        notifications={DeliveryState(state): count for state, count in unsent},
+        oldest_unsent_at=oldest_unsent(database, now),
+        size_bytes=_size(database),
+    )
+
+
+def overdue(database: DatabaseConnection, now: datetime) -> Mapping[str, list[datetime]]:
+    """Tell since when targets have been due that are, by account."""
+    found: dict[str, list[datetime]] = {}
+    query = (
+        select(targets.c.account, polls.c.next_poll_at)
+        .join(polls, polls.c.target_id == targets.c.id)
+        .join(sources, sources.c.account == targets.c.account, isouter=True)
+        # Whoever rests, since its key is refused, is not late: another one tries.
+        .where(_WATCHED, polls.c.next_poll_at <= now, not_(is_resting()))
+    )
+    for account, due_at in database.execute(query):
+        found.setdefault(account, []).append(due_at)
+    return found
+
+
+def due_times(database: DatabaseConnection, now: datetime) -> Mapping[int, datetime]:
+    """Tell since when targets have been due that are, by their ids."""
+    query = select(polls.c.target_id, polls.c.next_poll_at).where(polls.c.next_poll_at <= now)
+    return {row.target_id: row.next_poll_at for row in database.execute(query)}
+
+
+def oldest_unsent(database: DatabaseConnection, now: datetime) -> datetime | None:
+    """
+    Tell since when the oldest message that should be on its way has been due.
+
+    One that a channel refuses is put off and so not meant: this is about a sender that doesn't send.
+    """
+    state, due_at = notifications.c.state, notifications.c.due_at
+    ready = or_(
+        and_(state == DeliveryState.PENDING, due_at <= now),
+        and_(state == DeliveryState.SENDING, notifications.c.leased_until <= now),
+    )
+    oldest: datetime | None = database.execute(
+        select(func.min(due_at, type_=due_at.type)).where(ready)
+    ).scalar_one()
+    return oldest
+
+
+def expiries(database: DatabaseConnection, *, limit: int, after: datetime | None = None) -> list[Expiry]:
+    """
+    Give the tokens that expire next, the first first.
+
+    Args:
+        after: leave out what expired until then.
+    """
+    query = (
+        select(*_EXPIRY)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(_LISTED, _WATCHED, connections.c.expires_at.is_not(None))
+        .order_by(connections.c.expires_at, connections.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(connections.c.expires_at > after)
+    return [Expiry(**row) for row in database.execute(query).mappings()]
+
+
+def expiring_ever(database: DatabaseConnection) -> int:
+    """Count the tokens that expire at all."""
+    query = (
+        select(func.count())
+        .select_from(connections)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(_LISTED, _WATCHED, connections.c.expires_at.is_not(None))
+    )
+    return database.execute(query).scalar_one()
+
+
+_EXPIRY = (
+    targets.c.account,
+    targets.c.managed_user_id,
+    targets.c.managed_user,
+    connections.c.platform,
+    connections.c.platform_id,
+    func.coalesce(connections.c.display_name, connections.c.username).label("name"),
+    connections.c.expires_at,
+)
+
+
+def _size(database: DatabaseConnection) -> int:
+    if database.dialect.name == "sqlite":
+        pages = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+        return int(database.execute(pages).scalar_one())
+    return int(database.execute(text("SELECT pg_database_size(current_database())")).scalar_one())

@@ -1,0 +1,64 @@
+"""A view page by page: in an order that stays, whatever is written between two pages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, TableClause, column, select
+from sqlalchemy import Connection as DatabaseConnection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """
+    Some rows of a view.
+
+    Args:
+        rows: with the columns of the view.
+        next_after: where the next page begins; None after the last.
+    """
+
+    rows: list[Mapping[str, Any]]
+    next_after: int | None
+
+
+def first(
+    database: DatabaseConnection,
+    view: TableClause,
+    *conditions: ColumnElement[bool],
+    by: Sequence[str],
+    limit: int,
+) -> Sequence[Mapping[Any, Any]]:
+    """Read the first rows of a view in the order of some of its columns; what isn't known comes first."""
+    order = [view.c[name].asc().nulls_first() for name in by]
+    query = select(*view.columns).where(*conditions).order_by(*order).limit(limit)
+    return database.execute(query).mappings().all()
+
+
+def page(
+    database: DatabaseConnection,
+    view: TableClause,
+    *conditions: ColumnElement[bool],
+    after: int,
+    limit: int,
+) -> Page:
+    """
+    Read one page of a view: the oldest rows first.
+
+    Args:
+        after: where the page begins, as the page before it says; 0 for the first.
+    """
+    key: ColumnElement[int] = column("id")
+    names = [each.name for each in view.columns]
+    query = (
+        select(*view.columns, *([] if "id" in names else [key]))
+        .where(key > after, *conditions)
+        .order_by(key)
+        .limit(limit + 1)
+    )
+    found = database.execute(query).mappings().all()
+    shown = found[:limit]
+    return Page(
+        rows=[{name: row[name] for name in names} for row in shown],
+        next_after=shown[-1]["id"] if len(found) > limit else None,
+    )

@@ -1,0 +1,161 @@
+"""What people say of incidents: who has one in hand, what is not to be told for a while."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import insert, or_, select, update
+
+from monitor.core.model import DeliveryState, Incident
+from monitor.core.routes import Match, Routing, Silence, circumstances
+from monitor.storage.rows import as_incident, incident_query, target_of
+from monitor.storage.tables import acknowledgements, incidents, notifications, silences, targets
+
+
+def acknowledge(
+    connection: DatabaseConnection,
+    incident_id: int,
+    now: datetime,
+    *,
+    by: str,
+    why: str,
+    until: datetime | None,
+) -> Incident | None:
+    """
+    Put an open incident into somebody's hands; whoever had it before has it no more.
+
+    Returns:
+        The incident as it was; None where there is no such incident. A resolved one is left as it is.
+    """
+    row = connection.execute(incident_query().where(incidents.c.id == incident_id)).mappings().first()
+    if row is None or row["resolved_at"] is not None:
+        return as_incident(row) if row else None
+    connection.execute(
+        update(acknowledgements)
+        .where(acknowledgements.c.incident_id == incident_id, acknowledgements.c.ended_at.is_(None))
+        .values(ended_at=now)
+    )
+    connection.execute(
+        insert(acknowledgements).values(
+            incident_id=incident_id, by=by, why=why, acknowledged_at=now, until=until
+        )
+    )
+    connection.execute(
+        update(incidents)
+        .where(incidents.c.id == incident_id)
+        .values(acknowledged_at=now, acknowledged_by=by, acknowledged_until=until)
+    )
+    return as_incident(row)
+
+
+def end_acknowledgements(connection: DatabaseConnection, now: datetime) -> int:
+    """End those whose time has come; returns how many."""
+    over = connection.execute(
+        select(incidents.c.id).where(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_until <= now)
+    ).scalars()
+    ids = list(over)
+    if ids:
+        connection.execute(
+            update(incidents)
+            .where(incidents.c.id.in_(ids))
+            .values(acknowledged_at=None, acknowledged_by=None, acknowledged_until=None)
+        )
+        connection.execute(
+            update(acknowledgements)
+            .where(acknowledgements.c.incident_id.in_(ids), acknowledgements.c.ended_at.is_(None))
+            .values(ended_at=acknowledgements.c.until)
+        )
+    return len(ids)
+
+
+def silence(
+    connection: DatabaseConnection,
+    match: Mapping[str, Sequence[str]],
+    now: datetime,
+    *,
+    until: datetime,
+    by: str,
+    why: str,
+    routing: Routing,
+) -> int:
+    """
+    Begin a silence: what is waiting to be told and matches is held back with it.
+
+    Returns:
+        The id of the silence.
+    """
+    statement = (
+        insert(silences)
+        .values(match=json.dumps(match), by=by, why=why, starts_at=now, ends_at=until)
+        .returning(silences.c.id)
+    )
+    id_: int = connection.execute(statement).scalar_one()
+    whole = Match(**{key: tuple(patterns) for key, patterns in match.items()})  # type: ignore[arg-type]  # no labels
+    _hold(connection, Silence(id=id_, match=whole, ends_at=until), routing)
+    return id_
+
+
+def end_silence(
+    connection: DatabaseConnection, id_: int, now: datetime, *, by: str, routing: Routing
+) -> bool:
+    """
+    End a silence before its time: what it held back and is still wrong is told now, unless another holds it.
+
+    Returns:
+        False where no such silence is in force.
+    """
+    ended = connection.execute(
+        update(silences)
+        .where(silences.c.id == id_, silences.c.ended_at.is_(None), silences.c.ends_at > now)
+        .values(ended_at=now, ended_by=by)
+    )
+    if not ended.rowcount:
+        return False
+    connection.execute(
+        update(notifications)
+        .where(notifications.c.silence_id == id_, notifications.c.state == DeliveryState.PENDING)
+        .values(due_at=now, held_until=None)
+    )
+    for other in routing.silences:
+        if other.id != id_:
+            _hold(connection, other, routing)
+    return True
+
+
+def listed(connection: DatabaseConnection, now: datetime, *, everything: bool) -> list[dict[str, Any]]:
+    """List the silences that are in force, or all there ever were, newest first."""
+    query = select(silences).order_by(silences.c.id.desc())
+    if not everything:
+        query = query.where(silences.c.ends_at > now, silences.c.ended_at.is_(None))
+    return [{**row, "match": json.loads(row["match"])} for row in connection.execute(query).mappings()]
+
+
+def _hold(connection: DatabaseConnection, silence: Silence, routing: Routing) -> None:
+    """Hold back what is waiting and matches, until the silence ends."""
+    waiting = (
+        incident_query()
+        .add_columns(targets.c.managed_user_id, targets.c.managed_user)
+        .join(targets, targets.c.id == incidents.c.target_id, isouter=True)
+        .where(
+            incidents.c.id.in_(
+                select(notifications.c.incident_id).where(notifications.c.state == DeliveryState.PENDING)
+            )
+        )
+    )
+    held = [
+        row["id"]
+        for row in connection.execute(waiting).mappings()
+        if silence.match.takes(circumstances(as_incident(row), target_of(row), routing))
+    ]
+    if held:
+        connection.execute(
+            update(notifications)
+            .where(
+                notifications.c.incident_id.in_(held),
+                notifications.c.state == DeliveryState.PENDING,
+                or_(notifications.c.due_at < silence.ends_at, notifications.c.silence_id.is_(None)),
+            )
+            .values(silence_id=silence.id, due_at=silence.ends_at, held_until=silence.ends_at)
+        )

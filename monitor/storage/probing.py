@@ -1,0 +1,103 @@
+"""Which connections are due a test, and what tests have shown."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
+from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.core.model import KnownConnection, Target, TokenStatus
+from monitor.core.probing import Findings
+from monitor.storage.rows import TARGET_COLUMNS, as_known, as_target, tested_columns
+from monitor.storage.tables import connections, probes, targets
+
+_TOLD = (TokenStatus.VALID, TokenStatus.EXPIRING_SOON, TokenStatus.EXPIRED)
+_CHUNK = 100
+
+
+def last_tested_at(database: DatabaseConnection, account: str) -> datetime | None:
+    """Say when a connection of an account was last tested; None if never."""
+    query = (
+        select(func.max(probes.c.tested_at))
+        .join(connections, connections.c.id == probes.c.connection_id)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(targets.c.account == account)
+    )
+    found: datetime | None = database.execute(query).scalar()
+    return found
+
+
+def next_due(
+    database: DatabaseConnection,
+    account: str,
+    now: datetime,
+    *,
+    is_wanted: Callable[[KnownConnection, datetime], bool],
+) -> tuple[Target, KnownConnection] | None:
+    """
+    Find the connection of an account whose test is due the longest; one never tested comes first.
+
+    A target whose newest poll failed waits: whatever is wrong there would spoil the test as well.
+
+    Args:
+        is_wanted: whether a test of it would say something.
+    """
+    query = _connections(
+        targets.c.account == account,
+        targets.c.detached_at.is_(None),
+        targets.c.failures == 0,
+        connections.c.removed_at.is_(None),
+        or_(
+            connections.c.token_status.not_in(_TOLD),
+            connections.c.last_error.is_not(None),
+            probes.c.meaning.is_not(None),
+        ),
+        or_(probes.c.next_test_at.is_(None), probes.c.next_test_at <= now),
+    ).order_by(probes.c.next_test_at.asc().nulls_first(), connections.c.id)
+    with database.execute(query, execution_options={"yield_per": _CHUNK}) as found:
+        each = ((as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found.mappings())
+        return next(((target, known) for target, known in each if is_wanted(known, now)), None)
+
+
+def named(
+    database: DatabaseConnection, platform_id: str, *, account: str | None, managed_user_id: str | None
+) -> list[tuple[Target, KnownConnection]]:
+    """Find a connection by its name, wherever it is listed now."""
+    wanted = [
+        connections.c.platform_id == platform_id,
+        connections.c.removed_at.is_(None),
+        targets.c.detached_at.is_(None),
+    ]
+    if account is not None:
+        wanted.append(targets.c.account == account)
+    if managed_user_id is not None:
+        wanted.append(targets.c.managed_user_id == managed_user_id)
+    found = database.execute(_connections(*wanted).order_by(targets.c.account, connections.c.id)).mappings()
+    return [(as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found]
+
+
+def record_test(
+    database: DatabaseConnection,
+    connection_id: int,
+    tested: Findings,
+    *,
+    tested_at: datetime,
+    next_test_at: datetime,
+) -> None:
+    """Write down what is known after a test, and when the next one is due."""
+    row = {"tested_at": tested_at, "next_test_at": next_test_at, **tested_columns(tested)}
+    done = database.execute(update(probes).where(probes.c.connection_id == connection_id).values(row))
+    if not done.rowcount:
+        database.execute(insert(probes).values(connection_id=connection_id, **row))
+
+
+def _connections(*conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+    # Both tables have an ``id``: the target's goes by another name.
+    of_target = [each for each in TARGET_COLUMNS if each is not targets.c.id]
+    of_test = [each for each in probes.c if each is not probes.c.connection_id]
+    return (
+        select(connections, *of_target, *of_test)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .join(probes, probes.c.connection_id == connections.c.id, isouter=True)
+        .where(*conditions)
+    )

@@ -1,0 +1,257 @@
+"""What people ask of the history database: its views, row by row, and how the monitor itself is doing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import ColumnElement, TableClause, and_, column, func, or_, select, table
+from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.core.expiry import keeps_its_habit
+from monitor.core.model import DeliveryState, KnownConnection, Severity, TokenStatus
+from monitor.storage.rows import as_connection, as_habit
+from monitor.storage.tables import connections, incidents, notifications, polls, targets
+from monitor.storage.types import UtcDateTime
+
+# Rows held in memory at once, however many there are.
+CHUNK = 500
+
+
+def _view(name: str, *columns: str) -> TableClause:
+    """Describe a view; what points in time are called is the rule for its types."""
+    is_time = {each: each == "at" or each.endswith("_at") for each in columns}
+    return table(name, *(column(each, UtcDateTime) if is_time[each] else column(each) for each in columns))
+
+
+CONNECTIONS = _view(
+    "current_connections",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "display_name"),
+    *("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at"),
+    *("first_seen_at", "last_seen_at", "removed_at"),
+)
+TRANSITIONS = _view(
+    "token_transitions",
+    *("at", "account", "managed_user_id", "platform", "platform_id", "username"),
+    *("from_status", "to_status", "expires_at", "managed_user"),
+)
+INCIDENTS = _view(
+    "incident_log",
+    *("id", "account", "managed_user_id", "platform", "platform_id", "username", "rule", "severity"),
+    *("summary", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at", "resolution"),
+    *("deadline_at", "managed_user", "cause"),
+)
+DELIVERIES = _view(
+    "delivery_log",
+    *("id", "incident_id", "channel", "reason", "state", "attempts", "created_at", "delivered_at"),
+    *("error", "message"),
+)
+VIEWS: Mapping[str, TableClause] = MappingProxyType(
+    {
+        "connections": CONNECTIONS,
+        "transitions": TRANSITIONS,
+        "incidents": INCIDENTS,
+        "deliveries": DELIVERIES,
+    }
+)
+_ORDERS = {
+    CONNECTIONS.name: ("account", "managed_user", "platform", "platform_id"),
+    TRANSITIONS.name: ("at", "id"),
+    INCIDENTS.name: ("id",),
+    DELIVERIES.name: ("id",),
+}
+
+
+def columns_of(view: TableClause) -> list[str]:
+    """Name the columns of a view, in their order."""
+    return [each.name for each in view.columns]
+
+
+# The same profile of several targets, one beside the other.
+SIDE_BY_SIDE = ("platform", "platform_id", "account", "managed_user")
+
+
+def rows(
+    database: DatabaseConnection,
+    view: TableClause,
+    *conditions: ColumnElement[bool],
+    order_by: Sequence[str] = (),
+) -> Iterator[Mapping[Any, Any]]:
+    """Stream the rows of a view that meet all conditions: the oldest first, connections by their names."""
+    names = order_by or _ORDERS[view.name]
+    order: list[ColumnElement[Any]] = [column(name).asc().nulls_first() for name in names]
+    query = select(*view.columns).where(*conditions).order_by(*order)
+    yield from database.execute(query, execution_options={"yield_per": CHUNK}).mappings()
+
+
+def equals(view: TableClause, **wanted: object) -> list[ColumnElement[bool]]:
+    """Ask for certain values; None asks for nothing."""
+    return [view.c[name] == value for name, value in wanted.items() if value is not None]
+
+
+def is_shared() -> ColumnElement[bool]:
+    """Ask for connections whose profile is connected more than once."""
+    listed = CONNECTIONS.alias("listed")
+    several = (
+        select(listed.c.platform_id)
+        .where(listed.c.removed_at.is_(None))
+        .group_by(listed.c.platform_id)
+        .having(func.count() > 1)
+    )
+    return and_(CONNECTIONS.c.removed_at.is_(None), CONNECTIONS.c.platform_id.in_(several))
+
+
+def is_open() -> ColumnElement[bool]:
+    """Ask for incidents that are open."""
+    return INCIDENTS.c.resolved_at.is_(None)
+
+
+def since(view: TableClause, moment: datetime) -> ColumnElement[bool]:
+    """Ask for what happened from a moment on; of incidents, for those that opened or ended."""
+    if view is INCIDENTS:
+        return or_(view.c.opened_at >= moment, view.c.resolved_at >= moment)
+    at_least: ColumnElement[bool] = view.c.at >= moment
+    return at_least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """
+    How looking at one target goes.
+
+    Args:
+        last_at: when it was last looked at, whatever came of it; None before the first time.
+        last_ok_at: when that last succeeded.
+    """
+
+    account: str
+    managed_user_id: str | None
+    first_seen_at: datetime
+    last_at: datetime | None
+    last_ok_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """
+    How everything is.
+
+    Args:
+        connections: that are listed.
+        incidents: the open ones, by severity.
+        expired, expiring: tokens, by the clock and by the API's word, whichever is worse.
+        given_up: messages that became dead letters lately.
+        waiting_since: since when the oldest message that should have been sent has been waiting.
+    """
+
+    watched: tuple[Watched, ...]
+    connections: int
+    incidents: Mapping[Severity, int]
+    expired: int
+    expiring: int
+    given_up: int
+    waiting_since: datetime | None
+
+
+def health(
+    database: DatabaseConnection, now: datetime, *, account: str | None = None, lately: timedelta
+) -> Health:
+    """
+    Gather how everything is, of all accounts or of one.
+
+    Args:
+        lately: how long a dead letter is worth a word.
+    """
+    of_account = [] if account is None else [targets.c.account == account]
+    watched = select(targets, polls.c.last_at).join(polls, polls.c.target_id == targets.c.id)
+    by_severity = (
+        select(incidents.c.severity, func.count())
+        .where(incidents.c.resolved_at.is_(None), *_about(account))
+        .group_by(incidents.c.severity)
+    )
+    listed = (
+        select(connections.c.token_status, (connections.c.expires_at <= now).label("is_over"))
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(connections.c.removed_at.is_(None), targets.c.detached_at.is_(None), *of_account)
+        .subquery()
+    )
+    tokens = select(listed, func.count()).group_by(listed.c.token_status, listed.c.is_over)
+    counted = {"expired": 0, "expiring_soon": 0}
+    total = 0
+    for status, is_over, count in database.execute(tokens):
+        total += count
+        status = "expired" if is_over else status  # noqa: PLW2901 - the API may not have told yet
+        counted[status] = counted.get(status, 0) + count
+    for status in _at_ease(database, now, *of_account):
+        counted[status] -= 1
+    return Health(
+        watched=tuple(
+            Watched(
+                account=row["account"],
+                managed_user_id=row["managed_user_id"],
+                first_seen_at=row["first_seen_at"],
+                last_at=row["last_at"],
+                last_ok_at=row["last_ok_at"] if row["failures"] else row["last_at"],
+            )
+            for row in database.execute(
+                watched.where(targets.c.detached_at.is_(None), *of_account).order_by(targets.c.id)
+            ).mappings()
+        ),
+        connections=total,
+        incidents={Severity(severity): count for severity, count in database.execute(by_severity)},
+        expired=counted["expired"],
+        expiring=counted["expiring_soon"],
+        given_up=_given_up(database, now - lately, account),
+        waiting_since=_waiting_since(database, now, account),
+    )
+
+
+def _at_ease(database: DatabaseConnection, now: datetime, *conditions: ColumnElement[bool]) -> Iterator[str]:
+    """Give the status of the tokens near or past their date that are about to renew themselves, as usual."""
+    near = or_(
+        connections.c.token_status.in_([TokenStatus.EXPIRING_SOON, TokenStatus.EXPIRED]),
+        connections.c.expires_at <= now,
+    )
+    query = (
+        select(connections)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(near, connections.c.removed_at.is_(None), targets.c.detached_at.is_(None), *conditions)
+    )
+    for row in database.execute(query).mappings():
+        seen = as_connection(row)
+        known = KnownConnection(connection=seen, first_seen_at=row["first_seen_at"], habit=as_habit(row))
+        if keeps_its_habit(known, now):
+            yield "expired" if seen.expires_at and seen.expires_at <= now else seen.token_status
+
+
+def _about(account: str | None) -> list[ColumnElement[bool]]:
+    return [] if account is None else [incidents.c.account == account]
+
+
+def _given_up(database: DatabaseConnection, after: datetime, account: str | None) -> int:
+    # A dead letter was last due when it was last tried, which is when it died.
+    query = select(func.count(func.distinct(func.coalesce(notifications.c.claim, "")))).where(
+        notifications.c.state == DeliveryState.FAILED, notifications.c.due_at >= after
+    )
+    count: int = database.execute(_with_incident(query, account)).scalar_one()
+    return count
+
+
+def _waiting_since(database: DatabaseConnection, now: datetime, account: str | None) -> datetime | None:
+    # A message that was tried has been waiting since then, though it is due again only later.
+    waiting_since = func.coalesce(notifications.c.first_tried_at, notifications.c.due_at)
+    query = select(func.min(waiting_since, type_=notifications.c.due_at.type)).where(
+        and_(
+            notifications.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]),
+            waiting_since <= now,
+        )
+    )
+    oldest: datetime | None = database.execute(_with_incident(query, account)).scalar_one()
+    return oldest
+
+
+def _with_incident(query: Any, account: str | None) -> Any:
+    if account is None:
+        return query
+    return query.join(incidents, incidents.c.id == notifications.c.incident_id).where(*_about(account))

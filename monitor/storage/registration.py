@@ -1,0 +1,98 @@
+"""Who is polled: targets that come, go, and come back; none is ever deleted."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.core.model import Target
+from monitor.storage import sources
+from monitor.storage.rows import TARGET_COLUMNS, as_target
+from monitor.storage.tables import polls, targets
+
+_WATCHED = targets.c.detached_at.is_(None)
+
+
+def register(
+    connection: DatabaseConnection,
+    wanted: Iterable[tuple[str, str | None]],
+    now: datetime,
+    *,
+    as_listed: Collection[str] = (),
+    due_at: Callable[[Target], datetime] | None = None,
+) -> None:
+    """
+    Make the targets what the configuration says: new ones are due, others are left alone.
+
+    Args:
+        wanted: account and managed user id of every target that is to be polled.
+        as_listed: accounts whose managed users come and go as their workspace lists them: those that are
+            polled stay so.
+        due_at: when a new target, or one that is back, is first due; at once unless given.
+    """
+    wanted = set(wanted)
+    watched_now = select(targets.c.id, targets.c.account, targets.c.managed_user_id).where(_WATCHED)
+    gone = [
+        row.id
+        for row in connection.execute(watched_now)
+        if (row.account, row.managed_user_id) not in wanted
+        and (row.managed_user_id is None or row.account not in as_listed)
+    ]
+    detach(connection, gone, now)
+    attach(connection, wanted, now, due_at=due_at)
+    sources.choose_probes(connection)
+
+
+def attach(
+    connection: DatabaseConnection,
+    wanted: Iterable[tuple[str, str | None]],
+    now: datetime,
+    *,
+    due_at: Callable[[Target], datetime] | None = None,
+) -> list[Target]:
+    """Poll targets from now on; gives those that were not polled before. ``due_at`` as for ``register``."""
+    wanted = set(wanted)
+    of_them = targets.c.account.in_({account for account, _ in wanted})
+    columns = (targets.c.id, targets.c.account, targets.c.managed_user_id, targets.c.detached_at)
+    known = {
+        (row.account, row.managed_user_id): row for row in connection.execute(select(*columns).where(of_them))
+    }
+    back = [row.id for pair, row in known.items() if pair in wanted and row.detached_at]
+    fresh = _add(connection, sorted(wanted - known.keys(), key=lambda pair: (pair[0], pair[1] or "")), now)
+    if back:
+        again = update(targets).where(targets.c.id.in_(back))
+        connection.execute(again.values(detached_at=None, missing_since=None))
+    if not fresh and not back:
+        return []
+    found = [each for each in watched(connection, of_them) if each.id in {*fresh, *back}]
+    sources.plan(connection, {each.id: due_at(each) if due_at else now for each in found})
+    return found
+
+
+def detach(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> None:
+    """Poll targets no more; their incidents end with their going, so whoever comes back is decided anew."""
+    if ids:
+        gone = update(targets).where(targets.c.id.in_(ids))
+        connection.execute(gone.values(detached_at=now, fingerprint=None))
+
+
+def watched(connection: DatabaseConnection, *conditions: ColumnElement[bool]) -> list[Target]:
+    """Give the targets that are polled, in the order of their ids."""
+    query = select(*TARGET_COLUMNS).where(_WATCHED, *conditions).order_by(targets.c.id)
+    return [as_target(row) for row in connection.execute(query).mappings()]
+
+
+def count(connection: DatabaseConnection, account: str) -> int:
+    """Count the targets that are polled of an account."""
+    query = select(func.count()).select_from(targets).where(targets.c.account == account, _WATCHED)
+    return connection.execute(query).scalar_one()
+
+
+def _add(connection: DatabaseConnection, pairs: Sequence[tuple[str, str | None]], now: datetime) -> list[int]:
+    if not pairs:
+        return []
+    rows = [{"account": account, "managed_user_id": user, "first_seen_at": now} for account, user in pairs]
+    ids = list(connection.execute(insert(targets).returning(targets.c.id), rows).scalars())
+    connection.execute(insert(polls), [{"target_id": id_, "next_poll_at": now} for id_ in ids])
+    return ids

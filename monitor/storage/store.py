@@ -1,0 +1,290 @@
+"""What jobs ask of the history database and tell it, inside one transaction; always for many at once."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import func, not_, or_, select, text, update
+
+from monitor.core.decide import Decision
+from monitor.core.model import (
+    Incident,
+    KnownConnection,
+    RuleName,
+    SourceState,
+    Target,
+    TargetState,
+)
+from monitor.core.routes import Silence
+from monitor.storage import recording, registration, sources
+from monitor.storage.recording import Polled, Told
+from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_known, as_silence, as_target, incident_query
+from monitor.storage.tables import connections, incidents, polls, probes, silences, targets
+from monitor.storage.tables import sources as sources_table
+
+
+class Store:
+    """
+    The history database within one transaction.
+
+    Args:
+        takes_turns: whether transactions about the same things wait for each other, as those that write must;
+            SQLite has one writer anyway.
+    """
+
+    def __init__(self, connection: DatabaseConnection, *, takes_turns: bool = False) -> None:
+        self.connection = connection
+        self._takes_turns = takes_turns
+
+    # Targets
+
+    def register(
+        self,
+        wanted: Iterable[tuple[str, str | None]],
+        now: datetime,
+        *,
+        as_listed: Collection[str] = (),
+        due_at: Callable[[Target], datetime] | None = None,
+    ) -> list[Target]:
+        """Make the targets what the configuration says; see ``registration``."""
+        self._take_turns("register")
+        registration.register(self.connection, wanted, now, as_listed=as_listed, due_at=due_at)
+        return self.watched()
+
+    def reconsider(self, now: datetime) -> None:
+        """Have every target decided anew: the rules may have changed while nobody looked."""
+        self.connection.execute(
+            update(targets)
+            .where(targets.c.detached_at.is_(None))
+            .values(next_review_at=now, fingerprint=None)
+        )
+
+    def pull_in(self, account: str, *, latest: datetime) -> None:
+        """Bring polls forward that lie further off than they can: the clock or the interval was changed."""
+        of_account = select(targets.c.id).where(targets.c.account == account)
+        self.connection.execute(
+            update(polls)
+            .where(polls.c.target_id.in_(of_account), polls.c.next_poll_at > latest)
+            .values(next_poll_at=latest)
+        )
+
+    def put_off(self, ids: Sequence[int], *, until: datetime) -> None:
+        """Poll targets no sooner than this."""
+        self.connection.execute(update(polls).where(polls.c.target_id.in_(ids)).values(next_poll_at=until))
+
+    def watched(self) -> list[Target]:
+        """Give the targets that are polled."""
+        return registration.watched(self.connection)
+
+    def due(self, now: datetime, *, limit: int, of_each: int | None = None) -> list[Target]:
+        """
+        Give the targets whose next poll is due, the longest overdue first.
+
+        Args:
+            of_each: how many of one account at most: one that is far behind must not hide the others.
+        """
+        query = (
+            select(*TARGET_COLUMNS, polls.c.next_poll_at)
+            .join(polls, polls.c.target_id == targets.c.id)
+            .join(sources_table, sources_table.c.account == targets.c.account, isouter=True)
+            .where(targets.c.detached_at.is_(None), polls.c.next_poll_at <= now, not_(sources.is_resting()))
+        )
+        if of_each is not None:
+            place = func.row_number().over(partition_by=targets.c.account, order_by=polls.c.next_poll_at)
+            behind = query.add_columns(place.label("place")).subquery()
+            query = select(behind).where(behind.c.place <= of_each)
+        rows = self.connection.execute(query.order_by("next_poll_at").limit(limit)).mappings()
+        return [as_target(row) for row in rows]
+
+    def due_for_review(self, now: datetime, *, limit: int) -> list[Target]:
+        """Give the targets for which a deadline has passed."""
+        return self._targets(
+            targets.c.detached_at.is_(None),
+            targets.c.next_review_at <= now,
+            order=targets.c.next_review_at,
+            limit=limit,
+        )
+
+    def _targets(self, *conditions: Any, order: Any = None, limit: int | None = None) -> list[Target]:
+        query = (
+            select(*TARGET_COLUMNS)
+            .join(polls, polls.c.target_id == targets.c.id)
+            .where(*conditions)
+            .order_by(targets.c.id if order is None else order)
+            .limit(limit)
+        )
+        return [as_target(row) for row in self.connection.execute(query).mappings()]
+
+    def resting(self) -> frozenset[int]:
+        """Pick the targets that nobody is to ask about for now, since their key is refused."""
+        query = (
+            select(targets.c.id)
+            .join(sources_table, sources_table.c.account == targets.c.account)
+            .where(targets.c.detached_at.is_(None), sources.is_resting())
+        )
+        return frozenset(self.connection.execute(query).scalars())
+
+    def troubled(self, ids: Collection[int]) -> frozenset[int]:
+        """Pick the targets about which an incident is open."""
+        query = select(incidents.c.target_id).where(
+            incidents.c.resolved_at.is_(None), incidents.c.target_id.in_(ids)
+        )
+        return frozenset(self.connection.execute(query).scalars())
+
+    # What is known
+
+    def states_of(self, wanted: Sequence[Target]) -> dict[int, TargetState]:
+        """
+        Load what is known of targets, without their connections and incidents.
+
+        Those that are going to write about the same accounts take turns until their transactions end. Not
+        about the same targets: what happens to one may wake or stop all the others of its account.
+        """
+        self._take_turns(*(target.account for target in wanted))
+        ids = [target.id for target in wanted]
+        query = (
+            select(targets, polls.c.last_at)
+            .join(polls, polls.c.target_id == targets.c.id)
+            .where(targets.c.id.in_(ids))
+            .order_by(targets.c.id)
+        )
+        return {
+            row["id"]: TargetState(
+                target=as_target(row),
+                taken_at=row["last_at"],
+                last_ok_at=row["last_at"] if row["last_at"] and not row["failures"] else row["last_ok_at"],
+                failures=row["failures"],
+                failing_since=row["failing_since"],
+                fingerprint=bytes(row["fingerprint"] or b""),
+                next_review_at=row["next_review_at"],
+                doubted=row["doubted"],
+            )
+            for row in self.connection.execute(query).mappings()
+        }
+
+    def completed(
+        self, states: Mapping[int, TargetState], *, recent_since: datetime
+    ) -> dict[int, TargetState]:
+        """
+        Add the connections and the incidents to what is known of targets.
+
+        Args:
+            recent_since: problems opened since then count as recent.
+        """
+        if not states:
+            return {}
+        ids = list(states)
+        by_target: dict[int, dict[str, KnownConnection]] = {id_: {} for id_ in ids}
+        tested = (each for each in probes.c if each is not probes.c.connection_id)
+        query = (
+            select(connections, *tested)
+            .join(probes, probes.c.connection_id == connections.c.id, isouter=True)
+            .where(connections.c.target_id.in_(ids))
+            .order_by(connections.c.id)
+        )
+        for row in self.connection.execute(query).mappings():
+            by_target[row["target_id"]][row["platform_id"]] = as_known(row)
+        open_ones = self._open_incidents(
+            incidents.c.target_id.in_(ids), incidents.c.connection_id.is_not(None)
+        )
+        of_target = {
+            id_: tuple(group) for id_, group in groupby(open_ones, key=lambda each: each.subject.target_id)
+        }
+        recent = self._recent(incidents.c.target_id.in_(ids), since=recent_since)
+        return {
+            id_: replace(
+                state,
+                connections=by_target[id_],
+                incidents=of_target.get(id_, ()),
+                recent=recent.get(id_, {}),
+            )
+            for id_, state in states.items()
+        }
+
+    def sources_of(self, accounts: Iterable[str], *, recent_since: datetime) -> list[SourceState]:
+        """Load what is known of accounts as sources; ``recent_since`` as for ``completed``."""
+        names = sorted(set(accounts))
+        # Two targets of one account that fail or recover at once must not both take the other one as it was.
+        self._take_turns(*names)
+        recent = self._recent(
+            incidents.c.account.in_(names), incidents.c.connection_id.is_(None), since=recent_since
+        )
+        flat = {about: times for found in recent.values() for about, times in found.items()}
+        return sources.load(self.connection, names, recent=flat)
+
+    def orphaned_incidents(self, accounts: Sequence[str]) -> list[Incident]:
+        """Give the open incidents of targets that are polled no more, and of accounts that are gone."""
+        detached = select(targets.c.id).where(targets.c.detached_at.is_not(None))
+        return self._open_incidents(
+            incidents.c.channel.is_(None),
+            or_(incidents.c.target_id.in_(detached), incidents.c.account.not_in(accounts)),
+        )
+
+    def calm_sources(self, before: datetime) -> list[str]:
+        """Name the accounts with a flapping problem that has been away since ``before``."""
+        query = select(incidents.c.account).where(
+            incidents.c.resolved_at.is_(None),
+            incidents.c.calm_since <= before,
+            incidents.c.connection_id.is_(None),
+            incidents.c.account.is_not(None),
+        )
+        return sorted(set(self.connection.execute(query).scalars()))
+
+    def silences(self, now: datetime) -> list[Silence]:
+        """Give the silences that are in force."""
+        query = select(silences).where(
+            silences.c.starts_at <= now, silences.c.ends_at > now, silences.c.ended_at.is_(None)
+        )
+        return [as_silence(row) for row in self.connection.execute(query).mappings()]
+
+    def _recent(self, *conditions: Any, since: datetime) -> dict[int | None, dict[tuple[str, RuleName], int]]:
+        query = (
+            select(incidents.c.target_id, incidents.c.subject, incidents.c.rule, func.count())
+            .where(*conditions, incidents.c.opened_at >= since)
+            .group_by(incidents.c.target_id, incidents.c.subject, incidents.c.rule)
+        )
+        found: dict[int | None, dict[tuple[str, RuleName], int]] = {}
+        for target_id, subject, rule, times in self.connection.execute(query):
+            found.setdefault(target_id, {})[subject, RuleName(rule)] = times
+        return found
+
+    def _take_turns(self, *about: str) -> None:
+        """
+        Keep everybody else who calls this with one of the words waiting until this transaction ends.
+
+        Apart from any reading: whoever had to wait here must read what the other one has written.
+        """
+        if self._takes_turns:
+            self.connection.execute(_TURNS, {"about": sorted(set(about))})
+
+    def _open_incidents(self, *conditions: Any) -> list[Incident]:
+        query = (
+            incident_query()
+            .where(incidents.c.resolved_at.is_(None), *conditions)
+            .order_by(incidents.c.target_id, incidents.c.id)
+        )
+        return [as_incident(row) for row in self.connection.execute(query).mappings()]
+
+    # Recording
+
+    def record(self, batch: Sequence[Polled]) -> None:
+        """Write what a batch of polls saw and changed; incidents apart."""
+        recording.record(self.connection, batch)
+
+    def reviewed(self, decisions: Sequence[Decision]) -> None:
+        """Write down when the targets of reviews must be looked at again."""
+        recording.reviewed(self.connection, decisions)
+
+    def record_incidents(self, told: Sequence[Told], now: datetime) -> list[int]:
+        """Write incidents and the outbox rows that tell of them; returns the incidents' ids in order."""
+        return recording.record_incidents(self.connection, told, now)
+
+
+# In one order for everybody, or two that wait for each other would wait for ever.
+_TURNS = text(
+    "SELECT pg_advisory_xact_lock(turn) FROM (SELECT DISTINCT hashtext(words) AS turn"
+    " FROM unnest(CAST(:about AS text[])) AS words ORDER BY turn) AS turns"
+)

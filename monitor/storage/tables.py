@@ -1,0 +1,324 @@
+"""
+The tables of the history database, as the newest migration leaves them.
+
+They are ours to change; what people query are the views, which the migrations make.
+"""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    text,
+)
+
+from monitor.core.model import DeliveryState, Outcome, Reason, Resolution, RuleName, Severity
+from monitor.storage.types import UtcDateTime, UtcMillis
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("managed_user_id", Text),
+    Column("managed_user", Text),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    # Set while the configuration or the workspace no longer names it: it is polled no more.
+    Column("detached_at", UtcDateTime),
+    Column("last_ok_at", UtcDateTime),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("failing_since", UtcDateTime),
+    Column("failure_rule", Text),
+    Column("failure_remedy", Text),
+    Column("fingerprint", LargeBinary),
+    Column("next_review_at", UtcDateTime),
+    # How many connections the newest snapshot would have changed at once, had it been believed.
+    Column("doubted", Integer, nullable=False, server_default="0"),
+    # The managed user's own name, by which a client channel may find its address.
+    Column("managed_username", Text),
+    # Since when the workspace has not listed the managed user; null while it does.
+    Column("missing_since", UtcDateTime),
+    Column("failure_reach", Text),
+    # Of its failures in a row, those before which others of its account had an answer.
+    Column("failed_alone", Integer, nullable=False, server_default="0"),
+)
+# One row a target, however often it is registered.
+Index(
+    "uq_targets_account_managed_user_id",
+    targets.c.account,
+    func.coalesce(targets.c.managed_user_id, ""),
+    unique=True,
+)
+# Read by the review: whose deadline has passed.
+Index("ix_targets_next_review_at", targets.c.next_review_at)
+
+# An account as a source of answers: how its discovery goes, and whether its key is paused.
+sources = Table(
+    "sources",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("next_discovery_at", UtcDateTime),
+    Column("discovered_at", UtcDateTime),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("failing_since", UtcDateTime),
+    Column("failed_at", UtcDateTime),
+    Column("failure_rule", Text),
+    Column("failure_reach", Text),
+    Column("failure_error", Text),
+    Column("failure_remedy", Text),
+    # Set while the key, or its access to managed users, is refused: only the probe is polled.
+    Column("paused_at", UtcDateTime),
+    Column("paused_reach", Text),
+    Column("probe_id", Integer),
+)
+
+# The moving hands of a target, apart from the rest and narrow on purpose: every poll rewrites this row.
+polls = Table(
+    "polls",
+    metadata,
+    Column("target_id", Integer, ForeignKey("targets.id", ondelete="CASCADE"), primary_key=True),
+    Column("next_poll_at", UtcMillis, nullable=False),
+    Column("last_at", UtcMillis),
+    Column("polls", Integer, nullable=False, server_default="0"),
+    Column("run_id", Integer),
+)
+
+# Polls in a row that ended alike. The newest run of a target is still growing: its end and its length are
+# in ``polls`` until another outcome closes it.
+poll_runs = Table(
+    "poll_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("target_id", Integer, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("http_status", Integer),
+    Column("error", Text),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime),
+    Column("polls", Integer),
+    _one_of("outcome", *Outcome),
+)
+# Read by the poll log of one target, and by the retention.
+Index("ix_poll_runs_target_id_first_at", poll_runs.c.target_id, poll_runs.c.first_at)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("target_id", Integer, ForeignKey("targets.id", ondelete="CASCADE"), nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("platform_id", Text, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("display_name", Text),
+    # No CHECK: a status outside the four is kept as it came.
+    Column("token_status", Text, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("last_successful_post_at", UtcDateTime),
+    Column("last_error", Text),
+    Column("last_error_at", UtcDateTime),
+    Column("error_seen_at", UtcDateTime),
+    Column("settled_error_at", UtcDateTime),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    # Null while every good poll of its target lists it.
+    Column("last_seen_at", UtcDateTime),
+    Column("missing", Integer, nullable=False, server_default="0"),
+    Column("removed_at", UtcDateTime),
+    # Since when its token has had the date that it has; null where that is since it was first seen.
+    Column("dated_at", UtcDateTime),
+    Column("renewed_at", UtcDateTime),
+    Column("renewals", Integer, nullable=False, server_default="0"),
+    # The newest renewals, as JSON: seconds before the expiry, of the new life, between the looks.
+    Column("habit", Text),
+)
+# One row a connection of a target; read by every decision.
+Index(
+    "uq_connections_target_id_platform_id",
+    connections.c.target_id,
+    connections.c.platform_id,
+    unique=True,
+)
+
+# The newest test of a connection, and when the next one is due.
+probes = Table(
+    "probes",
+    metadata,
+    Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
+    Column("tested_at", UtcDateTime, nullable=False),
+    Column("next_test_at", UtcDateTime, nullable=False),
+    # What the newest test that proved something proved, and when; later ones may have proved nothing.
+    Column("meaning", Text),
+    Column("meant_at", UtcDateTime),
+    Column("message", Text, nullable=False),
+    # As JSON: those that a test has shown, and of these the ones that were missing when it last passed.
+    Column("permissions", Text, nullable=False),
+    Column("lost", Text, nullable=False),
+)
+
+# What changed, and only that: a connection as it was from ``taken_at`` on.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    Column("taken_at", UtcDateTime, nullable=False),
+    # The status before; null when the connection was seen for the first time.
+    Column("from_status", Text),
+    Column("token_status", Text, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("last_successful_post_at", UtcDateTime),
+    Column("last_error", Text),
+    Column("last_error_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+)
+# Read by the history of one connection.
+Index("ix_snapshots_connection_id_taken_at", snapshots.c.connection_id, snapshots.c.taken_at)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("account", Text),
+    Column("target_id", Integer, ForeignKey("targets.id", ondelete="CASCADE")),
+    Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE")),
+    Column("channel", Text),
+    Column("severity", Text, nullable=False),
+    Column("worst", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("deadline_at", UtcDateTime),
+    Column("memory", Text, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("flaps", Integer, nullable=False, server_default="0"),
+    Column("calm_since", UtcDateTime),
+    # Who has it in hand now; who had it before is in ``acknowledgements``.
+    Column("acknowledged_at", UtcDateTime),
+    Column("acknowledged_by", Text),
+    Column("acknowledged_until", UtcDateTime),
+    Column("resolved_at", UtcDateTime),
+    Column("resolution", Text),
+    # What lies behind it, where that can be told: routes match by it.
+    Column("cause", Text),
+    _one_of("rule", *RuleName),
+    _one_of("severity", *Severity),
+    _one_of("worst", *Severity),
+    _one_of("resolution", *Resolution),
+    CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name="resolved"),
+    sqlite_autoincrement=True,  # an id that people have seen is never given to another incident
+)
+# At most one open incident for one problem of one subject, whoever races.
+Index(
+    "uq_incidents_open",
+    incidents.c.rule,
+    incidents.c.subject,
+    unique=True,
+    sqlite_where=text("resolved_at IS NULL"),
+    postgresql_where=text("resolved_at IS NULL"),
+)
+# Read by every decision that isn't steady: the open incidents of a target.
+Index(
+    "ix_incidents_open_target_id",
+    incidents.c.target_id,
+    sqlite_where=text("resolved_at IS NULL"),
+    postgresql_where=text("resolved_at IS NULL"),
+)
+# Read by the history of one connection.
+Index("ix_incidents_connection_id", incidents.c.connection_id)
+# Read by every decision that isn't steady: how often a problem came lately.
+Index("ix_incidents_target_id_opened_at", incidents.c.target_id, incidents.c.opened_at)
+
+# Who took an incident in hand, why, and until when: history, never rewritten.
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("incident_id", Integer, ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("acknowledged_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+)
+# Read when an incident ends or gets worse, and by its history.
+Index("ix_acknowledgements_incident_id", acknowledgements.c.incident_id)
+
+# What is not to be told for a while, who said so and why: history, never deleted.
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # The keys of a route's match, as JSON.
+    Column("match", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    # Set when somebody ended it sooner.
+    Column("ended_at", UtcDateTime),
+    Column("ended_by", Text),
+    sqlite_autoincrement=True,
+)
+
+# The outbox: one incident change for one channel.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Null for what is about no incident: a test, a digest.
+    Column("incident_id", Integer, ForeignKey("incidents.id", ondelete="CASCADE")),
+    Column("channel", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("group_key", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("first_tried_at", UtcDateTime),
+    # Rows of one claim are one message; a crashed sender's claim is retaken whole, under the same name.
+    Column("claim", Text),
+    # Quiet hours or a silence hold it back until then, also from a pass that waits for no group to fill.
+    Column("held_until", UtcDateTime),
+    # The silence that held it back; what was over when that ended is not told.
+    Column("silence_id", Integer, ForeignKey("silences.id")),
+    Column("leased_until", UtcDateTime),
+    Column("delivered_at", UtcDateTime),
+    # What the channel was told: a severity, or "resolved"; null where another message had said it.
+    Column("told", Text),
+    Column("error", Text),
+    _one_of("reason", *Reason),
+    _one_of("state", *DeliveryState),
+    sqlite_autoincrement=True,
+)
+# Read by every delivery: what is due, and whose sender has died.
+Index(
+    "ix_notifications_unsent",
+    notifications.c.channel,
+    notifications.c.due_at,
+    sqlite_where=text("state IN ('pending', 'sending')"),
+    postgresql_where=text("state IN ('pending', 'sending')"),
+)
+# Read by every delivery: what a channel was last told of an incident.
+Index("ix_notifications_incident_id_channel", notifications.c.incident_id, notifications.c.channel)

@@ -1,0 +1,81 @@
+"""Column types that keep points in time what they are: aware UTC, whole milliseconds."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, String
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from monitor.core.model import to_milliseconds
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """
+    A point in time: ``timestamptz`` on PostgreSQL, on SQLite text such as ``2026-11-23 21:00:00.123``.
+
+    The text sorts, and SQLite's own date functions read it. SQLite has no zones, so a naive value would be
+    kept wrong without a word: it is refused.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose how the database keeps it."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(23))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write a time; raises ValueError for a naive one."""
+        if value is None:
+            return None
+        value = to_milliseconds(value)
+        if dialect.name == "sqlite":
+            return value.replace(tzinfo=None).isoformat(" ", "milliseconds")
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read a time: aware UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        aware: datetime = value.astimezone(UTC)
+        return aware
+
+
+class UtcMillis(TypeDecorator[datetime]):
+    """
+    A point in time in the fewest bytes: ``timestamptz`` on PostgreSQL, milliseconds since 1970 on SQLite.
+
+    For the narrow rows that every poll rewrites; the views show it as any other time.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose how the database keeps it."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write a time; raises ValueError for a naive one."""
+        if value is None:
+            return None
+        value = to_milliseconds(value)
+        return (value - _EPOCH) // _MILLISECOND if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read a time: aware UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return _EPOCH + int(value) * _MILLISECOND
+        aware: datetime = value.astimezone(UTC)
+        return aware

@@ -1,0 +1,118 @@
+"""Managed users as the history remembers them: registered, renamed, missed, detached; never deleted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import bindparam, distinct, func, insert, select, update
+
+from monitor.core.model import Incident, RuleName, Target
+from monitor.core.workspace import KnownUser, Listed
+from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, incident_query
+from monitor.storage.tables import connections, incidents, snapshots, targets
+
+
+def known_users(connection: DatabaseConnection, account: str) -> list[KnownUser]:
+    """Load every managed user that was ever known of an account."""
+    query = (
+        select(*TARGET_COLUMNS, targets.c.missing_since, targets.c.detached_at)
+        .where(targets.c.account == account, targets.c.managed_user_id.is_not(None))
+        .order_by(targets.c.id)
+    )
+    return [
+        KnownUser(
+            target=as_target(row),
+            missing_since=row["missing_since"],
+            is_detached=row["detached_at"] is not None,
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def watched_users(connection: DatabaseConnection) -> list[Target]:
+    """Load the managed users that are polled, of all accounts."""
+    query = (
+        select(*TARGET_COLUMNS)
+        .where(targets.c.managed_user_id.is_not(None), targets.c.detached_at.is_(None))
+        .order_by(targets.c.account, targets.c.id)
+    )
+    return [as_target(row) for row in connection.execute(query).mappings()]
+
+
+def name(connection: DatabaseConnection, named: Mapping[int, Listed]) -> None:
+    """Give managed users the names they have now, by the ids of their targets."""
+    if named:
+        rows = [
+            {"b_id": id_, "managed_user": user.name, "managed_username": user.username}
+            for id_, user in named.items()
+        ]
+        statement = update(targets).where(targets.c.id == bindparam("b_id"))
+        connection.execute(
+            statement.values(
+                managed_user=bindparam("managed_user"), managed_username=bindparam("managed_username")
+            ),
+            rows,
+        )
+
+
+def miss(connection: DatabaseConnection, ids: Sequence[int], since: datetime | None) -> None:
+    """Write down since when managed users have not been listed; None for those that are."""
+    if ids:
+        connection.execute(update(targets).where(targets.c.id.in_(ids)).values(missing_since=since))
+
+
+def remove_connections(connection: DatabaseConnection, target_ids: Sequence[int], now: datetime) -> None:
+    """Take all that detached targets had for gone; what it was stays in the history."""
+    if not target_ids:
+        return
+    here = connections.c.target_id.in_(target_ids) & connections.c.removed_at.is_(None)
+    kept = ("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at")
+    rows = [
+        {
+            "connection_id": row["id"],
+            "taken_at": now,
+            "from_status": row["token_status"],
+            "removed_at": now,
+            **{name: row[name] for name in kept},
+        }
+        for row in connection.execute(select(connections).where(here)).mappings()
+    ]
+    if rows:
+        connection.execute(insert(snapshots), rows)
+        connection.execute(update(connections).where(here).values(removed_at=now))
+
+
+def open_incidents(
+    connection: DatabaseConnection, target_ids: Iterable[int], *rules: RuleName
+) -> dict[int, list[Incident]]:
+    """
+    Load the open incidents about targets, or about their connections; by target.
+
+    Args:
+        rules: only those of these; all unless given.
+    """
+    query = (
+        incident_query()
+        .where(incidents.c.resolved_at.is_(None), incidents.c.target_id.in_(list(target_ids)))
+        .order_by(incidents.c.id)
+    )
+    if rules:
+        query = query.where(incidents.c.rule.in_(rules))
+    found: dict[int, list[Incident]] = {}
+    for row in connection.execute(query).mappings():
+        found.setdefault(row["target_id"], []).append(as_incident(row))
+    return found
+
+
+def in_need(connection: DatabaseConnection, account: str) -> dict[int, int]:
+    """Count the connections of each managed user that an open incident is about, by target."""
+    query = (
+        select(incidents.c.target_id, func.count(distinct(incidents.c.connection_id)).label("needing"))
+        .where(
+            incidents.c.account == account,
+            incidents.c.resolved_at.is_(None),
+            incidents.c.connection_id.is_not(None),
+        )
+        .group_by(incidents.c.target_id)
+    )
+    return {row.target_id: row.needing for row in connection.execute(query)}

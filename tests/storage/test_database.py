@@ -1,0 +1,187 @@
+"""The database as something that can be away: locked, gone, replaced, restarted."""
+
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from monitor.errors import StorageError
+from monitor.storage import Database
+from monitor.storage import database as module
+from tests.factories import NOW
+from tests.storage.holder import locked_by_another_program
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "history.db"
+
+
+@pytest.fixture
+def sqlite(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Give a migrated SQLite database that is quick to lose its patience."""
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.1)
+    database = Database(f"sqlite:///{file}")
+    database.upgrade()
+    yield database
+    database.close()
+
+
+def register(database: Database, account: str = "agency") -> int:
+    with database.begin() as store:
+        return len(store.register([(account, None)], NOW))
+
+
+def test_a_locked_file_is_worth_waiting_for(sqlite: Database, file: Path) -> None:
+    with locked_by_another_program(file):
+        with pytest.raises(StorageError, match="another program holds the database") as refused:
+            register(sqlite)
+        assert refused.value.passing
+    assert register(sqlite) == 1
+
+
+def test_reading_never_waits_for_a_writer(sqlite: Database) -> None:
+    register(sqlite)
+    with sqlite.begin() as writer:
+        writer.register([("agency", None), ("other", None)], NOW)
+        with sqlite.read() as store:
+            assert len(store.due(NOW, limit=10)) == 1
+    with sqlite.read() as store:
+        assert len(store.due(NOW, limit=10)) == 2
+
+
+def test_what_is_read_is_one_state(database: Database) -> None:
+    register(database)
+    with database.read() as store:
+        assert len(store.due(NOW, limit=10)) == 1
+        writer = threading.Thread(target=lambda: _register_two(database))
+        writer.start()
+        writer.join()
+        assert len(store.due(NOW, limit=10)) == 1
+    with database.read() as store:
+        assert len(store.due(NOW, limit=10)) == 2
+
+
+def _register_two(database: Database) -> None:
+    with database.begin() as store:
+        store.register([("agency", None), ("other", None)], NOW)
+
+
+def test_a_failed_transaction_leaves_nothing_behind(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.begin() as store:
+        store.register([("agency", None)], NOW)
+        raise ZeroDivisionError
+    with database.read() as store:
+        assert store.due(NOW, limit=10) == []
+
+
+def test_a_file_that_is_gone_does_not_come_back_empty(sqlite: Database, file: Path) -> None:
+    register(sqlite)
+    for each in file.parent.glob("history.db*"):
+        each.unlink()
+    for attempt in (sqlite.begin, sqlite.read):
+        with pytest.raises(StorageError, match="is gone") as refused, attempt():
+            pass
+        assert refused.value.passing
+    assert not file.exists()
+
+
+def test_a_file_that_was_brought_back_is_used_again(sqlite: Database, file: Path) -> None:
+    register(sqlite)
+    sqlite.close()
+    shutil.copy(file, copy := file.with_suffix(".copy"))
+    register(sqlite, "later")
+    for each in file.parent.glob("history.db*"):
+        each.unlink()
+    with pytest.raises(StorageError), sqlite.read():
+        pass
+    copy.rename(file)
+    with sqlite.read() as store:
+        assert [target.account for target in store.due(NOW, limit=10)] == ["agency"]
+    register(sqlite, "new")
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM targets").fetchone() == (2,)
+
+
+def test_a_file_that_was_replaced_while_nobody_looked_is_noticed(sqlite: Database, file: Path) -> None:
+    register(sqlite)
+    sqlite.close()
+    shutil.copy(file, copy := file.with_suffix(".copy"))
+    register(sqlite, "lost")
+    for each in file.parent.glob("history.db-*"):
+        each.unlink()
+    copy.replace(file)
+    with sqlite.begin() as store:
+        assert [target.account for target in store.due(NOW, limit=10)] == ["agency"]
+
+
+def test_a_full_disk_says_so(sqlite: Database) -> None:
+    with sqlite.begin() as store:
+        pages = store.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        store.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="make room on the disk") as refused, sqlite.begin() as store:
+        store.register([(f"account {n} {'x' * 100}", None) for n in range(500)], NOW)
+    assert refused.value.passing
+
+
+def test_a_file_that_may_not_be_written_says_so(sqlite: Database) -> None:
+    with sqlite.begin() as store:
+        store.connection.exec_driver_sql("PRAGMA query_only = ON")
+    with pytest.raises(StorageError, match="make the file and its folder writable"):
+        register(sqlite)
+
+
+def test_one_daemon_holds_a_file(sqlite: Database, file: Path) -> None:
+    with sqlite.held():
+        other = Database(f"sqlite:///{file}")
+        holder = f"another daemon already .process {os.getpid()}."
+        with pytest.raises(StorageError, match=holder) as refused, other.held():
+            pass
+        assert not refused.value.passing
+        other.close()
+    with sqlite.held():
+        pass
+
+
+def test_a_server_is_shared(postgres_url: str) -> None:
+    one, other = Database(postgres_url), Database(postgres_url)
+    with one.held(), other.held():
+        pass
+
+
+def test_a_server_that_ends_our_connections_is_asked_again(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    database.upgrade()
+    register(database)
+    administrator = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+
+    def end_all() -> None:
+        with administrator.connect() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+
+    end_all()  # while idle: nobody notices
+    assert register(database) == 1
+    with pytest.raises(StorageError) as refused, database.begin() as store:  # mid-way: nothing is written
+        store.register([("agency", None), ("other", None)], NOW)
+        end_all()
+        store.due(NOW, limit=1)
+    assert refused.value.passing
+    with pytest.raises(StorageError) as at_commit, database.begin() as store:
+        store.register([("agency", None), ("other", None)], NOW)
+        end_all()
+    assert at_commit.value.passing
+    with database.read() as store:
+        assert len(store.due(NOW, limit=10)) == 1
+    administrator.dispose()
+    database.close()

@@ -1,0 +1,310 @@
+"""The outbox by itself: what is due, who has claimed it, how it ends."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, select
+
+from monitor.core.messages import Item
+from monitor.core.model import DeliveryState, Reason, Severity
+from monitor.storage import Database, outbox
+from monitor.storage.outbox import COMPANY, LEASE, Claim
+from monitor.storage.tables import notifications
+from tests.factories import DAY, MINUTE, NOW, connection, error
+from tests.jobs.house import House
+
+SECOND = timedelta(seconds=1)
+
+
+def write(database: Database, *rows: dict[str, Any]) -> None:
+    ordinary = {
+        "channel": "ops",
+        "reason": Reason.TEST,
+        "group_key": "account=agency",
+        "state": DeliveryState.PENDING,
+        "created_at": NOW,
+        "due_at": NOW,
+    }
+    with database.begin() as store:
+        for row in rows:
+            store.connection.execute(insert(notifications), ordinary | row)
+
+
+def claim(database: Database, at: datetime = NOW, name: str = "m", **given: Any) -> Claim | None:
+    with database.begin() as store:
+        return outbox.claim(store.connection, at, channel="ops", name=name, **given)
+
+
+def claimed(database: Database, at: datetime = NOW, name: str = "m", **given: Any) -> Claim:
+    taken = claim(database, at, name, **given)
+    assert taken
+    return taken
+
+
+def due(database: Database, at: datetime = NOW, **given: Any) -> list[str]:
+    with database.read() as store:
+        return outbox.due_channels(store.connection, at, **given)
+
+
+def rows(database: Database) -> list[dict[str, Any]]:
+    with database.read() as store:
+        found = store.connection.execute(select(notifications).order_by(notifications.c.id)).mappings()
+        return [dict(row) for row in found]
+
+
+def states(database: Database) -> list[str]:
+    return [row["state"] for row in rows(database)]
+
+
+def test_channels_are_named_by_what_has_waited_longest(database: Database) -> None:
+    write(
+        database,
+        {"channel": "late", "due_at": NOW - MINUTE},
+        {"channel": "early", "due_at": NOW - DAY},
+        {"channel": "early"},
+        {"channel": "future", "due_at": NOW + SECOND},
+        {"channel": "done", "state": DeliveryState.DELIVERED},
+        {"channel": "dead", "state": DeliveryState.FAILED},
+        {"channel": "busy", "state": DeliveryState.SENDING, "claim": "x", "leased_until": NOW + SECOND},
+        {"channel": "crashed", "state": DeliveryState.SENDING, "claim": "y", "leased_until": NOW},
+    )
+    assert ["early", "late", "crashed"] == due(database)
+    assert ["future"] == [each for each in due(database, wait=False) if each not in due(database)]
+
+
+def test_a_claim_takes_what_is_due_of_one_group_and_what_soon_will_be(database: Database) -> None:
+    write(
+        database,
+        {"due_at": NOW},
+        {"due_at": NOW + COMPANY},
+        {"due_at": NOW + COMPANY + timedelta(milliseconds=1)},
+        {"due_at": NOW - MINUTE, "group_key": "account=other"},
+        {"due_at": NOW - MINUTE, "channel": "other"},
+        {"due_at": NOW + SECOND, "attempts": 1},  # it waits for its own next attempt
+    )
+    assert (4,) == claimed(database, name="first").ids
+    taken = claimed(database, name="second")
+    assert (
+        Claim(
+            name="second", channel="ops", group="account=agency", ids=(1, 2), attempts=1, first_tried_at=NOW
+        )
+        == taken
+    )
+    assert claim(database) is None
+
+
+def test_a_single_pass_does_not_wait_for_groups_to_fill(database: Database) -> None:
+    write(database, {"due_at": NOW + DAY}, {"due_at": NOW + DAY, "attempts": 1, "first_tried_at": NOW - DAY})
+    assert claim(database) is None
+    assert (1,) == claimed(database, wait=False).ids
+    assert claim(database, wait=False) is None
+
+
+def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(database: Database) -> None:
+    write(database, {}, {})
+    claimed(database, name="first")
+    write(database, {})
+    assert (3,) == claimed(database, name="second").ids
+    almost = NOW + LEASE - timedelta(milliseconds=1)
+    assert claim(database, almost, name="third") is None
+    retaken = claimed(database, NOW + LEASE, name="third")
+    assert ("first", (1, 2), 2, NOW) == (retaken.name, retaken.ids, retaken.attempts, retaken.first_tried_at)
+    assert "second" == claimed(database, NOW + LEASE, name="third").name
+    assert claim(database, NOW + LEASE, name="third") is None
+
+
+def test_a_retaken_claim_is_whole_and_takes_nobody_along(database: Database) -> None:
+    write(database, {}, {})
+    claimed(database, name="first")
+    write(database, {"due_at": NOW})
+    assert (1, 2) == claimed(database, NOW + LEASE, name="late").ids
+    assert (3,) == claimed(database, NOW + LEASE, name="late").ids
+
+
+def test_what_was_given_back_is_grouped_anew_when_it_is_due(database: Database) -> None:
+    write(database, {})
+    first = claimed(database, name="first")
+    write(database, {"due_at": NOW + MINUTE})
+    with database.begin() as store:
+        outbox.put_back(store.connection, first, due_at=NOW + MINUTE, error="refused")
+    assert ["pending", "pending"] == states(database)
+    assert ("refused", None, None) == tuple(
+        rows(database)[0][key] for key in ("error", "claim", "leased_until")
+    )
+    assert due(database) == []
+    again = claimed(database, NOW + MINUTE, name="second")
+    assert (
+        Claim(
+            name="second", channel="ops", group="account=agency", ids=(1, 2), attempts=2, first_tried_at=NOW
+        )
+        == again
+    )
+
+
+def test_what_may_have_been_delivered_keeps_its_name(database: Database) -> None:
+    write(database, {})
+    first = claimed(database, name="first")
+    with database.begin() as store:
+        outbox.keep(store.connection, first, until=NOW + MINUTE, error="no answer in time")
+    write(database, {})
+    assert (2,) == claimed(database, name="second").ids
+    assert claim(database, NOW + MINUTE - SECOND, name="third") is None
+    again = claimed(database, NOW + MINUTE, name="third")
+    assert ("first", (1,), 2) == (again.name, again.ids, again.attempts)
+
+
+def test_what_is_settled_is_done(database: Database) -> None:
+    write(database, {}, {})
+    taken = claimed(database)
+    write(database, {})
+    with database.begin() as store:
+        outbox.settle(store.connection, taken, NOW + SECOND, told={})
+    assert ["delivered", "delivered", "pending"] == states(database)
+    assert [NOW + SECOND] * 2 + [None] == [row["delivered_at"] for row in rows(database)]
+    assert {None} == {row["leased_until"] for row in rows(database)} | {
+        row["error"] for row in rows(database)
+    }
+    assert ["m", "m", None] == [row["claim"] for row in rows(database)]
+
+
+def test_a_sender_that_was_given_up_can_end_nothing_of_what_others_hold(database: Database) -> None:
+    write(database, {})
+    stale = claimed(database, name="stale")
+    with database.begin() as store:
+        outbox.put_back(store.connection, stale, due_at=NOW, error="refused")
+    claimed(database, name="fresh")
+    with database.begin() as store:
+        outbox.settle(store.connection, stale, NOW, told={})
+        outbox.bury(store.connection, stale, error="given up")
+        outbox.keep(store.connection, stale, until=NOW, error="unsure")
+        outbox.put_back(store.connection, stale, due_at=NOW, error="refused")
+    assert [("sending", "fresh")] == [(row["state"], row["claim"]) for row in rows(database)]
+
+
+def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
+    write(database, {}, {}, {"state": DeliveryState.DELIVERED})
+    taken = claimed(database)
+    with database.begin() as store:
+        outbox.bury(store.connection, taken, error="no such channel")
+    assert ["failed", "failed", "delivered"] == states(database)
+    assert {"no such channel", None} == {row["error"] for row in rows(database)}
+    assert due(database, NOW + 30 * DAY, wait=False) == []
+    later = NOW + DAY
+    with database.begin() as store:
+        assert [2] == outbox.revive(store.connection, [2, 3, 99], later)
+        assert [] == outbox.revive(store.connection, [2], later)
+        assert [] == outbox.revive(store.connection, [], later)
+    again = claimed(database, later, name="again")
+    assert (
+        Claim(name="again", channel="ops", group="account=agency", ids=(2,), attempts=1, first_tried_at=later)
+        == again
+    )
+    assert ["failed", "sending", "delivered"] == states(database)
+
+
+def test_times_of_the_outbox_are_written_as_all_others(house: House) -> None:
+    write(house.database, {})
+    claimed(house.database)
+    (row,) = house.query("SELECT due_at, first_tried_at, leased_until FROM notifications")
+    expected = {"due_at": NOW, "first_tried_at": NOW, "leased_until": NOW + LEASE}
+    if house.database.is_sqlite:
+        assert {k: v.strftime("%Y-%m-%d %H:%M:%S.000") for k, v in expected.items()} == row
+    else:
+        assert expected == row
+
+
+@pytest.fixture
+def busy(house: House) -> House:
+    """Give a house with three incidents that the channel is to be told of, one of them opened later."""
+    house.sees(
+        connection(platform_id="instagram-1", token_status="expired", last_error=error()),
+        connection(platform_id="threads-1", token_status="expiring_soon", expires_at=NOW + 6 * DAY),
+    )
+    return house
+
+
+def items(house: House, taken: Claim) -> dict[int, Item]:
+    with house.database.begin() as store:
+        loaded = outbox.items_of(store.connection, taken, {"agency": "https://app.postpost.dev"})
+    return {item.incident.id or 0: item for item in loaded}
+
+
+def test_what_a_claim_tells_of_is_as_it_is_now(busy: House) -> None:
+    taken = claimed(busy.database, wait=False)
+    busy.later()
+    busy.sees(
+        connection(platform_id="instagram-1", token_status="valid", last_error=error()),
+        connection(platform_id="threads-1", token_status="expired", expires_at=NOW),
+    )
+    told = items(busy, taken)
+    assert [(False, "token_expiry"), (True, "publish_error"), (True, "token_expiry")] == [
+        (item.incident.is_open, item.incident.rule) for item in told.values()
+    ]
+    assert Severity.CRITICAL == told[3].incident.severity
+    assert all(item.reasons == {Reason.OPENED} and item.told is None for item in told.values())
+    assert ["valid", "valid", "expired"] == [
+        item.connection.token_status for item in told.values() if item.connection
+    ]
+    assert {"https://app.postpost.dev"} == {item.dashboard_url for item in told.values()}
+    assert {"agency"} == {item.target.account for item in told.values() if item.target}
+
+
+def test_what_a_channel_was_last_told_is_remembered_by_incident_and_channel(busy: House) -> None:
+    first = claimed(busy.database, wait=False)
+    with busy.database.begin() as store:
+        outbox.settle(store.connection, first, NOW, told={1: "critical", 3: "notice"})
+    again = [{"incident_id": id_, "reason": Reason.UPDATED} for id_ in (1, 2, 3)]
+    write(busy.database, *again, *({**each, "channel": "other"} for each in again))
+    told = items(busy, claimed(busy.database, name="second"))
+    assert [Severity.CRITICAL, None, Severity.NOTICE] == [told[id_].told for id_ in (1, 2, 3)]
+    with busy.database.begin() as store:
+        other = outbox.claim(store.connection, NOW, channel="other", name="o")
+    assert other
+    assert [None] * 3 == [item.told for item in items(busy, other).values()]
+
+
+def test_reasons_that_were_told_already_are_told_no_more(busy: House) -> None:
+    # A later message may have told all of it while an earlier one was stuck with its uncertain answer.
+    stuck = claimed(busy.database, wait=False)
+    with busy.database.begin() as store:
+        outbox.keep(store.connection, stuck, until=NOW + MINUTE, error="no answer in time")
+    write(busy.database, {"incident_id": 1, "reason": Reason.UPDATED})
+    newer = claimed(busy.database, name="newer")
+    assert {Reason.UPDATED} == items(busy, newer)[1].reasons
+    with busy.database.begin() as store:
+        outbox.settle(store.connection, newer, NOW, told={1: "critical"})
+    told = items(busy, claimed(busy.database, NOW + MINUTE))
+    assert (Severity.CRITICAL, frozenset(), None) == (told[1].told, told[1].reasons, told[1].news)
+    assert {Reason.OPENED} == told[2].reasons
+
+
+def test_the_end_of_an_incident_is_remembered_as_told(busy: House) -> None:
+    busy.sees(connection(platform_id="instagram-1"), connection(platform_id="threads-1"))
+    taken = claimed(busy.database, wait=False)
+    with busy.database.begin() as store:
+        outbox.settle(store.connection, taken, NOW, told={1: outbox.TOLD_RESOLVED})
+    write(busy.database, {"incident_id": 1, "reason": Reason.REMINDER})
+    (item,) = items(busy, claimed(busy.database, name="second")).values()
+    assert (True, None, None) == (item.told_resolved, item.told, item.news)
+
+
+def test_a_claim_of_any_size_takes_statements_of_one_size(house: House) -> None:
+    # A server takes 65,535 values in one statement, and a vendor's stumble is more rows than that.
+    house.sees(*(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(300)))
+    house.sees(*(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(300)))
+    most = 0
+
+    def note(_connection: Any, _cursor: Any, _statement: str, values: Any, _context: Any, many: bool) -> None:
+        nonlocal most
+        most = most if many else max(most, len(values))
+
+    event.listen(house.database._writer, "before_cursor_execute", note)
+    taken = claimed(house.database, wait=False)
+    told = items(house, taken)
+    with house.database.begin() as store:
+        outbox.settle(store.connection, taken, NOW, told=dict.fromkeys(told, "critical"))
+    event.remove(house.database._writer, "before_cursor_execute", note)
+    assert (300, 300) == (len(taken.ids), len(told))
+    assert {"delivered"} == set(states(house.database))
+    assert most < 30

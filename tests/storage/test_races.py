@@ -1,0 +1,191 @@
+"""Two at once: whoever comes second finds what the first has done."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+
+from monitor.core.model import DeliveryState, Outcome, Reason, Snapshot
+from monitor.jobs.deliver import deliver_to
+from monitor.jobs.poll import Policy, record
+from monitor.storage import Database, outbox
+from monitor.storage.tables import notifications
+from tests.factories import HOUR, NOW, connection, failure
+from tests.jobs.house import House
+
+# How long whoever is first waits for the second, who may be waiting for the first.
+POLITE_SECONDS = 0.3
+
+
+@contextmanager
+def meeting_at(database: Database, words: str) -> Iterator[None]:
+    """Have two threads meet before they send a statement with these words, if nothing keeps them apart."""
+    barrier = threading.Barrier(2)
+
+    def meet(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if words in " ".join(statement.split()):
+            with suppress(threading.BrokenBarrierError):
+                barrier.wait(POLITE_SECONDS)
+
+    event.listen(database._writer, "before_cursor_execute", meet)
+    yield
+    event.remove(database._writer, "before_cursor_execute", meet)
+
+
+def both(*deeds: Callable[[], Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(deeds)) as threads:
+        return [each.result() for each in [threads.submit(deed) for deed in deeds]]
+
+
+def test_two_polls_of_one_target_take_turns_and_lose_nothing(house: House) -> None:
+    house.sees(connection())
+    house.later()
+    (target,) = house.discover()
+    inside, second = threading.Event(), threading.Event()
+
+    def first_dice() -> float:
+        # Asked within the transaction, when what is known was read and nothing is written yet.
+        inside.set()
+        second.wait(POLITE_SECONDS)
+        return 0.5
+
+    def fails() -> None:
+        snapshot = Snapshot(target=target, taken_at=house.clock(), failure=failure(http_status=500))
+        policy = replace(house.policy, dice=first_dice)
+        record([snapshot], database=house.database, policy=policy, clock=house.clock)
+
+    def answers() -> None:
+        # The very answer that was there before the failure: nothing to decide, had there been no failure.
+        assert inside.wait(5)
+        listed = (connection(),)
+        snapshot = Snapshot(
+            target=target, taken_at=house.clock(), connections=listed, fingerprint=repr(listed).encode()
+        )
+        record([snapshot], database=house.database, policy=house.policy, clock=house.clock)
+        second.set()
+
+    both(fails, answers)
+    assert [("ok", 1), ("server_error", 1), ("ok", 1)] == [
+        (run["outcome"], run["polls"]) for run in house.view("poll_log")
+    ]
+    with house.database.begin() as store:
+        (state,) = store.states_of([target]).values()
+    assert (0, None) == (state.failures, state.failing_since)
+    assert [house.clock()] == [row["last_seen_at"] for row in house.view("current_connections")]
+
+
+@pytest.fixture
+def pair(database: Database) -> House:
+    """Give a house in which one account has two targets."""
+    return House(database, managed={"agency": ["one"]})
+
+
+def record_one(house: House, index: int, **given: Any) -> Callable[[], Any]:
+    target = house.discover()[index]
+    policy: Policy = house.policy
+    snapshot = Snapshot(target=target, taken_at=house.clock(), **given)
+    return lambda: record([snapshot], database=house.database, policy=policy, clock=house.clock)
+
+
+def test_a_key_that_two_targets_lose_at_once_is_one_incident(pair: House) -> None:
+    pair.discover()
+    refused = failure(Outcome.UNAUTHORIZED, http_status=401)
+    with meeting_at(pair.database, "FROM targets JOIN polls ON polls.target_id = targets.id JOIN poll_runs"):
+        done = both(record_one(pair, 0, failure=refused), record_one(pair, 1, failure=refused))
+    assert [1, 1] == [len(batch) for batch in done]
+    assert ["api_key_rejected"] == [row["rule"] for row in pair.view("incident_log")]
+    assert len(pair.deliver()) == 1
+
+
+def test_an_account_whose_targets_recover_at_once_has_recovered(pair: House) -> None:
+    refused = failure(Outcome.UNAUTHORIZED, http_status=401)
+    for index in (0, 1):
+        record_one(pair, index, failure=refused)()
+    pair.later()
+    good = {"connections": (connection(),)}
+    with meeting_at(pair.database, "FROM targets JOIN polls ON polls.target_id = targets.id JOIN poll_runs"):
+        both(record_one(pair, 0, **good), record_one(pair, 1, **good))
+    assert {"recovered"} == {row["resolution"] for row in pair.view("incident_log")}
+
+
+def test_two_programs_that_register_the_same_accounts_at_once_agree(database: Database) -> None:
+    def register() -> int:
+        with database.begin() as store:
+            return len(store.register([("agency", None), ("other", None)], NOW))
+
+    with meeting_at(database, "INSERT INTO targets"):
+        assert [2, 2] == both(register, register)
+    with database.read() as store:
+        assert len(store.due(NOW, limit=10)) == 2
+
+
+def write(database: Database, count: int, **given: Any) -> None:
+    row = {
+        "channel": "ops",
+        "reason": Reason.TEST,
+        "group_key": "account=agency",
+        "state": DeliveryState.PENDING,
+        "created_at": NOW,
+        "due_at": NOW,
+    }
+    with database.begin() as store:
+        store.connection.execute(insert(notifications), [row | given] * count)
+
+
+def claim(database: Database, name: str, at: Any = NOW) -> tuple[str, tuple[int, ...]] | None:
+    with database.begin() as store:
+        taken = outbox.claim(store.connection, at, channel="ops", name=name)
+        return (taken.name, taken.ids) if taken else None
+
+
+def test_two_senders_never_claim_one_row(database: Database) -> None:
+    write(database, 5)
+    with meeting_at(database, "UPDATE notifications"):
+        taken = both(lambda: claim(database, "one"), lambda: claim(database, "two"))
+    assert 1 == len([each for each in taken if each])
+
+
+def test_two_senders_never_retake_one_abandoned_claim(database: Database) -> None:
+    write(database, 3)
+    assert claim(database, "crashed") == ("crashed", (1, 2, 3))
+    later = NOW + HOUR
+    with meeting_at(database, "UPDATE notifications"):
+        taken = both(lambda: claim(database, "one", later), lambda: claim(database, "two", later))
+    assert [("crashed", (1, 2, 3))] == [each for each in taken if each]
+    with database.read() as store:
+        found = store.connection.execute(notifications.select()).mappings().all()
+    assert [2, 2, 2] == [row["attempts"] for row in found]
+
+
+def test_many_senders_send_every_group_once(house: House) -> None:
+    house.sees(*(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(4)))
+    with house.database.begin() as store:
+        every = store.connection.execute(notifications.select()).mappings().all()
+        for row in every:
+            store.connection.execute(
+                notifications.update()
+                .where(notifications.c.id == row["id"])
+                .values(group_key=f"group {row['id']}")
+            )
+    post = house.post
+    for _ in range(3):  # a sender that finds another one faster comes again
+        both(*[lambda: deliver_to("ops", post, wait=False)] * 4)
+    assert 4 == len(house.sent)
+    assert 4 == len({message.key for message in house.sent})
+    assert ["delivered"] * 4 == [row["state"] for row in house.view("delivery_log")]
+    assert [1] * 4 == [row["attempts"] for row in house.view("delivery_log")]
+
+
+def test_an_acknowledged_race_for_a_group_leaves_the_other_groups_to_be_sent(house: House) -> None:
+    write(house.database, 2)
+    write(house.database, 2, group_key="account=other")
+    with meeting_at(house.database, "UPDATE notifications"):
+        first = both(lambda: claim(house.database, "one"), lambda: claim(house.database, "two"))
+    rest = [claim(house.database, "three"), claim(house.database, "four")]
+    claimed = sorted(id_ for each in [*first, *rest] if each for id_ in each[1])
+    assert [1, 2, 3, 4] == claimed

@@ -1,0 +1,254 @@
+"""What a poll costs and what it leaves: nothing for what is as it was, one run for what goes on failing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from monitor.core.model import Outcome, Snapshot, Target
+from monitor.jobs.poll import record
+from monitor.storage import Database
+from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
+from tests.jobs.house import EVERY, House
+
+DYING = connection(platform_id="instagram-1", token_status="expiring_soon", expires_at=NOW + 2 * DAY)
+
+
+@contextmanager
+def statements_of(database: Database) -> Iterator[list[str]]:
+    """Note every statement that is sent to the database."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(database._writer, "before_cursor_execute", note)
+    yield seen
+    event.remove(database._writer, "before_cursor_execute", note)
+
+
+def crowd(house: House, size: int) -> list[Target]:
+    with house.database.begin() as store:
+        return store.register([("agency", f"user {n}") for n in range(size)], house.clock())
+
+
+def snapshots(targets: list[Target], at: object, **given: object) -> list[Snapshot]:
+    return [Snapshot(**{"target": target, "taken_at": at} | given) for target in targets]  # type: ignore[arg-type]
+
+
+def test_a_batch_of_any_size_takes_the_same_number_of_statements(house: House) -> None:
+    targets = crowd(house, 221)
+    groups = [targets[:1], targets[1:21], targets[21:]]
+    polls: dict[str, dict[str, Any]] = {
+        "first sight": {"connections": (connection(), DYING), "fingerprint": b"1"},
+        "steady": {"connections": (connection(), DYING), "fingerprint": b"1"},
+        "changed": {"connections": (connection(last_error=error()), DYING), "fingerprint": b"2"},
+        "missing": {"connections": (connection(last_error=error()),), "fingerprint": b"3"},
+        "failed": {"failure": failure(Outcome.UNAUTHORIZED, http_status=401)},
+        "failed alike": {"failure": failure(Outcome.UNAUTHORIZED, http_status=401)},
+        "back": {"connections": (connection(), DYING), "fingerprint": b"4"},
+    }
+    for kind, given in polls.items():
+        spent = []
+        house.later()
+        for group in groups:
+            with statements_of(house.database) as seen:
+                batch = snapshots(group, house.clock(), **given)
+                done = record(batch, database=house.database, policy=house.policy, clock=house.clock)
+            assert len(done) == len(group)
+            spent.append(len(seen))
+        # The first group also opens the account's own incident; after that, size makes no difference.
+        assert spent[1] == spent[2], (kind, spent)
+        assert max(spent) <= 30, (kind, spent)
+        if kind == "steady":
+            assert spent == [spent[0]] * 3
+            assert spent[0] <= 3
+
+
+def test_a_poll_that_sees_nothing_new_adds_no_row_and_moves_the_hands(house: House) -> None:
+    house.sees(connection(), DYING)
+    house.deliver()
+    before, since = house.sizes(), house.clock()
+    for _ in range(10):
+        house.later()
+        house.sees(connection(), DYING)
+        assert house.deliver() == []
+    assert before == house.sizes()
+    (run,) = house.view("poll_log")
+    assert (since, house.clock(), 11) == (run["first_at"], run["last_at"], run["polls"])
+    assert {house.clock()} == {row["last_seen_at"] for row in house.view("current_connections")}
+    assert {since} == {row["first_seen_at"] for row in house.view("current_connections")}
+
+
+def test_an_answer_without_a_fingerprint_is_decided_each_time_and_adds_no_row_either(house: House) -> None:
+    (target,) = house.discover()
+    before = None
+    for _ in range(5):
+        house.later()
+        house.database.close()  # a restart between any two
+        (polled,) = record(
+            snapshots([target], house.clock(), connections=(connection(), DYING)),
+            database=house.database,
+            policy=house.policy,
+            clock=house.clock,
+        )
+        assert polled.decision is not None
+        assert before in {None, (before := tuple(house.sizes().items()))}
+    assert [5] == [run["polls"] for run in house.view("poll_log")]
+
+
+def test_failures_alike_are_one_run_and_another_outcome_begins_the_next(house: House) -> None:
+    house.sees(connection())
+    told = {
+        "busy": failure(Outcome.SERVER_ERROR, http_status=503, error="the API is busy"),
+        "broken": failure(Outcome.SERVER_ERROR, http_status=500, error="the API is broken"),
+        "silent": failure(Outcome.TIMEOUT, error="no answer within 20 seconds"),
+    }
+    moments = []
+    for kind in ("busy", "busy", "broken", "silent", "silent", "silent"):
+        moments.append(house.later())
+        house.provider.fails(told[kind])
+        house.poll()
+    moments.append(house.later())
+    house.sees(connection())
+    assert [
+        ("ok", 200, None, NOW, NOW, 1),
+        ("server_error", 503, "the API is busy", moments[0], moments[1], 2),
+        ("server_error", 500, "the API is broken", moments[2], moments[2], 1),
+        ("timeout", None, "no answer within 20 seconds", moments[3], moments[5], 3),
+        ("ok", 200, None, moments[6], moments[6], 1),
+    ] == [
+        tuple(run[key] for key in ("outcome", "http_status", "error", "first_at", "last_at", "polls"))
+        for run in house.view("poll_log")
+    ]
+
+
+def test_a_failed_fetch_keeps_what_was_known(house: House) -> None:
+    house.sees(connection(), DYING)
+    before = house.story()
+    house.provider.fails(failure())
+    for _ in range(5):
+        house.later()
+        house.poll()
+        after = house.story()
+        # While nothing is seen, the connections were last seen by the last good poll.
+        assert before["current_connections"] == after["current_connections"]
+        assert before["token_transitions"] == after["token_transitions"]
+    assert ["token_expiry", "api_unreachable"] == [row["rule"] for row in after["incident_log"]]
+    house.later()
+    house.sees(connection(), DYING)
+    assert {house.clock()} == {row["last_seen_at"] for row in house.view("current_connections")}
+
+
+def test_what_is_known_survives_a_restart(house: House) -> None:
+    house.sees(connection(last_error=error()), DYING)
+    house.later()
+    (target,) = house.discover()
+    with house.database.begin() as store:
+        (before,) = store.completed(store.states_of([target]), recent_since=NOW - DAY).values()
+    house.database.close()
+    with house.database.begin() as store:
+        (after,) = store.completed(store.states_of([target]), recent_since=NOW - DAY).values()
+    assert before == after
+    assert {"instagram-1": DYING, "linkedin-Tz9W5i6ZYG": connection(last_error=error())} == {
+        name: each.connection for name, each in after.connections.items()
+    }
+    assert {"token_expiry", "publish_error"} == {incident.rule for incident in after.incidents}
+    assert all(incident.memory for incident in after.incidents)
+    assert (NOW, NOW, 0, None) == (after.taken_at, after.last_ok_at, after.failures, after.failing_since)
+
+
+def test_a_snapshot_that_comes_too_late_is_dropped(house: House) -> None:
+    house.sees(connection(token_status="valid"))
+    (target,) = house.discover()
+    newer = snapshots([target], house.later(), connections=(connection(token_status="expired"),))
+    older = snapshots([target], house.clock() - MINUTE, connections=(connection(token_status="valid"),))
+    house.later(MINUTE)
+    given = {"database": house.database, "policy": house.policy, "clock": house.clock}
+    assert len(record(newer, **given)) == 1  # type: ignore[arg-type]
+    before = house.story(), house.sizes()
+    assert record(older, **given) == []  # type: ignore[arg-type]
+    assert before == (house.story(), house.sizes())
+
+
+def test_a_clock_that_was_set_back_does_not_blind_the_monitor(house: House) -> None:
+    house.sees(connection())
+    house.later(-HOUR)
+    house.sees(connection(token_status="expired", expires_at=None))
+    assert ["expired"] == [row["token_status"] for row in house.view("current_connections")]
+    assert [house.clock()] == [row["last_seen_at"] for row in house.view("current_connections")]
+    house.later()
+    assert len(house.sees(connection())) == 1
+    assert ["valid"] == [row["token_status"] for row in house.view("current_connections")]
+
+
+def test_a_target_seen_twice_in_one_batch_is_recorded_once(house: House) -> None:
+    (target,) = house.discover()
+    twice = [
+        *snapshots([target], NOW, connections=(connection(),)),
+        *snapshots([target], NOW, connections=(connection(token_status="expired", expires_at=None),)),
+    ]
+    assert len(record(twice, database=house.database, policy=house.policy, clock=house.clock)) == 1
+    assert ["expired"] == [row["token_status"] for row in house.view("current_connections")]
+
+
+def test_a_target_that_was_erased_meanwhile_costs_nobody_else(house: House) -> None:
+    targets = crowd(house, 2)
+    batch = snapshots([*targets, replace(targets[0], id=999)], NOW, connections=(connection(),))
+    done = record(batch, database=house.database, policy=house.policy, clock=house.clock)
+    assert [target.id for target in targets] == [polled.target.id for polled in done]
+
+
+def test_a_connection_that_is_no_longer_listed_is_removed_after_three_good_polls(house: House) -> None:
+    others = [connection(platform_id=f"threads-{n}") for n in range(3)]
+    house.sees(DYING, *others)
+    seen_at = house.clock()
+    removed = []
+    for _ in range(4):
+        house.later()
+        house.sees(*others)
+        (row,) = (row for row in house.view("current_connections") if row["platform_id"] == "instagram-1")
+        assert row["last_seen_at"] == seen_at
+        removed.append(row["removed_at"])
+    assert [None, None, NOW + 3 * EVERY, NOW + 3 * EVERY] == removed
+    expiry = [row for row in house.view("incident_log") if row["rule"] == "token_expiry"]
+    assert ["removed"] == [row["resolution"] for row in expiry]
+    house.later()
+    house.sees(DYING, *others)
+    (row,) = (row for row in house.view("current_connections") if row["platform_id"] == "instagram-1")
+    assert (None, house.clock()) == (row["removed_at"], row["last_seen_at"])
+    assert 1 == sum(row["platform_id"] == "instagram-1" for row in house.view("token_transitions"))
+
+
+@pytest.mark.parametrize("broken", ["next_poll_at", "run"])
+def test_a_batch_is_recorded_whole_or_not_at_all(
+    house: House, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.sees(connection())
+    before = house.story(), house.sizes()
+
+    def stumble(*_: object) -> None:
+        raise ZeroDivisionError
+
+    where = "record_incidents" if broken == "run" else "_record_runs"
+    monkeypatch.setattr(f"monitor.storage.recording.{where}", stumble)
+    house.later()
+    with pytest.raises(ZeroDivisionError):
+        house.sees(connection(), DYING)
+    monkeypatch.undo()
+    assert before == (house.story(), house.sizes())
+    house.sees(connection(), DYING)
+    assert house.sizes()["snapshots"] == 2
+
+
+def test_a_target_is_polled_again_when_its_interval_is_over(house: House) -> None:
+    (target,) = house.discover()
+    house.sees(connection())
+    for wait, is_due in ((EVERY - timedelta(milliseconds=1), False), (timedelta(milliseconds=1), True)):
+        house.later(wait)
+        with house.database.read() as store:
+            assert ([target] if is_due else []) == store.due(house.clock(), limit=10)

@@ -1,0 +1,203 @@
+"""What people query: columns, types, and the same story on both databases."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.core.model import Outcome
+from monitor.core.routes import Route
+from monitor.storage import Database
+from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
+from tests.fakes import FakeChannel, FakeProvider
+from tests.jobs.house import VIEWS, House
+
+# As documented; more may follow.
+COLUMNS = {
+    "current_connections": "account managed_user_id managed_user platform platform_id username display_name"
+    " token_status expires_at last_successful_post_at last_error last_error_at first_seen_at last_seen_at"
+    " removed_at",
+    "token_transitions": "at account managed_user_id platform platform_id username from_status to_status"
+    " expires_at",
+    "incident_log": "id account managed_user_id platform platform_id username rule severity summary opened_at"
+    " acknowledged_at acknowledged_by resolved_at resolution",
+    "delivery_log": "id incident_id channel reason state attempts created_at delivered_at error",
+    "poll_log": "account managed_user_id outcome http_status error first_at last_at polls",
+}
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
+NUMBERS = {"id", "incident_id", "attempts", "polls", "http_status"}
+
+
+@pytest.fixture
+def houses(tmp_path: Path, postgres_url: str) -> Iterator[tuple[House, House]]:
+    """Give the same house twice: on SQLite and on PostgreSQL."""
+    databases = Database(f"sqlite:///{tmp_path / 'twin.db'}"), Database(postgres_url)
+    for database in databases:
+        database.upgrade()
+    yield House(databases[0]), House(databases[1])
+    for database in databases:
+        database.close()
+
+
+def tell_a_story(house: House) -> None:
+    """Let happen what can happen: expiry, errors, failures, removal, recovery, dead letters."""
+    house.providers["studio"] = FakeProvider()
+    house.channels["mail"] = FakeChannel(name="mail")
+    house.managed = {"studio": ["64a1f0c2e4b0a1b2c3d4e5f6"]}
+    house.routes = (Route(channels=("ops", "mail", "gone")),)
+    instagram = connection(
+        platform_id="instagram-17841412345678",
+        username="@yourinstagram",
+        display_name=None,
+        token_status="expiring_soon",
+        expires_at=NOW + 2 * DAY,
+    )
+    bluesky = connection(platform_id="bluesky-did:plc:abc123", token_status="unknown", expires_at=None)
+    odd = connection(platform_id="tiktok-7123456789", token_status="paused ✋", display_name="Café “Zoë”")
+    others = [connection(platform_id=f"threads-{n}") for n in range(3)]
+    studio = house.providers["studio"]
+    studio.lists(connection(), user="64a1f0c2e4b0a1b2c3d4e5f6")
+    house.sees(instagram, bluesky, odd, *others)
+    house.deliver()
+    house.later()
+    studio.fails(failure(Outcome.UNAUTHORIZED, http_status=401, error="the key is refused"))
+    house.sees(
+        connection(**_of(instagram) | {"last_error": error(), "token_status": "expired"}), bluesky, *others
+    )
+    house.deliver()
+    for _ in range(3):
+        house.later()
+        house.provider.fails(failure(Outcome.TIMEOUT, error="no answer within 20 seconds"))
+        house.poll()
+    house.later(2 * DAY)
+    house.review()
+    house.deliver()
+    studio.lists(connection())
+    renewed = connection(**_of(instagram) | {"token_status": "valid", "expires_at": NOW + 60 * DAY})
+    for _ in range(4):
+        house.later(HOUR)
+        house.sees(renewed, bluesky, *others)
+        house.deliver()
+
+
+def _of(given: Any) -> dict[str, Any]:
+    return {name: getattr(given, name) for name in type(given).__dataclass_fields__}
+
+
+def test_both_databases_tell_the_same_story(houses: tuple[House, House]) -> None:
+    on_sqlite, on_postgres = houses
+    tell_a_story(on_sqlite)
+    tell_a_story(on_postgres)
+    for name in VIEWS:
+        assert on_sqlite.view(name) == on_postgres.view(name), name
+    assert on_sqlite.sizes() == on_postgres.sizes()
+    assert [message.body for message in on_sqlite.sent] == [message.body for message in on_postgres.sent]
+    # A story in which nothing happens would be the same everywhere.
+    story = on_sqlite.story()
+    assert {"ok", "unauthorized", "timeout"} == {row["outcome"] for row in story["poll_log"]}
+    assert {"delivered", "failed"} == {row["state"] for row in story["delivery_log"]}
+    assert {"recovered", None} <= {row["resolution"] for row in story["incident_log"]} | {None}
+    assert any(row["removed_at"] for row in story["current_connections"])
+    assert {None, "64a1f0c2e4b0a1b2c3d4e5f6"} == {r["managed_user_id"] for r in story["current_connections"]}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_has_the_documented_columns_and_types(house: House, name: str) -> None:
+    tell_a_story(house)
+    rows = house.query(f"SELECT * FROM {name}")
+    assert rows
+    documented = COLUMNS[name].split()
+    assert documented == [column for column in rows[0] if column in documented]
+    for row in rows:
+        for column, value in row.items():
+            if value is None:
+                continue
+            if column == "at" or column.endswith("_at"):
+                if house.database.is_sqlite:
+                    assert TIME.fullmatch(value), (column, value)
+                else:
+                    assert isinstance(value, datetime) and value.tzinfo, (column, value)
+            else:
+                assert isinstance(value, int if column in NUMBERS else str), (column, value)
+
+
+def test_a_server_gives_times_with_their_zone(houses: tuple[House, House]) -> None:
+    found = houses[1].query(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND (column_name = 'at' OR column_name LIKE '%\\_at')"
+    )
+    in_views = [row for row in found if row["table_name"] in VIEWS]
+    assert len(in_views) >= 16
+    assert {"timestamp with time zone"} == {row["data_type"] for row in in_views}
+
+
+def test_the_own_functions_of_sqlite_read_every_time(houses: tuple[House, House]) -> None:
+    house = houses[0]
+    tell_a_story(house)
+    for name in VIEWS:
+        times = [
+            column
+            for column in house.query(f"SELECT * FROM {name} LIMIT 1")[0]
+            if re.search("^at$|_at$", column)
+        ]
+        for column in times:
+            wrong = house.query(
+                f"SELECT {column} FROM {name} WHERE {column} IS NOT NULL"
+                f" AND ({column} <> strftime('%Y-%m-%d %H:%M:%f', {column}) OR julianday({column}) IS NULL)"
+            )
+            assert wrong == [], (name, column)
+
+
+def test_a_connection_at_first_sight_comes_from_nowhere(house: House) -> None:
+    house.sees(connection())
+    house.later()
+    house.sees(connection(token_status="expired"))
+    house.later()
+    house.sees(connection(token_status="expired", last_error=error()))
+    assert [(None, "valid", NOW), ("valid", "expired", NOW + 15 * MINUTE)] == [
+        (row["from_status"], row["to_status"], row["at"]) for row in house.view("token_transitions")
+    ]
+
+
+def test_a_connection_is_known_by_its_account_and_its_managed_user(house: House) -> None:
+    house.managed = {"agency": ["one"]}
+    house.provider.lists(connection())
+    house.provider.lists(connection(), user="one")
+    house.poll()
+    assert [("agency", None), ("agency", "one")] == sorted(
+        ((row["account"], row["managed_user_id"]) for row in house.view("current_connections")),
+        key=lambda pair: pair[1] or "",
+    )
+
+
+def test_everything_known_of_a_connection_is_shown(house: House) -> None:
+    told = error("Media upload failed: Invalid image format", occurred_at=NOW - DAY)
+    house.sees(connection(last_error=told, last_successful_post_at=NOW - 2 * DAY))
+    (row,) = house.view("current_connections")
+    assert {key: row[key] for key in COLUMNS["current_connections"].split()} == {
+        "account": "agency",
+        "managed_user_id": None,
+        "managed_user": None,
+        "platform": "linkedin",
+        "platform_id": "linkedin-Tz9W5i6ZYG",
+        "username": "johndoe",
+        "display_name": "John Doe",
+        "token_status": "valid",
+        "expires_at": NOW + 60 * DAY,
+        "last_successful_post_at": NOW - 2 * DAY,
+        "last_error": "Media upload failed: Invalid image format",
+        "last_error_at": NOW - DAY,
+        "first_seen_at": NOW,
+        "last_seen_at": NOW,
+        "removed_at": None,
+    }
+
+
+def test_a_poll_to_the_millisecond_is_shown_to_the_millisecond(house: House) -> None:
+    house.clock.now = datetime(2026, 2, 22, 23, 59, 59, 999_000, tzinfo=UTC)
+    house.sees(connection())
+    (run,) = house.view("poll_log")
+    assert [house.clock.now] * 2 == [run["first_at"], run["last_at"]]
