@@ -1,0 +1,196 @@
+"""One channel: an Apprise service that is given one message at a time, and only so much time."""
+
+import time
+from concurrent.futures import Future, InvalidStateError
+from datetime import timedelta
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+from monitor.channels.limits import TITLE_LENGTH, body_limit, fitted, title_limit
+from monitor.channels.refusals import refusal
+from monitor.channels.services import open_service
+from monitor.channels.talk import listening
+from monitor.core.model import Severity
+from monitor.core.outgoing import Attachment, Message
+from monitor.core.text import one_line
+from monitor.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from apprise import Apprise, NotifyBase
+    from apprise.attachment import AttachBase
+
+KEY_HEADER = "X-Idempotency-Key"
+
+_MESSAGES_REMEMBERED = 100
+
+_KINDS = {
+    Severity.CRITICAL: "failure",
+    Severity.WARNING: "warning",
+    Severity.NOTICE: "info",
+    None: "success",
+}
+
+
+class AppriseChannel:
+    """
+    A named Apprise URL.
+
+    Apprise can't end an attempt that hangs, and those it gives up on keep its few worker threads from other
+    channels, and the process from ending. So each attempt has a daemon thread of its own, and a channel has
+    at most one: while an abandoned attempt lasts, the channel takes nothing new.
+    """
+
+    def __init__(self, *, name: str, url: str, private: bool, timeout: timedelta) -> None:
+        self.name = name
+        self.private = private
+        self._url = url
+        self._timeout = timeout.total_seconds()
+        self._busy = Lock()
+        self._abandoned = False
+        self._opening = Lock()
+        self._opened: tuple[Apprise, NotifyBase] | None = None
+        self._taken = _Taken()
+
+    def __repr__(self) -> str:
+        return f"AppriseChannel({self.name!r})"
+
+    @property
+    def service(self) -> str:
+        opened = self._open()
+        return opened[1].schema if opened else "unknown"
+
+    @property
+    def body_limit(self) -> int | None:
+        opened = self._open()
+        return body_limit(opened[1]) if opened else None
+
+    @property
+    def title_limit(self) -> int:
+        opened = self._open()
+        return title_limit(opened[1]) if opened else 0
+
+    @property
+    def takes_attachments(self) -> bool:
+        opened = self._open()
+        if opened is None or not opened[1].attachment_support:
+            return False
+        # Slack takes files from a bot; at a webhook Apprise drops them.
+        return opened[1].schema != "slack" or getattr(opened[1], "mode", "") == "bot"
+
+    def send(self, message: Message) -> None:
+        """
+        Hand over one message, within the channel's time.
+
+        A message that was refused by some recipients, or timed out, and comes again under the same key spares
+        those that had taken it, as long as the process lives.
+
+        Raises:
+            DeliveryError: permanent where the channel is gone, uncertain where the message may have arrived.
+        """
+        gives_up_at = time.monotonic() + self._timeout
+        if not self._busy.acquire(timeout=0 if self._abandoned else self._timeout):
+            raise DeliveryError("the message before is still on its way")
+        answer: Future[DeliveryError | None] = Future()
+        try:
+            Thread(
+                target=self._work, args=(message, answer), name=f"channel {self.name}", daemon=True
+            ).start()
+        except RuntimeError:
+            self._busy.release()
+            raise DeliveryError("no thread to send with") from None
+        try:
+            refused = answer.result(timeout=max(gives_up_at - time.monotonic(), 0))
+        except TimeoutError:
+            self._abandoned = True
+            if answer.cancel():
+                raise DeliveryError(f"no answer within {self._timeout:g} s", uncertain=True) from None
+            self._abandoned = False
+            refused = answer.result()
+        if refused:
+            raise refused
+
+    def _work(self, message: Message, answer: "Future[DeliveryError | None]") -> None:
+        try:
+            refused = self._attempt(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the URL
+            refused = DeliveryError(f"Apprise failed: {type(error).__name__}")
+        try:
+            answer.set_result(refused)
+        except InvalidStateError:  # given up on: who took the message stays known
+            self._abandoned = False
+        else:
+            if refused is None:
+                self._taken.forget(message.key)
+        finally:
+            self._busy.release()
+
+    def _attempt(self, message: Message) -> DeliveryError | None:
+        opened = self._open()
+        if opened is None:
+            return DeliveryError("Apprise can't use the channel's URL", permanent=True)
+        from apprise import NotifyFormat, NotifyType
+
+        apprise, service = opened
+        self._taken.turn_to(message.key)
+        headers = vars(service).get("headers")
+        if isinstance(headers, dict):  # json, form, xml and mail can carry the key where a program reads it
+            headers[KEY_HEADER] = message.key
+        title = one_line(message.title, min(title_limit(service) or TITLE_LENGTH, TITLE_LENGTH))
+        with listening() as lines:
+            result = apprise.notify(
+                fitted(message.body, title, service),
+                title=title,
+                notify_type=NotifyType(_KINDS[message.severity]),
+                body_format=NotifyFormat.TEXT,
+                interpret_escapes=False,
+                attach=self._file(message.attachment),
+            )
+        return None if result else refusal(service.schema, lines)
+
+    def _file(self, attachment: Attachment | None) -> "AttachBase | None":
+        if attachment is None or not self.takes_attachments:
+            return None
+        from apprise.attachment.memory import AttachMemory
+
+        return AttachMemory(  # type: ignore[no-untyped-call]
+            content=attachment.content, name=attachment.name, mimetype=attachment.mime
+        )
+
+    def _open(self) -> "tuple[Apprise, NotifyBase] | None":
+        with self._opening:
+            if self._opened is None and (apprise := open_service(self._url)):
+                service = apprise[0]
+                # Plugins ask these two before and after each recipient; their own forget with the attempt.
+                vars(service).update(
+                    is_delivered=self._taken.is_delivered, mark_delivered=self._taken.mark_delivered
+                )
+                self._opened = apprise, service
+            return self._opened
+
+
+class _Taken:
+    """
+    Who took a message that wasn't taken by all, so that sending it again tells nobody twice.
+
+    A message that went through is forgotten. One whose attempt was abandoned, and then succeeded after all,
+    stays known as taken and isn't sent again.
+    """
+
+    def __init__(self) -> None:
+        self._by: dict[str, set[str]] = {}
+        self._key = ""
+
+    def turn_to(self, key: str) -> None:
+        """Say which message the next questions are about; a channel sends one at a time."""
+        self._key = key
+
+    def is_delivered(self, recipient: object, per_message: bool = False) -> bool:
+        return repr(recipient) in self._by.get(self._key, ())
+
+    def mark_delivered(self, recipient: object, per_message: bool = False) -> None:
+        self._by.setdefault(self._key, set()).add(repr(recipient))
+        if len(self._by) > _MESSAGES_REMEMBERED:
+            self._by.pop(next(iter(self._by)))
+
+    def forget(self, key: str) -> None:
+        self._by.pop(key, None)

@@ -1,0 +1,59 @@
+"""A channel that is another one for each managed user."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from monitor.channels.apprise_channel import AppriseChannel
+from monitor.core.clients import SAMPLE_ID, SAMPLE_USERNAME, ClientUrl
+from monitor.core.model import Target
+from monitor.core.outgoing import Message
+from monitor.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from monitor.channels import Channel
+
+
+class ClientChannel:
+    """
+    An Apprise URL with places for a managed user.
+
+    What it says of itself is so for every client; to send, one must be chosen.
+    """
+
+    def __init__(self, *, name: str, url: ClientUrl, private: bool, timeout: timedelta) -> None:
+        self.name = name
+        self.private = private
+        self._url = url
+        self._timeout = timeout
+        self._sample = self._channel(url.filled(SAMPLE_ID, SAMPLE_USERNAME) or "")
+
+    def __repr__(self) -> str:
+        return f"ClientChannel({self.name!r})"
+
+    @property
+    def service(self) -> str:
+        return self._sample.service
+
+    @property
+    def body_limit(self) -> int | None:
+        return self._sample.body_limit
+
+    @property
+    def title_limit(self) -> int:
+        return self._sample.title_limit
+
+    @property
+    def takes_attachments(self) -> bool:
+        return False
+
+    def of(self, target: Target) -> "Channel | None":
+        """Give the channel of one managed user; None where it has no plausible address."""
+        url = self._url.filled(target.managed_user_id or "", target.username)
+        return self._channel(url) if url and target.managed_user_id else None
+
+    def send(self, message: Message) -> None:
+        """Refuse: without a managed user there is nobody to send to."""
+        raise DeliveryError("the channel tells each managed user apart", permanent=True)
+
+    def _channel(self, url: str) -> AppriseChannel:
+        return AppriseChannel(name=self.name, url=url, private=self.private, timeout=self._timeout)

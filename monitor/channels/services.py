@@ -1,0 +1,95 @@
+"""Apprise as the monitor wants it: one service a channel, silent, and no liberties taken by a URL."""
+
+import warnings
+from datetime import UTC, timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+from monitor.channels.talk import silence
+from monitor.core.clients import SAMPLE_ID, SAMPLE_USERNAME, client_url
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+# Apprise alone would ask for 4 seconds: what answers later was often delivered, and is then sent again.
+READ_TIMEOUT = timedelta(seconds=15)
+
+
+def check_url(name: str, url: str) -> None:
+    """
+    Make sure that a channel's URL leads to a service.
+
+    Raises:
+        ConfigError: naming the channel; the URL is a secret and stays out of it.
+    """
+    for_clients = client_url(url)
+    services = _services((for_clients and for_clients.filled(SAMPLE_ID, SAMPLE_USERNAME)) or url)
+    if not services:
+        raise ConfigError(
+            f"channel {name}: Apprise can't use its URL; wanted one like "
+            "slack://TOKEN_A/TOKEN_B/TOKEN_C or mailto://USER:PASSWORD@HOST"
+        )
+    if len(services) > 1:
+        raise ConfigError(f"channel {name}: {len(services)} URLs in one; give each a channel of its own")
+
+
+def open_service(url: str) -> "Apprise | None":
+    """
+    Load the one service that a URL leads to.
+
+    Returns:
+        An Apprise object that holds exactly one service; None where the URL leads to none or to several.
+    """
+    services = _services(url)
+    return services if len(services) == 1 else None
+
+
+def _services(url: str) -> "Apprise":
+    _load()
+    from apprise import Apprise, AppriseAsset, OverflowMode
+
+    asset = AppriseAsset(
+        app_id="postpost-monitor",
+        app_desc="PostPost token monitor",
+        app_url="https://app.postpost.dev",
+        image_url_mask="",
+        image_url_logo="",
+        http_redirects=False,
+        interpret_emojis=False,
+        interpret_escapes=False,
+        secure_logging=True,
+        async_mode=False,
+        default_service_retry=0,
+        service_timeout=0,
+        language="en",
+        timezone=UTC,
+    )
+    services = Apprise(asset=asset)
+    try:
+        understood = services.add(url.strip())
+    except Exception:  # noqa: BLE001 - plugins parse their URLs themselves, and the error may quote the URL
+        understood = False
+    if not understood:
+        return Apprise(asset=asset)
+    for index in range(len(services)):
+        service = services[index]
+        # A URL may ask for these; the outbox depends on every one of them being as it is here.
+        service.optional = False
+        service.retry = 0
+        service.redirects = False
+        service.overflow_mode = OverflowMode.UPSTREAM
+        vars(service).setdefault("socket_read_timeout", READ_TIMEOUT.total_seconds())
+    return services
+
+
+@cache
+def _load() -> None:
+    """Import Apprise and its plugins: most of a second and 20 MB, so not before a channel is used."""
+    with warnings.catch_warnings():
+        # Its part for mail imports a module that Python 3.11 and 3.12 have, and call deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from apprise import Apprise
+
+        silence()
+        Apprise().add("json://127.0.0.1")

@@ -1,0 +1,156 @@
+"""A channel's own words: Jinja2 in a sandbox, tried on samples when the configuration is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from monitor.core.messages import Item, describe, platform_name, span
+from monitor.core.outgoing import Message
+from monitor.core.rules import at
+from monitor.core.samples import sample_items
+from monitor.core.text import harmless, one_line
+from monitor.errors import ConfigError
+
+log = structlog.get_logger()
+
+MOST_CHARACTERS = 100_000
+
+# Messages are plain text: what a service would read as markup is escaped by its own channel, and what came from
+# outside is harmless before a template sees it. So nothing is escaped here.
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.filters["at"] = lambda moment: at(moment) if moment else ""
+_ENVIRONMENT.filters["span"] = span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """
+    The title and the body that a channel wants instead of the built-in ones.
+
+    Args:
+        title: None for the built-in one; so is ``body``.
+    """
+
+    channel: str
+    title: Template | None = None
+    body: Template | None = None
+
+    def rewritten(self, message: Message, items: Sequence[Item], now: datetime) -> Message:
+        """
+        Put a message into the channel's own words.
+
+        A template that fails costs nobody the message: the built-in words are sent, and the log says so.
+        """
+        try:
+            return self._rewritten(message, items, now)
+        except Exception as error:  # noqa: BLE001 - whatever a template does, the message goes out
+            log.error("template.failed", channel=self.channel, error=one_line(_reason(error)))
+            return message
+
+    def _rewritten(self, message: Message, items: Sequence[Item], now: datetime) -> Message:
+        given = variables(message, items, now)
+        title, body = message.title, message.body
+        if self.title:
+            title = one_line(self.title.render(given), 250) or message.title
+        if self.body:
+            body = self.body.render(given)[:MOST_CHARACTERS].strip() or message.body
+        if message.key not in body:  # a receiver must be able to drop a duplicate
+            body = f"{body}\n\nmessage {message.key}"
+        return replace(message, title=title, body=body)
+
+
+def variables(message: Message, items: Sequence[Item], now: datetime) -> dict[str, Any]:
+    """
+    Gather what a template may name; text from outside is harmless.
+
+    Returns:
+        ``title`` and ``body`` as built in, ``severity`` (the worst that is open, else none), ``key``, ``now``,
+        ``accounts``, and ``items``, worst first, each with ``news severity account managed_user_id
+        managed_user platform platform_id name handle rule summary what remedy deadline_at opened_at
+        resolved_at open_for last_post_at last_error dashboard_url reconnect_url incident_id``.
+    """
+    return {
+        "title": message.title,
+        "body": message.body,
+        "severity": message.severity.value if message.severity else "none",
+        "key": message.key,
+        "now": now,
+        "accounts": sorted({item.incident.subject.account or "" for item in items} - {""}),
+        "items": [_item(item, now) for item in items],
+    }
+
+
+def compile_words(channel: str, *, title: str | None, body: str | None, now: datetime) -> Words:
+    """
+    Make a channel's templates ready, and try them on samples.
+
+    Raises:
+        ConfigError: one can't be read, or names something that isn't there.
+    """
+    words = Words(
+        channel=channel, title=_compile(channel, "title", title), body=_compile(channel, "body", body)
+    )
+    items = sample_items("agency", now, "https://app.postpost.dev")
+    for chosen in (items, items[:1], items[-1:]):
+        sample = Message(title="title", body="body", severity=chosen[0].incident.severity, key="0123456789")
+        for name, template in (("title", words.title), ("body", words.body)):
+            try:
+                _ = template and template.render(variables(sample, chosen, now))
+            except Exception as error:  # noqa: BLE001 - whatever a template does, it is refused
+                raise ConfigError(
+                    f"the {name} of channel {channel!r}'s template: {one_line(_reason(error))}; "
+                    "docs/alerting.md lists what a template may name"
+                ) from None
+    return words
+
+
+def _compile(channel: str, name: str, source: str | None) -> Template | None:
+    if source is None:
+        return None
+    try:
+        return _ENVIRONMENT.from_string(source)
+    except TemplateSyntaxError as error:
+        raise ConfigError(
+            f"the {name} of channel {channel!r}'s template: line {error.lineno}: {one_line(error.message or '')}"
+        ) from None
+    except TemplateError as error:
+        raise ConfigError(f"the {name} of channel {channel!r}'s template: {one_line(str(error))}") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
+
+
+def _item(item: Item, now: datetime) -> dict[str, Any]:
+    incident, seen, target = item.incident, item.connection, item.target
+    return {
+        "news": item.news.value if item.news else "",
+        "severity": incident.severity.value,
+        "account": one_line(incident.subject.account or ""),
+        "managed_user_id": target.managed_user_id if target else None,
+        "managed_user": harmless(target.managed_user or "") if target else "",
+        "platform": platform_name(seen.platform) if seen else "",
+        "platform_id": harmless(seen.platform_id) if seen else "",
+        "name": harmless(seen.name) if seen else "",
+        "handle": harmless(seen.username) if seen else "",
+        "rule": incident.rule.value,
+        "summary": incident.summary,
+        "what": describe(incident, now),
+        "remedy": incident.remedy,
+        "deadline_at": incident.deadline_at,
+        "opened_at": incident.opened_at,
+        "resolved_at": incident.resolved_at,
+        "open_for": (incident.resolved_at or now) - incident.opened_at,
+        "last_post_at": seen.last_successful_post_at if seen else None,
+        "last_error": harmless(seen.last_error.message) if seen and seen.last_error else "",
+        "dashboard_url": item.dashboard_url,
+        "reconnect_url": item.reconnect_url,
+        "incident_id": incident.id,
+    }
