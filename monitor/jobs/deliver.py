@@ -1,0 +1,222 @@
+"""Send what is due and record how it went: claim, send outside any transaction, settle."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from threading import Event
+
+import structlog
+
+from monitor.channels import Channel, ClientChannel
+from monitor.clock import Clock
+from monitor.core.client_words import render_for_client
+from monitor.core.clients import AT_MOST_EVERY, wait_until
+from monitor.core.digest import Summary, render_digest
+from monitor.core.listing import spreadsheet
+from monitor.core.messages import FULL_BLOCKS, Item, in_order, render
+from monitor.core.model import Target
+from monitor.core.outgoing import Message
+from monitor.core.retry import is_given_up, next_attempt_at
+from monitor.core.routes import Routing
+from monitor.errors import DeliveryError, StorageError
+from monitor.logs import scrub
+from monitor.storage import Database, digests, outbox
+from monitor.storage.outbox import Claim
+from monitor.storage.store import Store
+from monitor.templates import Words
+
+log = structlog.get_logger()
+
+FIRST_DIGEST_LOOKS_BACK = timedelta(days=1)
+NOWHERE = Routing(routes=())
+PATIENCE_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """
+    What delivering needs.
+
+    Args:
+        dashboards: where to reconnect by hand, by account.
+        dice: a number from 0 to 1, another one at each call.
+        new_name: a name for a message, another one at each call.
+        words: of the channels that have templates.
+        routing: what digests are made by.
+        link_of: gives the page where a managed user reconnects; empty where there is none.
+    """
+
+    database: Database
+    channels: Mapping[str, Channel]
+    dashboards: Mapping[str, str]
+    clock: Clock
+    dice: Callable[[], float]
+    new_name: Callable[[], str]
+    words: Mapping[str, Words] = field(default_factory=dict)
+    routing: Routing = NOWHERE
+    link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
+
+
+def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int]:
+    """
+    Send what is due for one channel, message by message; stop at the first that isn't taken, unless each goes
+    to somebody else.
+
+    Args:
+        wait: whether groups wait to fill; a single pass doesn't.
+
+    Returns:
+        How many messages were delivered, and how many failed.
+    """
+    delivered = failed = 0
+    place = post.channels.get(channel)
+    tells_clients = isinstance(place, ClientChannel)
+    while True:
+        now = post.clock()
+        with post.database.begin() as store:
+            claimed = outbox.claim(
+                store.connection, now, channel=channel, name=post.new_name(), wait=wait, whole=tells_clients
+            )
+            items = outbox.items_of(store.connection, claimed, post.dashboards) if claimed else []
+            told_of = _summary(store, claimed, post, now) if claimed else None
+            until = _client_waits_until(store, claimed, items, now) if claimed and tells_clients else None
+            if claimed and until:
+                outbox.defer(store.connection, claimed, until=until)
+        if claimed is None:
+            return delivered, failed
+        if until:
+            continue
+        to = _client(place, items) if isinstance(place, ClientChannel) else place
+        if to is None:
+            _bury(post, claimed, _nobody(channel, post))
+            failed += 1
+            if tells_clients:
+                continue
+            return delivered, failed
+        if told_of:
+            message: Message | None = render_digest(told_of, now=now, key=claimed.name, limit=to.body_limit)
+        else:
+            items = _with_links(items, to, post)
+            message = _message(items, to, post, key=claimed.name, is_client=tells_clients)
+        if message and not _send(post, claimed, to, message):
+            failed += 1
+            if tells_clients:
+                continue
+            return delivered, failed
+        told = {item.incident.id: _told(item) for item in items if item.news and item.incident.id}
+        _settle(post, claimed, told)
+        if message:
+            delivered += 1
+            log.info("notification.delivered", channel=channel, message=claimed.name, incidents=len(told))
+
+
+def _nobody(channel: str, post: Post) -> str:
+    if channel in post.channels:
+        return "the managed user has no plausible address any more; correct its user name and retry"
+    return f"no channel {channel!r} in the configuration; add it back and retry"
+
+
+def _client(place: ClientChannel, items: Sequence[Item]) -> Channel | None:
+    target = next((item.target for item in items if item.target), None)
+    return place.of(target) if target else None
+
+
+def _client_waits_until(
+    store: Store, claimed: Claim, items: Sequence[Item], now: datetime
+) -> datetime | None:
+    told_at, told = outbox.told_lately(store.connection, claimed, now - AT_MOST_EVERY)
+    return wait_until(in_order(items), now, told_at=told_at, told=told)
+
+
+def _with_links(items: Sequence[Item], to: Channel, post: Post) -> list[Item]:
+    """Give who needs it the managed user's own link, where the channel may carry one and few are told of."""
+    needy = {
+        item.target.id: item.target
+        for item in in_order(items)
+        if item.target and item.connection and item.incident.is_open and not item.incident.remedy
+    }
+    if not to.private or len(needy) > FULL_BLOCKS:
+        return list(items)
+    links = {id_: post.link_of(target) for id_, target in needy.items()}
+    return [
+        replace(item, reconnect_url=links.get(item.target.id, "")) if item.target else item for item in items
+    ]
+
+
+def _summary(store: Store, claimed: Claim, post: Post, now: datetime) -> Summary | None:
+    """Gather a digest; None for any other message, and where no route asks for it any more."""
+    routes = (
+        route for route in post.routing.routes if claimed.digest and claimed.digest == route.digest_group
+    )
+    route = next(routes, None)
+    if route is None or claimed.digest is None:
+        return None
+    last = digests.last_digest_at(store.connection, claimed.channel, claimed.digest, delivered=True)
+    since = last or now - FIRST_DIGEST_LOOKS_BACK
+    return digests.summary(store.connection, route.match, now, since=since, routing=post.routing)
+
+
+def _message(items: Sequence[Item], to: Channel, post: Post, *, key: str, is_client: bool) -> Message | None:
+    """Write what is true now; None where nothing is left to tell."""
+    now, told = post.clock(), in_order(items)
+    write = render_for_client if is_client else render
+    message = write(told, now=now, key=key, limit=to.body_limit)
+    if message and to.name in post.words:
+        message = post.words[to.name].rewritten(message, told, now)
+    if message and len(told) > FULL_BLOCKS and to.takes_attachments:
+        message = replace(message, attachment=spreadsheet(told))
+    return message
+
+
+def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
+    """Write down that a message went out, with patience: what isn't written down is sent again."""
+    for pause in PATIENCE_SECONDS:
+        try:
+            with post.database.begin() as store:
+                outbox.settle(store.connection, claimed, post.clock(), told=told)
+        except StorageError as error:
+            log.error("database.unavailable", error=str(error), message=claimed.name)
+            Event().wait(pause)
+        else:
+            return
+    with post.database.begin() as store:
+        outbox.settle(store.connection, claimed, post.clock(), told=told)
+
+
+def _send(post: Post, claimed: Claim, to: Channel, message: Message) -> bool:
+    try:
+        to.send(message)
+    except DeliveryError as error:
+        now = post.clock()
+        reason = scrub(str(error))  # a server may repeat what it was sent
+        if is_given_up(now, first_tried_at=claimed.first_tried_at, permanent=error.permanent):
+            _bury(post, claimed, reason)
+            return False
+        due_at = next_attempt_at(
+            now, attempts=claimed.attempts, chance=post.dice(), retry_after=error.retry_after
+        )
+        log.warning(
+            "notification.failed",
+            channel=claimed.channel,
+            message=claimed.name,
+            attempts=claimed.attempts,
+            error=reason,
+            due_at=due_at.isoformat(),
+        )
+        with post.database.begin() as store:
+            if error.uncertain:
+                outbox.keep(store.connection, claimed, until=due_at, error=reason)
+            else:
+                outbox.put_back(store.connection, claimed, due_at=due_at, error=reason)
+        return False
+    return True
+
+
+def _bury(post: Post, claimed: Claim, error: str) -> None:
+    with post.database.begin() as store:
+        outbox.bury(store.connection, claimed, error=error)
+    log.error("notification.given_up", channel=claimed.channel, message=claimed.name, error=error)
+
+
+def _told(item: Item) -> str:
+    return item.incident.severity if item.incident.is_open else outbox.TOLD_RESOLVED

@@ -1,0 +1,86 @@
+"""The only fakes: a provider, a channel and a clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from monitor.core.model import Connection, Failure
+from monitor.core.outgoing import Message
+from monitor.errors import DeliveryError, FetchError
+from monitor.providers import Answer, ReconnectLink, Trial, Workspace
+from tests.factories import NOW
+
+
+@dataclass(slots=True)
+class FrozenClock:
+    """A clock that moves when it is told to."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta) -> datetime:
+        self.now += by
+        return self.now
+
+
+@dataclass(slots=True)
+class FakeProvider:
+    """An API that lists what it is told to, or fails as it is told to; by managed user."""
+
+    dashboard_url: str = "https://app.postpost.dev"
+    listed: dict[str | None, Sequence[Connection]] = field(default_factory=dict)
+    failing: dict[str | None, Failure] = field(default_factory=dict)
+    asked: list[str | None] = field(default_factory=list)
+    trials: dict[str, Trial] = field(default_factory=dict)
+    tested: list[str] = field(default_factory=list)
+
+    workspace: Workspace = field(default_factory=lambda: Workspace(users=()))
+
+    def connections(self, managed_user_id: str | None = None) -> Answer:
+        self.asked.append(managed_user_id)
+        if failure := self.failing.get(managed_user_id):
+            raise FetchError(failure)
+        listed = tuple(self.listed.get(managed_user_id, ()))
+        return Answer(connections=listed, fingerprint=repr(listed).encode())
+
+    def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
+        self.tested.append(platform_id)
+        if failure := self.failing.get(managed_user_id):
+            raise FetchError(failure)
+        return self.trials.get(platform_id, Trial(passed=True, message="Connected"))
+
+    def workspace_users(self) -> Workspace:
+        return self.workspace
+
+    def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
+        return ReconnectLink(url=f"https://app.postpost.dev/connections/{managed_user_id}")
+
+    def lists(self, *connections: Connection, user: str | None = None) -> None:
+        self.failing.pop(user, None)
+        self.listed[user] = connections
+
+    def fails(self, failure: Failure, user: str | None = None) -> None:
+        self.failing[user] = failure
+
+
+@dataclass(slots=True)
+class FakeChannel:
+    """A channel that keeps what it is sent, or refuses as it is told to."""
+
+    name: str = "ops"
+    private: bool = False
+    service: str = "fake"
+    body_limit: int | None = None
+    title_limit: int = 250
+    takes_attachments: bool = False
+    refusal: DeliveryError | None = None
+    sent: list[Message] = field(default_factory=list)
+    tried: int = 0
+
+    def send(self, message: Message) -> None:
+        self.tried += 1
+        if self.refusal:
+            raise self.refusal
+        self.sent.append(message)

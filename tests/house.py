@@ -1,0 +1,161 @@
+"""The whole house on a walked clock: a fake API and fake channels outside, everything inside real."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+from sqlalchemy import text
+
+from monitor.core.model import Connection, Snapshot
+from monitor.core.outgoing import Message
+from monitor.core.routes import Route, Routing
+from monitor.core.rules import Rules
+from monitor.jobs.deliver import Post, deliver_to
+from monitor.jobs.digest import digest
+from monitor.jobs.discover import discover
+from monitor.jobs.oversee import oversee
+from monitor.jobs.poll import Policy, record, take_snapshot
+from monitor.jobs.remind import remind
+from monitor.jobs.review import review_due
+from monitor.storage import Database, outbox
+from tests.fakes import FakeChannel, FakeProvider, FrozenClock
+
+EVERY = timedelta(minutes=15)
+
+
+@dataclass
+class House:
+    """
+    A monitor that does what the daemon does, one pass at a time.
+
+    Args:
+        users: managed users polled beside the account itself.
+    """
+
+    database: Database
+    clock: FrozenClock = field(default_factory=FrozenClock)
+    api: FakeProvider = field(default_factory=FakeProvider)
+    channels: dict[str, FakeChannel] = field(default_factory=lambda: {"ops": FakeChannel()})
+    routes: Sequence[Route] = (Route(channels=("ops",), group_wait=timedelta()),)
+    rules: Rules = field(default_factory=Rules)
+    every: timedelta = EVERY
+    account: str = "agency"
+    users: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self._names = count(1)
+        self.restart()
+
+    @property
+    def ops(self) -> FakeChannel:
+        return self.channels["ops"]
+
+    @property
+    def sent(self) -> list[Message]:
+        return self.ops.sent
+
+    @property
+    def routing(self) -> Routing:
+        return Routing(routes=self.routes)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(
+            rules=self.rules,
+            routing=self.routing,
+            every={self.account: self.every},
+            jitter=0,
+            dice=lambda: 0.5,
+        )
+
+    @property
+    def post(self) -> Post:
+        return Post(
+            database=self.database,
+            channels=self.channels,
+            dashboards={self.account: "https://app.postpost.dev"},
+            clock=self.clock,
+            dice=lambda: 0.0,
+            new_name=lambda: f"m{next(self._names)}",
+            routing=self.routing,
+        )
+
+    def restart(self) -> None:
+        """Start as the daemon starts."""
+        discover([self.account], every={self.account: self.every}, database=self.database, clock=self.clock)
+        with self.database.begin() as store:
+            if self.users:
+                store.register(
+                    [(self.account, None), *((self.account, user) for user in self.users)], self.clock()
+                )
+            store.reconsider(self.clock())
+
+    def poll(self) -> None:
+        """Poll what is due, and record it in one batch."""
+        with self.database.read() as store:
+            due = store.due(self.clock(), limit=100_000)
+        snapshots: list[Snapshot] = [take_snapshot(target, self.api, self.clock) for target in due]
+        for start in range(0, len(snapshots), 200):
+            record(
+                snapshots[start : start + 200], database=self.database, policy=self.policy, clock=self.clock
+            )
+
+    def review(self) -> None:
+        review_due(database=self.database, rules=self.rules, routing=self.routing, clock=self.clock)
+
+    def deliver(self) -> None:
+        with self.database.read() as store:
+            due = outbox.due_channels(store.connection, self.clock())
+        for channel in due:
+            deliver_to(channel, self.post)
+
+    def tick(self) -> None:
+        """Do what the daemon does within a moment."""
+        self.review()
+        self.poll()
+        remind(database=self.database, routing=self.routing, clock=self.clock)
+        digest(database=self.database, routing=self.routing, clock=self.clock)
+        self.deliver()
+        oversee(self.channels, database=self.database, routing=self.routing, clock=self.clock)
+        self.deliver()
+
+    def live(self, duration: timedelta, step: timedelta = EVERY) -> None:
+        """Let time pass, tick by tick."""
+        ends = self.clock.now + duration
+        while self.clock.now < ends:
+            self.clock.advance(min(step, ends - self.clock.now))
+            self.tick()
+
+    def shows(self, *connections: Connection) -> None:
+        """Have the API list these from now on, and look at once."""
+        self.api.lists(*connections)
+        self.look()
+
+    def look(self) -> None:
+        """Poll at once, whatever is due."""
+        with self.database.begin() as store:
+            store.pull_in(self.account, latest=self.clock())
+        self.tick()
+
+    def rows(self, view: str, where: str = "") -> list[dict[str, Any]]:
+        with self.database.read() as store:
+            query = text(f"SELECT * FROM {view} {where} ORDER BY id")
+            return [dict(row) for row in store.connection.execute(query).mappings()]
+
+    def titles(self, channel: str = "ops") -> list[str]:
+        return [message.title for message in self.channels[channel].sent]
+
+    def with_routes(self, *routes: Route) -> "House":
+        return replace(self, routes=routes)
+
+
+def moment(value: Any) -> datetime:
+    """Read a time of a view, on either database."""
+    from datetime import UTC
+
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    assert isinstance(value, datetime)
+    return value.astimezone(UTC)

@@ -1,0 +1,273 @@
+"""Jobs on threads, with a database that comes and goes: polling waits, and nothing is lost."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+from sqlalchemy import create_engine, event, text
+
+from monitor.errors import StorageError
+from monitor.pipeline import Poller
+from monitor.providers import Answer
+from monitor.storage.recording import Polled
+from tests.factories import connection
+from tests.fakes import FakeProvider
+from tests.jobs.house import House
+from tests.storage.holder import locked_by_another_program
+
+SOON = timedelta(seconds=20)
+DEAD = connection(token_status="expired")
+
+
+@dataclass(slots=True)
+class SlowProvider(FakeProvider):
+    """An API that answers when it is let."""
+
+    let: threading.Event = field(default_factory=threading.Event)
+    inside: threading.Event = field(default_factory=threading.Event)
+
+    def connections(self, managed_user_id: str | None = None) -> Answer:
+        self.inside.set()
+        self.let.wait(20)
+        return FakeProvider.connections(self, managed_user_id)
+
+
+@dataclass(slots=True)
+class Running:
+    """A poller at work, and what it said it has recorded."""
+
+    poller: Poller
+    recorded: list[Polled]
+
+
+Start = Callable[[House], Running]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Give a way to start pollers that are closed when the test ends."""
+    started: list[Poller] = []
+    before = set(threading.enumerate())
+
+    def begin(house: House) -> Running:
+        recorded: list[Polled] = []
+        poller = Poller(
+            database=house.database,
+            providers=house.providers,
+            policy=house.policy,
+            clock=house.clock,
+            concurrency=4,
+            on_recorded=recorded.extend,
+        )
+        started.append(poller)
+        return Running(poller=poller, recorded=recorded)
+
+    yield begin
+    for each in started:
+        each.close(timedelta(seconds=5))
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    assert left == []
+
+
+def crowded(house: House) -> House:
+    """Have fifty targets, one of them with a token that is dead."""
+    house.managed = {"agency": [f"{n:024x}" for n in range(49)]}
+    for user in house.managed["agency"]:
+        house.provider.lists(connection(), user=user)
+    house.provider.lists(DEAD)
+    house.discover()
+    return house
+
+
+@pytest.fixture
+def crowd(house: House) -> House:
+    return crowded(house)
+
+
+def all_well(house: House, running: Running) -> None:
+    assert running.poller.wait(SOON)
+    assert 50 == len({polled.target.id for polled in running.recorded})
+    assert 50 == len(house.view("current_connections"))
+    assert ["token_expiry"] == [row["rule"] for row in house.view("incident_log")]
+    assert 1 == len(house.deliver())
+
+
+def test_what_is_due_is_polled_once_each(crowd: House, start: Start) -> None:
+    running = start(crowd)
+    assert 50 == running.poller.dispatch()
+    all_well(crowd, running)
+    assert 0 == running.poller.dispatch()
+    assert 50 == len(crowd.provider.asked)
+    crowd.later()
+    assert 50 == running.poller.dispatch()
+    assert running.poller.wait(SOON)
+    assert {2} == {row["polls"] for row in crowd.view("poll_log")}
+
+
+def test_what_is_in_flight_is_not_handed_over_twice(crowd: House, start: Start) -> None:
+    slow = SlowProvider(listed=crowd.provider.listed)
+    crowd.providers["agency"] = slow
+    running = start(crowd)
+    assert 50 == running.poller.dispatch()
+    assert slow.inside.wait(5)
+    assert 0 == running.poller.dispatch()
+    assert 50 == len(running.poller.in_flight)
+    assert not running.poller.wait(timedelta(milliseconds=10))
+    slow.let.set()
+    all_well(crowd, running)
+    assert frozenset() == running.poller.in_flight
+
+
+def test_a_target_without_a_provider_is_left_alone(crowd: House, start: Start) -> None:
+    targets = crowd.discover()
+    crowd.providers = {}
+    assert 0 == start(crowd).poller.hand_over(targets)
+
+
+def test_an_answer_that_breaks_us_costs_only_its_own_target(crowd: House, start: Start) -> None:
+    class BrokenProvider(FakeProvider):
+        __slots__ = ()
+
+        def connections(self, managed_user_id: str | None = None) -> Answer:
+            if managed_user_id == f"{7:024x}":
+                raise ZeroDivisionError("sk_secret")
+            if managed_user_id == f"{8:024x}":  # it can be fetched and not be recorded
+                return Answer(connections=(connection(username=None),))
+            return FakeProvider.connections(self, managed_user_id)
+
+    crowd.providers["agency"] = BrokenProvider(listed=crowd.provider.listed)
+    running = start(crowd)
+    running.poller.dispatch()
+    assert running.poller.wait(SOON)
+    assert 49 == len(running.recorded)
+    assert 48 == len(crowd.view("current_connections"))
+    assert "bad_answer" in {row["outcome"] for row in crowd.view("poll_log")}
+    assert "sk_secret" not in str(crowd.story())
+    assert 0 == running.poller.dispatch()  # nor is it asked again at once, for ever
+
+
+def test_a_locked_file_is_waited_for_and_nothing_is_lost(file_house: House, start: Start) -> None:
+    crowd = crowded(file_house)
+    file = crowd.file
+    running = start(crowd)
+    targets = crowd.discover()
+    with locked_by_another_program(file):
+        assert 50 == running.poller.hand_over(targets)
+        assert not running.poller.wait(timedelta(seconds=0.8))
+        assert [] == running.recorded
+        assert 50 == len(running.poller.in_flight)
+    all_well(crowd, running)
+    assert 50 == len(crowd.provider.asked)  # what was fetched is kept, and not asked for again
+
+
+def test_a_file_that_is_gone_is_waited_for_and_nothing_is_lost(file_house: House, start: Start) -> None:
+    crowd = crowded(file_house)
+    file = crowd.file
+    running = start(crowd)
+    targets = crowd.discover()
+    crowd.database.close()
+    shutil.copy(file, copy := file.with_suffix(".copy"))
+    for each in file.parent.glob("history.db*"):
+        if each != copy:
+            each.unlink()
+    running.poller.hand_over(targets)
+    assert not running.poller.wait(timedelta(seconds=0.8))
+    with pytest.raises(StorageError, match="is gone"):
+        running.poller.dispatch()
+    assert not file.exists()
+    copy.rename(file)
+    all_well(crowd, running)
+    assert 50 == len(crowd.provider.asked)
+
+
+def test_a_server_that_ends_our_connections_midway_loses_nothing(server_house: House, start: Start) -> None:
+    crowd = crowded(server_house)
+    administrator = create_engine(crowd.database.url, isolation_level="AUTOCOMMIT")
+    ended = 0
+
+    def end_all(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal ended
+        if statement.startswith("INSERT INTO snapshots") and ended < 2:
+            ended += 1
+            with administrator.connect() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                )
+
+    event.listen(crowd.database._writer, "before_cursor_execute", end_all)
+    running = start(crowd)
+    running.poller.dispatch()
+    all_well(crowd, running)
+    assert 2 == ended
+    assert 50 == len(crowd.provider.asked)
+    assert {1} == {row["polls"] for row in crowd.view("poll_log")}
+    administrator.dispose()
+
+
+def test_closing_finishes_what_is_in_flight(crowd: House, start: Start) -> None:
+    slow = SlowProvider(listed=crowd.provider.listed)
+    crowd.providers["agency"] = slow
+    running = start(crowd)
+    running.poller.dispatch()
+    assert slow.inside.wait(5)
+    threading.Timer(0.1, slow.let.set).start()
+    running.poller.close(SOON)
+    # Those that were being asked are recorded; those that waited in line are due still.
+    assert 4 <= len(running.recorded) <= 50
+    with crowd.database.read() as store:
+        assert 50 - len(running.recorded) == len(store.due(crowd.clock(), limit=100))
+    assert 0 == running.poller.hand_over(crowd.discover())
+
+
+def test_closing_does_not_wait_for_ever(crowd: House, start: Start) -> None:
+    slow = SlowProvider(listed=crowd.provider.listed)
+    crowd.providers["agency"] = slow
+    running = start(crowd)
+    running.poller.dispatch()
+    assert slow.inside.wait(5)
+    began = monotonic()
+    running.poller.close(timedelta(seconds=0.5))
+    assert monotonic() - began < 5
+    slow.let.set()
+
+
+def test_closing_while_the_database_is_away_does_not_wait_for_it(file_house: House, start: Start) -> None:
+    crowd = crowded(file_house)
+    file = crowd.file
+    running = start(crowd)
+    targets = crowd.discover()
+    with locked_by_another_program(file):
+        running.poller.hand_over(targets)
+        assert not running.poller.wait(timedelta(seconds=0.3))
+        began = monotonic()
+        running.poller.close(timedelta(seconds=1))
+        assert monotonic() - began < 6
+    with crowd.database.read() as store:
+        assert 50 == len(store.due(crowd.clock(), limit=100))
+
+
+def test_a_listener_that_stumbles_does_not_end_the_recording(crowd: House) -> None:
+    def stumble(_batch: Sequence[Polled]) -> None:
+        raise ZeroDivisionError
+
+    poller = Poller(
+        database=crowd.database,
+        providers=crowd.providers,
+        policy=crowd.policy,
+        clock=crowd.clock,
+        concurrency=2,
+        on_recorded=stumble,
+    )
+    for _ in range(2):
+        assert 50 == poller.dispatch()
+        assert poller.wait(SOON)
+        crowd.later()
+    poller.close(SOON)
+    assert {2} == {row["polls"] for row in crowd.view("poll_log")}
