@@ -1,0 +1,175 @@
+"""The vendor's endpoints, answered from a world."""
+
+import json
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from monitor.sandbox.faults import Faults
+from monitor.sandbox.gate import KEY_HEADERS, USER_HEADERS, Caller, Gate, RefusalError, managed, one_of
+from monitor.sandbox.profiles import diagnosed, listed, wire_time
+from monitor.sandbox.wire import FaultyResponse
+from monitor.sandbox.world import Person, Shape, World
+
+_REMEMBERED = 10_000
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSeen:
+    """
+    A request that reached the API, whatever came of it.
+
+    Args:
+        path: as it was sent, still percent-encoded, the query included.
+        headers: names in lower case.
+        at: by the world's clock.
+        monotonic: by the machine's, in seconds, for measuring pauses.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    at: datetime
+    monotonic: float
+
+
+class Api:
+    """The endpoints under ``/api/v1``, the faults that strike them, and the log of who asked what."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._gate = Gate(world)
+        self.faults = Faults()
+        self.requests: deque[RequestSeen] = deque(maxlen=_REMEMBERED)
+
+    def routes(self) -> list[Route]:
+        """Say what is answered where; the last one takes what nobody else takes."""
+        base = "/api/v1"
+        return [
+            Route(f"{base}/platform-connections", self._answering(self._connections), methods=["GET"]),
+            Route(f"{base}/test-connection/{{id:path}}", self._answering(self._test), methods=["POST"]),
+            Route(f"{base}/workspace/users", self._answering(self._users), methods=["GET"]),
+            Route(
+                f"{base}/workspace/users/{{id}}/connection-url", self._answering(self._link), methods=["POST"]
+            ),
+            Route("/{path:path}", self._answering(_nothing_here), methods=_METHODS),
+        ]
+
+    def _answering(
+        self, endpoint: Callable[[Request, bytes], Response]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            body = await request.body()
+            self.requests.append(self._seen(request, body))
+            key = one_of(KEY_HEADERS, request.headers)[1]
+            user = one_of(USER_HEADERS, request.headers)[1]
+            fault = self.faults.take(request.url.path, key, user)
+            try:
+                with self._world.lock:
+                    response = endpoint(request, body)
+            except RefusalError as refusal:
+                response = json_response(refusal.body, refusal.status, refusal.headers)
+            return response if fault is None else FaultyResponse(response, fault)
+
+        return answer
+
+    def _seen(self, request: Request, body: bytes) -> RequestSeen:
+        query = request.url.query
+        return RequestSeen(
+            method=request.method,
+            path=request.scope["raw_path"].decode("ascii") + (f"?{query}" if query else ""),
+            headers=dict(request.headers),
+            body=body,
+            at=self._world.now(),
+            monotonic=time.monotonic(),
+        )
+
+    def _connections(self, request: Request, _body: bytes) -> Response:
+        caller = self._gate.admit(request.headers)
+        now = self._world.now()
+        items = [listed(profile, now) for profile in caller.person.profiles.values()]
+        return json_response({"success": True, "connections": items}, headers=caller.headers)
+
+    def _test(self, request: Request, _body: bytes) -> Response:
+        caller = self._gate.admit(request.headers)
+        platform_id = request.path_params["id"]
+        if "-" not in platform_id:
+            raise RefusalError(400, "Invalid platformId format")
+        if platform_id not in caller.person.profiles:
+            raise RefusalError(404, "Connection not found")
+        answer = diagnosed(caller.person.profiles[platform_id], self._world.now())
+        return json_response(answer, headers=caller.headers)
+
+    def _users(self, request: Request, _body: bytes) -> Response:
+        caller = self._gate.admit(request.headers, to_workspace=True)
+        people = caller.account.users.values()
+        if self._world.shape is Shape.BARE:
+            return json_response([_bare_user(person) for person in people], headers=caller.headers)
+        users = [_documented_user(person) for person in people]
+        return json_response({"users": users}, headers=caller.headers)
+
+    def _link(self, request: Request, body: bytes) -> Response:
+        caller = self._gate.admit(request.headers, to_workspace=True)
+        person = managed(caller.account, request.path_params["id"])
+        url, until = self._make_link(caller, person, _read_link_wish(body))
+        bare = self._world.shape is Shape.BARE
+        names = ("connectionUrl", "expiresAt") if bare else ("url", "tokenExpiresAt")
+        return json_response(dict(zip(names, (url, wire_time(until)), strict=True)), headers=caller.headers)
+
+    def _make_link(self, caller: Caller, person: Person, wish: tuple[float, bool]) -> tuple[str, datetime]:
+        days, rotate = wish
+        lifetime = timedelta(days=days)
+        return self._world.make_link(person.id, lifetime=lifetime, rotate=rotate, key=caller.account.key)
+
+
+def _nothing_here(request: Request, _body: bytes) -> Response:
+    raise RefusalError(404, f"Cannot {request.method} {request.url.path}")
+
+
+def _read_link_wish(body: bytes) -> tuple[float, bool]:
+    """Read ``expiresInDays`` and ``rotate``, both optional, as is the body."""
+    try:
+        wish = json.loads(body or b"{}")
+    except ValueError:
+        raise RefusalError(400, "Invalid JSON") from None
+    days, rotate = (
+        (wish.get("expiresInDays", 90), wish.get("rotate", False)) if isinstance(wish, dict) else (0, 0)
+    )
+    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 100_000:
+        raise RefusalError(400, "expiresInDays must be a positive number")
+    if not isinstance(rotate, bool):
+        raise RefusalError(400, "rotate must be a boolean")
+    return days, rotate
+
+
+def _documented_user(person: Person) -> dict[str, object]:
+    return {
+        "_id": person.id,
+        "username": person.username,
+        "displayName": person.display_name,
+        "role": "managed",
+        "dailyPostsLeft": 50,
+        "connectionsPageUrl": person.link_url,
+        "connectionsPageTokenExpiresAt": wire_time(person.link_expires_at),
+    }
+
+
+def _bare_user(person: Person) -> dict[str, object]:
+    return {"id": person.id, "email": person.username, "displayName": person.display_name}
+
+
+def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Write JSON as the vendor's server does: compact, UTF-8, a lone surrogate as its escape."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        text = json.dumps(body, separators=(",", ":"))
+    sent = {"content-type": "application/json; charset=utf-8", **(headers or {})}
+    return Response(text.encode(), status, sent)

@@ -1,0 +1,221 @@
+"""
+The demo: a token's whole life in about a minute, watched by the real monitor.
+
+The sandbox serves the API on loopback, the monitor polls it and keeps its history in a throw-away SQLite
+file; only the clock is not the real one, and messages go to the terminal instead of a channel.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Lock
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import text
+
+from monitor.app import App, assemble
+from monitor.clock import Clock, utc_now
+from monitor.config import load_config
+from monitor.core.messages import span
+from monitor.core.model import Severity
+from monitor.core.outgoing import Message
+from monitor.daemon import Daemon
+from monitor.logs import configure_logs
+from monitor.sandbox.clock import FastClock
+from monitor.sandbox.faults import Fault
+from monitor.sandbox.profiles import Profile
+from monitor.sandbox.samples import SANDBOX_KEY
+from monitor.sandbox.server import Server, serve
+from monitor.sandbox.world import World
+
+DAYS = 16
+SECONDS = 56.0
+TICK = timedelta(milliseconds=100)
+
+INSTAGRAM = "instagram-17841400022233"
+LINKEDIN = "linkedin-Nb4kErY2Qx"
+TWITTER = "twitter-901234567"
+
+_CONFIG = """
+database: {{url: "sqlite:///{folder}/history.db"}}
+polling: {{every: 2h, timeout: 5s}}
+accounts: [{{name: north-bakery, base_url: "{url}", api_key_env: KEY}}]
+channels: [{{name: terminal, url: "json://127.0.0.1"}}]
+routes: [{{channels: [terminal], group_wait: 15m}}]
+"""
+_COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.NOTICE: "blue", None: "green"}
+
+
+def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> None:
+    """
+    Play the demo and print it.
+
+    Args:
+        seconds: how long the sixteen days of the story take.
+    """
+    console = console or Console(highlight=False)
+    clock = FastClock(DAYS * 86400 / seconds, utc_now())
+    stage = _Stage(console, clock)
+    configure_logs(format="console", level="error", secrets=[], stream=sys.stderr)
+    world = _world(clock)
+    stage.say("A bakery with three accounts; its Instagram token has 9 days left.")
+    stage.say(f"The monitor asks every 2 hours; a second of yours is {24 * DAYS / seconds:.0f} of them.")
+    with (
+        tempfile.TemporaryDirectory(prefix="postpost-demo-") as folder,
+        serve(world) as server,
+        _monitor(Path(folder), server, stage, clock) as app,
+    ):
+        _play(world, server, stage)
+        stage.sum_up(app)
+
+
+class _Stage:
+    """The terminal: what the story does, and what the monitor says of it."""
+
+    name = "terminal"
+    private = False
+    service = "terminal"
+    body_limit = None
+    title_limit = 250
+    takes_attachments = False
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console = console
+        self._clock = clock
+        self._began_at = clock()
+        self._lock = Lock()
+        self.sent = 0
+
+    def say(self, what: str) -> None:
+        """Tell what happens in the world."""
+        with self._lock:
+            self._console.print(Text(f"{self._day()}  {what}", style="dim"))
+
+    def send(self, message: Message) -> None:
+        """Show a message as it is sent."""
+        colour = _COLOURS[message.severity]
+        with self._lock:
+            self.sent += 1
+            self._console.print(
+                Panel(
+                    Text(message.body),
+                    title=Text(f"{self._day()} · {message.title}", style=f"bold {colour}"),
+                    title_align="left",
+                    border_style=colour,
+                )
+            )
+
+    def wait_until(self, days: float) -> None:
+        """Sleep until the story has come this far."""
+        while self._clock() < self._began_at + timedelta(days=days):
+            Event().wait(0.02)
+
+    def sum_up(self, app: App) -> None:
+        """Print what the history database holds of the story."""
+        table = Table(title="What happened, from the history database", title_justify="left")
+        for column in ("at", "connection", "what", "lasted"):
+            table.add_column(column)
+        with app.database.read() as store:
+            rows = store.connection.execute(text(_STORY)).all()
+        for row in rows:
+            table.add_row(*("" if cell is None else str(cell) for cell in row))
+        self._console.print()
+        self._console.print(table)
+        self._console.print(
+            f"{self.sent} messages sent in {span(self._clock() - self._began_at)} of the demo's time.\n\n"
+            "Next: watch your own account (ctrl-c ends it):\n"
+            "  POSTPOST_API_KEY=sk_… POSTPOST_MONITOR_NOTIFY='slack://…' postpost-monitor run"
+        )
+
+    def _day(self) -> str:
+        passed = self._clock() - self._began_at
+        return f"day {passed.days + 1:>2} {passed.seconds // 3600:02}:00"
+
+
+_STORY = """
+    SELECT substr(at, 1, 16) AS at, platform_id,
+           coalesce(from_status || ' → ', 'first seen ') || to_status AS what, NULL AS lasted
+    FROM token_transitions
+    UNION ALL
+    SELECT substr(opened_at, 1, 16), coalesce(platform_id, account), rule || ' (' || severity || ')',
+           printf('%.1f days', julianday(resolved_at) - julianday(opened_at))
+    FROM incident_log
+    ORDER BY 1
+"""
+
+
+def _world(clock: Clock) -> World:
+    world = World(clock)
+    world.add_account(SANDBOX_KEY, owner="hello@northbakery.example")
+    now = clock()
+    for platform_id, username, left in (
+        (TWITTER, "northbakery", None),
+        (LINKEDIN, "North Bakery", 60),
+        (INSTAGRAM, "northbakery", 9),
+    ):
+        expires_at = None if left is None else now + timedelta(days=left)
+        world.add_connection(
+            Profile(
+                platform_id=platform_id,
+                username=username,
+                display_name="North Bakery",
+                expires_at=expires_at,
+                last_successful_post_at=now - timedelta(hours=5),
+            )
+        )
+    return world
+
+
+def _play(world: World, server: Server, stage: _Stage) -> None:
+    story: list[tuple[float, str, Callable[[], object]]] = [
+        (
+            4.0,
+            "LinkedIn refuses a post: the picture is too large.",
+            lambda: world.fail(LINKEDIN, "Media upload failed: image exceeds 8 MB"),
+        ),
+        (5.0, "The post is mended and goes out.", lambda: world.post(LINKEDIN)),
+        (
+            10.0,
+            "The API goes away: every call answers 500.",
+            lambda: server.faults.put(Fault.error(500, "Failed to fetch platform connections")),
+        ),
+        (11.0, "The API is back.", server.faults.clear),
+        (
+            13.0,
+            "Somebody reconnects Instagram and posts.",
+            lambda: _reconnect(world),
+        ),
+    ]
+    for day, what, happens in story:
+        stage.wait_until(day)
+        stage.say(what)
+        happens()
+    stage.wait_until(DAYS)
+
+
+def _reconnect(world: World) -> None:
+    world.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
+    world.post(INSTAGRAM)
+
+
+@contextmanager
+def _monitor(folder: Path, server: Server, stage: _Stage, clock: Clock) -> Iterator[App]:
+    file = folder / "config.yaml"
+    file.write_text(_CONFIG.format(folder=folder, url=server.url))
+    app = assemble(load_config(file, {"KEY": SANDBOX_KEY}), clock=clock, environ={})
+    app = replace(app, post=replace(app.post, channels={stage.name: stage}))
+    app.database.upgrade()
+    daemon = Daemon(app, tick=TICK)
+    daemon.start()
+    try:
+        yield app
+    finally:
+        daemon.stop()
+        app.close()

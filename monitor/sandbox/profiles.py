@@ -1,0 +1,160 @@
+"""One linked social profile, and what the API says of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from monitor.core.model import PublishError
+
+_DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_SOON = timedelta(days=7)
+
+# How long a fresh grant lasts. Platforms that aren't listed hand out tokens that don't expire.
+TOKEN_LIFETIMES: Mapping[str, timedelta] = {
+    "linkedin": timedelta(days=60),
+    "instagram": timedelta(days=60),
+    "threads": timedelta(days=60),
+    "facebook": timedelta(days=59),
+    "tiktok": timedelta(days=365),
+    "youtube": timedelta(days=182),
+    "pinterest": timedelta(days=30),
+}
+
+_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
+    "twitter": ("tweet.read", "tweet.write", "users.read", "offline.access"),
+    "linkedin": ("w_member_social", "r_basicprofile"),
+    "instagram": ("instagram_business_basic", "instagram_business_content_publish"),
+    "threads": ("threads_basic", "threads_content_publish"),
+    "tiktok": ("user.info.basic", "video.publish"),
+    "youtube": ("youtube.upload", "youtube.readonly"),
+    "facebook": ("pages_manage_posts", "pages_read_engagement"),
+    "mastodon": ("read", "write"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """
+    A linked social profile as the service stores it.
+
+    Args:
+        expires_at: aware UTC; None for a token that doesn't expire.
+        last_error: without a time it is shown as bare text, as the vendor's OpenAPI file has it.
+        is_revoked: withdrawn at the platform. The list of connections doesn't show it; a test does.
+        lost: permissions that were withdrawn at the platform; a test shows that they are gone.
+        is_bot: for Telegram; false for a user account, which no test can judge.
+        overrides: fields of the answer to put in place of the true ones, of any name and type.
+        left_out: fields that the answer lacks.
+    """
+
+    platform_id: str
+    username: str
+    display_name: str | None = None
+    profile_image_url: str | None = None
+    profile_url: str | None = None
+    expires_at: datetime | None = None
+    last_successful_post_at: datetime | None = None
+    last_error: PublishError | None = None
+    is_revoked: bool = False
+    is_bot: bool = True
+    lost: frozenset[str] = frozenset()
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def platform(self) -> str:
+        """What stands before the first dash."""
+        return self.platform_id.partition("-")[0]
+
+
+def token_status(expires_at: datetime | None, now: datetime) -> str:
+    """Tell a token's health: seven days left to the millisecond are still ``valid``."""
+    if expires_at is None:
+        return "unknown"
+    left = expires_at - now
+    if left <= timedelta(0):
+        return "expired"
+    return "expiring_soon" if left < _SOON else "valid"
+
+
+def token_expires_in(expires_at: datetime | None, now: datetime) -> str | None:
+    """Tell people how long a token still lives, rounded down as the vendor does it."""
+    if expires_at is None:
+        return None
+    left = expires_at - now
+    if left <= timedelta(0):
+        return "expired"
+    if left < _HOUR:
+        return "< 1h"
+    if left < _DAY:
+        return f"{left // _HOUR}h"
+    return f"{left.days}d {left % _DAY // _HOUR}h"
+
+
+def listed(profile: Profile, now: datetime) -> dict[str, object]:
+    """Show a profile as one item of ``GET /platform-connections``, keys in the documented order."""
+    item: dict[str, object] = {
+        "platformId": profile.platform_id,
+        "username": profile.username,
+        "displayName": profile.display_name,
+        "profileImageUrl": profile.profile_image_url,
+        "profileUrl": profile.profile_url,
+        "accessTokenExpiresAt": wire_time(profile.expires_at),
+        "tokenStatus": token_status(profile.expires_at, now),
+        "tokenExpiresIn": token_expires_in(profile.expires_at, now),
+        "lastSuccessfulPost": wire_time(profile.last_successful_post_at),
+        "lastError": _last_error(profile.last_error),
+    }
+    item.update(profile.overrides)
+    for name in profile.left_out:
+        item.pop(name, None)
+    return item
+
+
+def diagnosed(profile: Profile, now: datetime) -> dict[str, object]:
+    """Show a profile as the answer of ``POST /test-connection``, its blind spots included."""
+    complaint = _complaint(profile, now)
+    granted = _PERMISSIONS.get(profile.platform, ())
+    if profile.platform == "pinterest":  # the vendor's answer holds nothing of the connection itself
+        profile = Profile(platform_id=profile.platform_id, username="unknown")
+    return {
+        "platform": profile.platform,
+        "platformId": profile.platform_id,
+        "username": profile.username,
+        "status": "error" if complaint else "ok",
+        "message": complaint or f"Connected as {profile.display_name or profile.username}",
+        "permissions": [] if complaint else [each for each in granted if each not in profile.lost],
+        "tokenExpiresIn": token_expires_in(profile.expires_at, now),
+        "lastSuccessfulPost": wire_time(profile.last_successful_post_at),
+        "lastError": _last_error(profile.last_error),
+    }
+
+
+def _complaint(profile: Profile, now: datetime) -> str | None:
+    """Say what a test finds wrong, rightly or not; None where it finds nothing."""
+    if profile.platform == "pinterest":
+        return "Unknown platform: pinterest"
+    if profile.platform == "bluesky":
+        # The validator looks for an access token; an app password is stored instead. The wording is ours.
+        return "Missing credentials"
+    if profile.platform == "telegram" and not (profile.is_bot and not profile.is_revoked):
+        return "Invalid bot token"
+    if profile.is_revoked:
+        return "Error validating access token: The user has not authorized application"
+    if token_status(profile.expires_at, now) == "expired":
+        return "Error validating access token: Session has expired"
+    return None
+
+
+def _last_error(error: PublishError | None) -> object:
+    if error is None or error.occurred_at is None:
+        return error and error.message
+    return {"message": error.message, "occurredAt": wire_time(error.occurred_at)}
+
+
+def wire_time(moment: datetime | None) -> str | None:
+    """Write a time as the vendor does: ISO 8601, milliseconds, ``Z``."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
