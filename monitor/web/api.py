@@ -1,0 +1,91 @@
+"""What programs ask: connections and incidents as JSON, page by page."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+from monitor.storage import queries
+from monitor.storage.pages import Page, page
+from monitor.storage.store import Store
+
+LIMIT = 100
+LIMIT_AT_MOST = 1000
+_LARGEST = 2**31 - 1
+
+
+class AskedWrongly(ValueError):  # noqa: N818 - reads as what happened
+    """A question that has no answer; the text says what would have one."""
+
+
+def connections(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
+    """
+    List connections, removed ones included: what ``status --json`` prints.
+
+    Raises:
+        AskedWrongly: a parameter isn't one of ours, or its value isn't.
+    """
+    given = _given(asked, "account", "platform")
+    wanted = queries.equals(queries.CONNECTIONS, account=given.get("account"), platform=given.get("platform"))
+    return _page(store, queries.CONNECTIONS, wanted, given)
+
+
+def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
+    """
+    List open incidents, or with ``all=true`` every one: what ``incidents --json`` prints.
+
+    Raises:
+        AskedWrongly: a parameter isn't one of ours, or its value isn't.
+    """
+    given = _given(asked, "account", "all")
+    wanted = queries.equals(queries.INCIDENTS, account=given.get("account"))
+    everything = given.get("all", "false")
+    if everything not in {"true", "false"}:
+        raise AskedWrongly("all: want true or false")
+    if everything == "false":
+        wanted.append(queries.is_open())
+    return _page(store, queries.INCIDENTS, wanted, given)
+
+
+def _page(store: Store, view: Any, wanted: list[ColumnElement[bool]], given: Mapping[str, str]) -> bytes:
+    limit = _number(given, "limit", LIMIT, 1, LIMIT_AT_MOST)
+    after = _number(given, "cursor", 0, 0, _LARGEST)
+    return _written(page(store.connection, view, *wanted, after=after, limit=limit))
+
+
+def _given(asked: Iterable[tuple[str, str]], *names: str) -> Mapping[str, str]:
+    known = (*names, "limit", "cursor")
+    given: dict[str, str] = {}
+    for name, value in asked:
+        if name not in known:
+            raise AskedWrongly(f"unknown parameter; want {', '.join(known)}")
+        if name in given:
+            raise AskedWrongly(f"{name}: given twice; want it once")
+        if "\0" in value:
+            raise AskedWrongly(f"{name}: want plain text")
+        given[name] = value
+    return given
+
+
+def _number(given: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = given.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and low <= int(text) <= high):
+        what = "what next was" if name == "cursor" else f"a whole number from {low} to {high}"
+        raise AskedWrongly(f"{name}: want {what}")
+    return int(text)
+
+
+def _written(found: Page) -> bytes:
+    following = None if found.next_after is None else str(found.next_after)
+    items = [{name: _wire(value) for name, value in row.items()} for row in found.rows]
+    return json.dumps({"items": items, "next": following}).encode()
+
+
+def _wire(value: object) -> object:
+    if not isinstance(value, datetime):
+        return value
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

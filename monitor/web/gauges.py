@@ -1,0 +1,218 @@
+"""How things stand, as Prometheus reads it: made anew for every scrape, so what is gone leaves no trace."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from monitor.budgets import Pace
+from monitor.core.model import DeliveryState, RuleName, Severity, TokenStatus
+from monitor.core.phrases import PLATFORMS
+from monitor.metrics import PREFIX
+from monitor.storage import figures
+from monitor.storage.figures import Expiry, Figures
+from monitor.storage.store import Store
+from monitor.web.readiness import overdue_of
+
+OTHER_PLATFORM = "other"
+_STATUSES = {status.value for status in TokenStatus}
+_UNSENT = tuple(state for state in DeliveryState if state is not DeliveryState.DELIVERED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    What the history database says at one moment.
+
+    Args:
+        overdue: how many targets are late by far, by account.
+        expiries: the tokens that expire, the first first; as many as are wanted.
+        left_out: how many more expire than that.
+    """
+
+    figures: Figures
+    overdue: Mapping[str, int]
+    expiries: Sequence[Expiry]
+    left_out: int
+
+
+def read_standing(
+    store: Store, now: datetime, *, every: Mapping[str, timedelta], expiries_at_most: int
+) -> Standing:
+    """
+    Read what the gauges show.
+
+    Args:
+        every: how often the targets of each account are polled.
+        expiries_at_most: how many tokens are shown one by one; 0 for none.
+    """
+    found = figures.gather(store.connection, now)
+    shown = figures.expiries(store.connection, limit=expiries_at_most) if expiries_at_most else []
+    return Standing(
+        figures=found,
+        overdue=overdue_of(found.due_at, every, now),
+        expiries=shown,
+        left_out=figures.expiring_ever(store.connection) - len(shown),
+    )
+
+
+class Gauges(Collector):
+    """
+    What one scrape shows of how things stand.
+
+    Args:
+        standing: None where the database doesn't answer: then it is missing, and nothing is made up.
+        paces: of all accounts.
+        idle: for how many seconds each part of the daemon has been silent.
+        now: when that was.
+    """
+
+    def __init__(
+        self,
+        standing: Standing | None,
+        *,
+        paces: Sequence[Pace],
+        idle: Mapping[str, float],
+        now: datetime,
+    ) -> None:
+        self._standing = standing
+        self._paces = paces
+        self._idle = idle
+        self._now = now
+
+    def collect(self) -> Iterable[Metric]:
+        """Give every family, those without a sample too."""
+        yield _family(
+            "database_up", "Whether the history database answers.", [((), self._standing is not None)]
+        )
+        now = self._now.timestamp()
+        yield _family(
+            "part_moved_timestamp_seconds",
+            "When each part of the daemon last moved.",
+            [((part,), now - age) for part, age in self._idle.items()],
+            "part",
+        )
+        yield from _pacing(self._paces)
+        if self._standing:
+            yield from _watching(self._standing)
+            yield from _known(self._standing)
+            yield from _telling(self._standing.figures)
+
+
+def _pacing(paces: Sequence[Pace]) -> Iterator[Metric]:
+    yield _by_account(
+        "request_budget_per_minute",
+        "Requests that the key of the account has a minute.",
+        {pace.account: pace.per_minute for pace in paces},
+    )
+    yield _by_account(
+        "poll_interval_configured_seconds",
+        "How often each target of the account is to be polled.",
+        {pace.account: pace.every.total_seconds() for pace in paces},
+    )
+    yield _by_account(
+        "poll_interval_kept_seconds",
+        "How often each target of the account can be polled with the budget of its key.",
+        {pace.account: pace.kept.total_seconds() for pace in paces},
+    )
+
+
+def _watching(standing: Standing) -> Iterator[Metric]:
+    found = standing.figures
+    accounts = sorted(found.targets)
+    yield _by_account("targets", "Targets that are watched.", found.targets)
+    due = {account: len(found.due_at.get(account, ())) for account in accounts}
+    yield _by_account("targets_due", "Targets whose next poll is due.", due)
+    late = {account: standing.overdue.get(account, 0) for account in accounts}
+    yield _by_account("targets_overdue", "Targets whose poll is late by three intervals or more.", late)
+    yield _by_account(
+        "last_poll_timestamp_seconds",
+        "When a target of the account was last polled, whatever came of it.",
+        {account: at.timestamp() for account, at in found.last_at.items()},
+    )
+    yield _by_account(
+        "last_successful_poll_timestamp_seconds",
+        "When polling a target of the account last succeeded.",
+        {account: at.timestamp() for account, at in found.last_ok_at.items()},
+    )
+    yield _family("database_size_bytes", "Size of the history database.", [((), found.size_bytes)])
+
+
+def _known(standing: Standing) -> Iterator[Metric]:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for (account, platform, status), count in standing.figures.connections.items():
+        # Both are words from outside; a label knows only those of a closed set.
+        known = status if status in _STATUSES else TokenStatus.UNKNOWN.value
+        counted[account, _platform(platform), known] += count
+    yield _family(
+        "connections",
+        "Connections that are listed.",
+        counted.items(),
+        "account",
+        "platform",
+        "status",
+    )
+    yield _family(
+        "token_expiry_timestamp_seconds",
+        "When the token of a connection expires.",
+        (
+            (
+                (each.account, each.managed_user_id or "", _platform(each.platform), each.platform_id),
+                each.expires_at.timestamp(),
+            )
+            for each in standing.expiries
+        ),
+        "account",
+        "managed_user_id",
+        "platform",
+        "platform_id",
+    )
+    yield _family(
+        "token_expiries_left_out",
+        "Tokens that expire and aren't shown one by one: those that expire last.",
+        [((), standing.left_out)],
+    )
+    kinds = [(rule.value, severity.value) for rule in RuleName for severity in Severity]
+    yield _family(
+        "open_incidents",
+        "Incidents that are open.",
+        [(kind, standing.figures.incidents.get(kind, 0)) for kind in kinds],
+        "rule",
+        "severity",
+    )
+
+
+def _telling(found: Figures) -> Iterator[Metric]:
+    yield _family(
+        "notifications",
+        "Notifications that are not delivered; failed are the dead letters.",
+        [((state.value,), found.notifications.get(state, 0)) for state in _UNSENT],
+        "state",
+    )
+    oldest = found.oldest_unsent_at
+    yield _family(
+        "oldest_unsent_timestamp_seconds",
+        "Since when the oldest notification that should be on its way has been due; absent where none is.",
+        [((), oldest.timestamp())] if oldest else [],
+    )
+
+
+def _by_account(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    return _family(name, text, [((account,), value) for account, value in sorted(values.items())], "account")
+
+
+def _family(
+    name: str, text: str, samples: Iterable[tuple[tuple[str, ...], float]], *labels: str
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _platform(word: str) -> str:
+    return word if word in PLATFORMS else OTHER_PLATFORM

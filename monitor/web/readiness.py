@@ -1,0 +1,59 @@
+"""Whether the monitor does its work: the database answers, targets are looked at, messages go out."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from monitor.core.messages import span
+from monitor.core.text import one_line
+from monitor.storage import Database, figures
+from monitor.storage.migrate import HEAD
+
+WAITING_TOO_LONG = timedelta(minutes=15)
+# A poll that is due just now is still on its way.
+SLACK = timedelta(minutes=1)
+_NAMED = 3
+
+
+def shortcomings(database: Database, every: Mapping[str, timedelta], now: datetime) -> list[str]:
+    """
+    Say what keeps the monitor from being ready, a line each.
+
+    Args:
+        every: how often the targets of each account are polled.
+
+    Raises:
+        StorageError: the database can't be asked.
+    """
+    found = database.current()
+    if found != HEAD:
+        return [f"the database has schema {found or 'none'}, this program wants {HEAD}"]
+    with database.read() as store:
+        due_at = figures.overdue(store.connection, now)
+        unsent_at = figures.oldest_unsent(store.connection, now)
+    lines = list(_late(due_at, every, now))
+    if unsent_at and now - unsent_at > WAITING_TOO_LONG:
+        lines.append(f"a message has been due for {span(now - unsent_at)}")
+    return lines
+
+
+def overdue_of(
+    due_at: Mapping[str, list[datetime]], every: Mapping[str, timedelta], now: datetime
+) -> Mapping[str, int]:
+    """Count the targets of each account that are late by more than three times their interval."""
+    return {
+        account: sum(1 for moment in moments if now - moment > 3 * every[account] + SLACK)
+        for account, moments in due_at.items()
+        if account in every
+    }
+
+
+def _late(
+    due_at: Mapping[str, list[datetime]], every: Mapping[str, timedelta], now: datetime
+) -> Iterator[str]:
+    late = {account: count for account, count in overdue_of(due_at, every, now).items() if count}
+    if late:
+        total = sum(late.values())
+        names = ", ".join(one_line(name) for name in sorted(late)[:_NAMED]) + (
+            ", …" if len(late) > _NAMED else ""
+        )
+        yield f"{total} target{'' if total == 1 else 's'} should have been polled long ago ({names})"

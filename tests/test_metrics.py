@@ -1,0 +1,444 @@
+"""The metrics: what a scrape says, what it costs, and that the dashboard and the rules ask for what is there."""
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitor.core.model import Outcome, RuleName, Severity
+from monitor.metrics import Metrics
+from monitor.progress import DISPATCHER, RECORDER, SENDER
+from monitor.storage import Database
+from monitor.storage.migrate import HEAD
+from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, snapshot, target
+from tests.visitor import Visit, visiting
+
+DOCS = Path(__file__).parent.parent / "docs"
+DASHBOARD = DOCS / "grafana.json"
+RULES = DOCS / "prometheus-rules.yaml"
+P = "postpost_monitor_"
+
+Labels = frozenset[tuple[str, str]]
+
+
+@pytest.fixture
+def visit(database_url: str) -> Iterator[Visit]:
+    """Give an open door before an empty history, once on each kind of database."""
+    with visiting(database_url) as visit:
+        yield visit
+
+
+@pytest.fixture
+def visit_of_a_file(sqlite_url: str) -> Iterator[Visit]:
+    """Give an open door before an empty history in a file, where the database makes no difference."""
+    database = Database(sqlite_url)
+    database.upgrade()
+    database.close()
+    with visiting(sqlite_url) as visit:
+        yield visit
+
+
+class Scrape:
+    """One scrape, as Prometheus reads it."""
+
+    def __init__(self, visit: Visit) -> None:
+        answer = visit.get("/metrics")
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        self.text = answer.text
+        self.families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        self.samples: dict[str, dict[Labels, float]] = {}
+        for family in self.families.values():
+            for sample in family.samples:
+                self.samples.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
+
+    def value(self, name: str, /, **labels: str) -> float:
+        return self.samples[P + name][frozenset(labels.items())]
+
+    def labelled(self, name: str, label: str) -> dict[str, float]:
+        """Give the values of a metric with one label by that label's values."""
+        return {dict(labels)[label]: value for labels, value in self.samples.get(P + name, {}).items()}
+
+
+# How things stand
+
+
+def test_a_scrape_of_an_empty_history_makes_nothing_up(visit: Visit) -> None:
+    scrape = Scrape(visit)
+    assert scrape.value("database_up") == 1
+    assert scrape.value("database_size_bytes") > 4096
+    assert scrape.value("token_expiries_left_out") == 0
+    for name in (
+        "targets",
+        "connections",
+        "token_expiry_timestamp_seconds",
+        "oldest_unsent_timestamp_seconds",
+    ):
+        assert P + name in scrape.families
+        assert P + name not in scrape.samples
+    assert set(scrape.samples[P + "open_incidents"].values()) == {0}
+    assert len(scrape.samples[P + "open_incidents"]) == len(RuleName) * len(Severity)
+    assert scrape.labelled("notifications", "state") == {"pending": 0, "sending": 0, "failed": 0}
+
+
+def test_connections_are_counted_by_account_platform_and_status(visit: Visit) -> None:
+    visit.house().sees(
+        connection(),
+        connection(platform_id="linkedin-2"),
+        connection(platform_id="instagram-1", token_status="expired", expires_at=NOW),
+        connection(platform_id="twitter-1", token_status="unknown", expires_at=None),
+    )
+    assert Scrape(visit).samples[P + "connections"] == {
+        frozenset({("account", "agency"), ("platform", platform), ("status", status)}): count
+        for platform, status, count in (
+            ("linkedin", "valid", 2),
+            ("instagram", "expired", 1),
+            ("twitter", "unknown", 1),
+        )
+    }
+
+
+def test_words_from_outside_make_no_new_series(visit: Visit) -> None:
+    visit.house().sees(
+        *(
+            connection(platform_id=f"invented{n}-1", token_status=f"odd{n}", expires_at=NOW + n * DAY)
+            for n in range(20)
+        )
+    )
+    scrape = Scrape(visit)
+    assert scrape.value("connections", account="agency", platform="other", status="unknown") == 20
+    assert len(scrape.samples[P + "connections"]) == 1
+
+
+def test_labels_of_gone_things_disappear(visit: Visit) -> None:
+    house = visit.house()
+    gone = connection(platform_id="tiktok-9", expires_at=NOW + DAY)
+    house.sees(connection(), gone)
+    assert "tiktok-9" in Scrape(visit).text
+    for _ in range(5):
+        house.later()
+        house.sees(connection())
+    assert "tiktok" not in Scrape(visit).text
+    with visit.app.database.begin() as store:
+        store.register([("another", None)], visit.clock())
+    scrape = Scrape(visit)
+    assert scrape.labelled("targets", "account") == {"another": 1}
+    assert P + "connections" not in scrape.samples
+
+
+def test_the_moment_of_expiry_is_told_a_connection(visit: Visit) -> None:
+    house = visit.house(managed={"agency": ("64f1a2b3c4d5e6f7a8b9c0d1",)})
+    house.provider.lists(connection(), user="64f1a2b3c4d5e6f7a8b9c0d1")
+    house.sees(
+        connection(platform_id="threads-1", expires_at=NOW + DAY),
+        connection(platform_id="x-1", expires_at=None),
+    )
+    scrape = Scrape(visit)
+    shown = scrape.labelled("token_expiry_timestamp_seconds", "platform_id")
+    assert shown == {
+        "threads-1": (NOW + DAY).timestamp(),
+        "linkedin-Tz9W5i6ZYG": (NOW + 60 * DAY).timestamp(),
+    }
+    users = scrape.labelled("token_expiry_timestamp_seconds", "managed_user_id")
+    assert set(users) == {"", "64f1a2b3c4d5e6f7a8b9c0d1"}
+
+
+def test_of_many_tokens_those_that_expire_first_are_told(database_url: str) -> None:
+    with visiting(database_url, connection_metrics_at_most=2) as visit:
+        visit.house().sees(
+            *(connection(platform_id=f"tiktok-{n}", expires_at=NOW + n * DAY) for n in range(5, 0, -1))
+        )
+        scrape = Scrape(visit)
+        assert set(scrape.labelled("token_expiry_timestamp_seconds", "platform_id")) == {
+            "tiktok-1",
+            "tiktok-2",
+        }
+        assert scrape.value("token_expiries_left_out") == 3
+
+
+def test_a_large_fleet_may_have_no_series_a_connection(database_url: str) -> None:
+    with visiting(database_url, connection_metrics=False) as visit:
+        visit.house().sees(connection())
+        scrape = Scrape(visit)
+        assert P + "token_expiry_timestamp_seconds" not in scrape.samples
+        assert scrape.value("token_expiries_left_out") == 1
+        assert "linkedin-Tz9W5i6ZYG" not in scrape.text
+
+
+def test_targets_are_due_and_then_overdue(visit: Visit) -> None:
+    house = visit.house()
+    house.sees(connection())
+
+    def seen() -> tuple[float, ...]:
+        scrape = Scrape(visit)
+        names = ("targets", "targets_due", "targets_overdue")
+        return tuple(scrape.value(name, account="agency") for name in names)
+
+    assert seen() == (1, 0, 0)
+    visit.clock.advance(15 * MINUTE)
+    assert seen() == (1, 1, 0)
+    visit.clock.advance(47 * MINUTE)
+    assert seen() == (1, 1, 1)
+
+
+def test_the_last_good_poll_stays_where_it_was_while_polls_fail(visit: Visit) -> None:
+    house = visit.house()
+    house.sees(connection())
+    good_at = visit.clock()
+    scrape = Scrape(visit)
+    assert scrape.value("last_successful_poll_timestamp_seconds", account="agency") == good_at.timestamp()
+    house.later()
+    house.provider.fails(failure())
+    house.poll()
+    scrape = Scrape(visit)
+    assert scrape.value("last_successful_poll_timestamp_seconds", account="agency") == good_at.timestamp()
+    assert scrape.value("last_poll_timestamp_seconds", account="agency") == visit.clock().timestamp()
+
+
+def test_the_pace_that_a_budget_allows_is_told(visit_of_a_file: Visit) -> None:
+    visit_of_a_file.app.budgets.count("agency", 90_000)
+    scrape = Scrape(visit_of_a_file)
+    budget = scrape.value("request_budget_per_minute", account="agency")
+    kept = scrape.value("poll_interval_kept_seconds", account="agency")
+    assert budget == 300
+    assert scrape.value("poll_interval_configured_seconds", account="agency") == 15 * 60
+    assert kept >= 90_000 / budget * 60
+
+
+def test_incidents_and_the_outbox_are_counted(visit: Visit) -> None:
+    house = visit.house()
+    house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
+    visit.clock.advance(MINUTE)
+    scrape = Scrape(visit)
+    assert scrape.value("open_incidents", rule="token_expiry", severity="critical") == 1
+    assert scrape.value("notifications", state="pending") == 1
+    due_at = scrape.value("oldest_unsent_timestamp_seconds")
+    assert NOW.timestamp() <= due_at <= visit.clock().timestamp()
+    house.deliver()
+    scrape = Scrape(visit)
+    assert scrape.value("notifications", state="pending") == 0
+    assert P + "oldest_unsent_timestamp_seconds" not in scrape.samples
+
+
+def test_a_scrape_survives_a_database_that_is_away(visit_of_a_file: Visit) -> None:
+    visit = visit_of_a_file
+    visit.house().sees(connection())
+    Path(visit.app.database.url.database or "").unlink()
+    scrape = Scrape(visit)
+    assert scrape.value("database_up") == 0
+    assert scrape.value("build_info", version="1.2.3", python=python_version(), schema=HEAD) == 1
+    assert P + "connections" not in scrape.families
+    assert P + "targets" not in scrape.families
+
+
+def test_a_scrape_waits_for_no_writer_and_locks_nobody_out(visit_of_a_file: Visit) -> None:
+    visit = visit_of_a_file
+    visit.house().sees(connection())
+    writer = sqlite3.connect(visit.app.database.url.database or "", isolation_level=None, timeout=0)
+    try:
+        writer.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert Scrape(visit).value("database_up") == 1
+        assert time.monotonic() - began < 5
+        writer.execute("ROLLBACK")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("ROLLBACK")
+    finally:
+        writer.close()
+
+
+def test_each_part_says_when_it_moved(visit_of_a_file: Visit) -> None:
+    visit = visit_of_a_file
+    visit.hands.now += 30
+    visit.progress.moved(SENDER)
+    assert Scrape(visit).labelled("part_moved_timestamp_seconds", "part") == {
+        DISPATCHER: NOW.timestamp() - 30,
+        RECORDER: NOW.timestamp() - 30,
+        SENDER: NOW.timestamp(),
+    }
+
+
+# What is counted
+
+
+def test_what_can_be_counted_is_there_from_the_start(visit_of_a_file: Visit) -> None:
+    visit_of_a_file.metrics.expect("review")
+    scrape = Scrape(visit_of_a_file)
+    assert scrape.labelled("polls_total", "outcome") == dict.fromkeys(Outcome, 0)
+    assert scrape.labelled("rate_limited_total", "account") == {"agency": 0}
+    assert scrape.labelled("deliveries_total", "outcome") == {"delivered": 0, "failed": 0}
+    assert scrape.labelled("job_errors_total", "name") == {"review": 0}
+    assert "_created" not in scrape.text
+
+
+def test_polls_are_counted_with_their_duration_and_how_late_they_began(visit_of_a_file: Visit) -> None:
+    metrics = visit_of_a_file.metrics
+    metrics.fetched(snapshot(), 0.2, 3.0)
+    metrics.fetched(snapshot(failure=failure(Outcome.RATE_LIMITED)), 0.4, None)
+    metrics.fetched(snapshot(), 0.1, -5.0)
+    scrape = Scrape(visit_of_a_file)
+    assert scrape.value("polls_total", outcome="ok") == 2
+    assert scrape.value("polls_total", outcome="rate_limited") == 1
+    assert scrape.value("rate_limited_total", account="agency") == 1
+    assert scrape.value("poll_duration_seconds_count") == 3
+    assert scrape.value("poll_duration_seconds_sum") == pytest.approx(0.7)
+    assert scrape.value("poll_lag_seconds_count") == 2
+    assert scrape.value("poll_lag_seconds_sum") == 3
+
+
+def test_commits_messages_and_jobs_are_counted(visit_of_a_file: Visit) -> None:
+    metrics = visit_of_a_file.metrics
+    metrics.recorded(120, 3)
+    metrics.recorded(1, 0)
+    metrics.sent("ops", 2, 1)
+    metrics.ran("review", well=True)
+    metrics.ran("review", well=False)
+    scrape = Scrape(visit_of_a_file)
+    assert scrape.value("commit_polls_count") == 2
+    assert scrape.value("commit_polls_sum") == 121
+    assert scrape.value("changes_total") == 3
+    assert scrape.value("deliveries_total", channel="ops", outcome="delivered") == 2
+    assert scrape.value("deliveries_total", channel="ops", outcome="failed") == 1
+    assert scrape.value("job_runs_total", name="review") == 1
+    assert scrape.value("job_errors_total", name="review") == 1
+
+
+def test_two_monitors_in_one_process_count_apart() -> None:
+    first, second = (Metrics(version="1", schema="0001", accounts=["a"], channels=[]) for _ in range(2))
+    first.fetched(snapshot(target=target()), 0.1, None)
+    assert b'polls_total{outcome="ok"} 1.0' in first.text()
+    assert b'polls_total{outcome="ok"} 0.0' in second.text()
+
+
+def test_no_secret_is_in_a_scrape(visit_of_a_file: Visit) -> None:
+    text = Scrape(visit_of_a_file).text
+    for secret in visit_of_a_file.app.config.secrets():
+        assert secret not in text
+
+
+# The dashboard and the rules
+
+
+@pytest.fixture
+def busy(visit_of_a_file: Visit) -> Scrape:
+    """Give a scrape in which every family has a sample."""
+    house = visit_of_a_file.house()
+    house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
+    visit_of_a_file.clock.advance(HOUR)
+    visit_of_a_file.metrics.expect("review")
+    return Scrape(visit_of_a_file)
+
+
+def _expressions() -> Iterator[str]:
+    rules = yaml.safe_load(RULES.read_text("utf-8"))
+    yield from (rule["expr"] for group in rules["groups"] for rule in group["rules"])
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    for panel in dashboard["panels"]:
+        yield from (each["expr"] for each in panel["targets"])
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["query"]["query"]
+
+
+def _asked_for(expression: str) -> Iterator[tuple[str, set[str]]]:
+    """Find the metrics that an expression names, each with the labels that it is chosen by."""
+    for name, chosen in re.findall(r"\b((?:postpost_monitor|process)_\w+)(?:\{([^}]*)\})?", expression):
+        yield name, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", chosen))
+
+
+# What Prometheus adds to everything it scrapes.
+ADDED = {"instance", "job"}
+
+
+def test_every_family_has_a_sample_somewhere(busy: Scrape) -> None:
+    assert {name for name, family in busy.families.items() if not family.samples} == set()
+
+
+@pytest.mark.parametrize("expression", sorted(set(_expressions())))
+def test_the_dashboard_and_the_rules_ask_for_what_is_there(busy: Scrape, expression: str) -> None:
+    asked = list(_asked_for(expression))
+    assert asked or "up{" in expression
+    for name, labels in asked:
+        assert name in busy.samples, f"no metric {name}"
+        known = {label for sample in busy.samples[name] for label, _ in sample}
+        assert labels <= known | ADDED, f"{name} has no label {labels - known}"
+    for kept in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", expression):
+        known = {label for name, _ in asked for sample in busy.samples[name] for label, _ in sample}
+        assert {each.strip() for each in kept.split(",")} <= known | ADDED
+
+
+def test_values_that_rules_choose_by_are_values_that_exist(busy: Scrape) -> None:
+    for expression in _expressions():
+        for name, chosen in re.findall(r"(postpost_monitor_\w+)\{([^}]*)\}", expression):
+            for label, value in re.findall(r'(\w+)="([^"$]*)"', chosen):
+                if label in {"state", "outcome", "severity"}:
+                    values = {dict(labels)[label] for labels in busy.samples[name]}
+                    assert value in values, f"{name} has no {label} {value}"
+
+
+def test_the_documentation_names_every_metric_and_no_other(busy: Scrape) -> None:
+    written = set(re.findall(r"`(postpost_monitor_\w+)", (DOCS / "metrics.md").read_text("utf-8")))
+    suffixes = {"histogram": ("",), "counter": ("_total",)}
+    real = {
+        name + suffix
+        for name, family in busy.families.items()
+        for suffix in suffixes.get(family.type, ("",))
+        if name.startswith(P)
+    }
+    assert written == real
+
+
+def test_every_rule_says_what_is_wrong_and_what_to_do() -> None:
+    rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in set(Severity)
+        assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_the_dashboard_is_whole() -> None:
+    dashboard: Mapping[str, Any] = json.loads(DASHBOARD.read_text("utf-8"))
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not taken & cells, f"{panel['title']} lies on another panel"
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        assert panel["datasource"]["uid"] == "${datasource}"
+
+
+promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+
+
+@promtool
+def test_prometheus_takes_the_rules() -> None:
+    found = subprocess.run(
+        ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@promtool
+def test_prometheus_has_nothing_to_say_of_our_names(busy: Scrape) -> None:
+    found = subprocess.run(
+        ["promtool", "check", "metrics"], input=busy.text, capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
