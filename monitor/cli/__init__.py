@@ -1,0 +1,142 @@
+"""
+The command line: every command translates its arguments into a job, and its outcome into an exit status.
+
+``watching``
+    run, poll
+``reading``, ``health``
+    what the history database knows, for people, programs and monitoring systems
+``hushing``
+    ack, silence
+``trying``
+    test
+``caring``, ``database``
+    check-config, send-test; db
+``playing``
+    sandbox, demo
+``session``, ``tables``, ``status``
+    what commands share: the configuration and the database; output; the table of connections
+
+Whatever takes long to import is imported by the command that needs it, so ``--help`` stays quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from monitor import __version__
+from monitor.cli import caring, database, health, hushing, playing, reading, trying, watching
+from monitor.cli.session import Session
+from monitor.cli.tables import UnheardError
+from monitor.errors import ConfigError, MonitorError
+
+PROGRAM = "postpost-monitor"
+
+INTERRUPTED = 130
+UNHEARD = 141  # as a program ends that SIGPIPE ends
+
+
+class _InOrder(click.Group):
+    """A group that lists its commands as they were added: the ones needed first come first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit status: 0 done, 1 it was tried and failed, 2 usage or configuration; "
+    "check-health has its own.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration; by default $POSTPOST_MONITOR_CONFIG, ./config.yaml, "
+    "/etc/postpost-monitor/config.yaml, or POSTPOST_API_KEY in the environment.",
+)
+@click.option("--debug", is_flag=True, help="Log everything, and show a traceback when something fails.")
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.pass_obj
+def cli(session: Session, config_file: Path | None, debug: bool) -> None:
+    """Watch the tokens of social accounts connected to PostPost, and tell who must reconnect what."""
+    session.config_file = config_file
+    session.debug = debug
+
+
+for _command in (
+    watching.run,
+    watching.poll,
+    reading.status,
+    reading.history,
+    reading.incidents,
+    hushing.ack,
+    hushing.silence,
+    reading.deliveries,
+    reading.export,
+    trying.test,
+    health.check_health,
+    caring.check_config,
+    caring.send_test,
+    database.db,
+    playing.sandbox,
+    playing.demo,
+):
+    cli.add_command(_command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. Whatever goes wrong is one line on standard error."""
+    _let_everything_be_written()
+    session = Session()
+    try:
+        status = cli.main(args, prog_name=PROGRAM, obj=session, standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else PROGRAM
+        return _complain(session, f"{error.format_message()} See '{path} --help'.", error.exit_code)
+    except click.ClickException as error:
+        return _complain(session, error.format_message(), 1)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except (UnheardError, BrokenPipeError):
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or the interpreter complains at its end
+        return UNHEARD
+    except SystemExit as end:  # click's own way out when nobody reads its help
+        return end.code if isinstance(end.code, int) else 1
+    except ConfigError as error:
+        return _complain(session, str(error), 2)
+    except (MonitorError, OSError) as error:
+        return _complain(session, str(error), 1)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours is told in one line, too
+        what = f"{type(error).__name__}: {error}"
+        return _complain(session, f"this is a mistake in the monitor, please report it: {what}", 1)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(session: Session, text: str, status: int) -> int:
+    from monitor.core.text import one_line
+    from monitor.logs import scrub
+
+    if session.debug:
+        import traceback
+
+        click.echo(scrub(traceback.format_exc()), err=True, nl=False)
+    click.echo(f"{PROGRAM}: {one_line(scrub(text), 1000)}", err=True)
+    return status
+
+
+def _let_everything_be_written() -> None:
+    """Write what a terminal's encoding lacks as escapes, rather than fail on somebody's name."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

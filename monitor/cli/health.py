@@ -1,0 +1,148 @@
+"""check-health: the answer that monitoring systems ask of a plugin."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.session import Session, pass_session
+from monitor.cli.tables import say
+from monitor.clock import utc_now
+from monitor.core.model import Severity
+from monitor.core.phrases import span
+from monitor.core.retry import RETRY_AFTER_AT_MOST
+from monitor.core.text import one_line
+from monitor.errors import ConfigError, MonitorError
+
+if TYPE_CHECKING:
+    from monitor.storage.queries import Health, Watched
+
+SLACK = timedelta(minutes=5)
+LATELY = timedelta(hours=24)
+WAITING_TOO_LONG = timedelta(minutes=15)
+
+
+class Level(IntEnum):
+    """What a monitoring plugin's exit status says."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@click.command("check-health")
+@click.option("--account", metavar="NAME", help="Only this account.")
+@click.option("--self", "only_itself", is_flag=True, help="Only whether the monitor itself does its work.")
+@pass_session
+def check_health(session: Session, account: str | None, only_itself: bool) -> int:
+    """
+    Answer a monitoring system: one line and performance data.
+
+    Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (nothing was polled yet, or it can't be told).
+    """
+    now = utc_now()
+    try:
+        found, every = _look(session, account, now)
+        level, text = judge(found, every, now, only_itself=only_itself)
+        data = f" | {_performance(found, now)}"
+    except MonitorError as error:
+        from monitor.logs import scrub
+
+        level, text, data = Level.UNKNOWN, scrub(str(error)), ""
+    say(f"{level.name}: {one_line(text).replace('|', '/')}{data}")
+    return level
+
+
+def judge(
+    found: "Health", every: Mapping[str, timedelta], now: datetime, *, only_itself: bool = False
+) -> tuple[Level, str]:
+    """
+    Say how bad things are, and why: the worst reasons first.
+
+    Args:
+        every: how often the targets of each account are polled.
+        only_itself: leave out what the monitor only reports.
+    """
+    if not any(watched.last_at for watched in found.watched):
+        return Level.UNKNOWN, "nothing was polled yet"
+    reasons = list(_own_reasons(found, every, now, only_itself=only_itself))
+    if not only_itself:
+        reasons += _reported_reasons(found)
+    if not reasons:
+        return Level.OK, f"{_many(found.connections, 'connection')}, nothing to act on"
+    worst = max(level for level, _ in reasons)
+    return worst, ", ".join(text for _, text in sorted(reasons, key=lambda reason: -reason[0]))
+
+
+def _look(session: Session, account: str | None, now: datetime) -> "tuple[Health, Mapping[str, timedelta]]":
+    from monitor.storage import queries
+
+    config = session.config()
+    every = {each.name: each.every or config.polling.every for each in config.accounts}
+    if account is not None and account not in every:
+        raise ConfigError(f"no account {account!r}; want one of {', '.join(every)}")
+    with session.existing(config) as database, database.read() as store:
+        return queries.health(store.connection, now, account=account, lately=LATELY), every
+
+
+def _own_reasons(
+    found: "Health", every: Mapping[str, timedelta], now: datetime, *, only_itself: bool
+) -> Iterator[tuple[Level, str]]:
+    late = [
+        watched
+        for watched in found.watched
+        if watched.account in every
+        and _is_late(watched, every[watched.account], now, only_itself=only_itself)
+    ]
+    if late:
+        names = ", ".join(sorted({watched.account for watched in late})[:3])
+        seen = [watched.last_at if only_itself else watched.last_ok_at for watched in late]
+        oldest = min((moment for moment in seen if moment), default=None)
+        how_long = f"for {span(now - oldest)}" if oldest else "ever"
+        what = "no poll" if only_itself else "no good poll"
+        yield Level.CRITICAL, f"{what} of {_many(len(late), 'target')} ({names}) {how_long}"
+    if found.waiting_since and now - found.waiting_since > WAITING_TOO_LONG:
+        yield Level.WARNING, f"a message has been waiting for {span(now - found.waiting_since)}"
+
+
+def _is_late(watched: "Watched", every: timedelta, now: datetime, *, only_itself: bool) -> bool:
+    if only_itself:
+        # A server may tell the monitor to stay away: that is no fault of its own.
+        seen, limit = watched.last_at, max(3 * every, RETRY_AFTER_AT_MOST) + SLACK
+    else:
+        seen, limit = watched.last_ok_at, 3 * every + SLACK
+    return now - (seen or watched.first_seen_at) > limit
+
+
+def _reported_reasons(found: "Health") -> Iterator[tuple[Level, str]]:
+    critical, warning = (found.incidents.get(each, 0) for each in (Severity.CRITICAL, Severity.WARNING))
+    if critical:
+        yield Level.CRITICAL, f"{_many(critical, 'critical incident')} open"
+    if found.expired:
+        yield Level.CRITICAL, f"{_many(found.expired, 'token')} expired"
+    if warning:
+        yield Level.WARNING, f"{_many(warning, 'warning')} open"
+    if found.expiring:
+        yield Level.WARNING, f"{_many(found.expiring, 'token')} expiring soon"
+    if found.given_up:
+        yield Level.WARNING, f"{_many(found.given_up, 'message')} not delivered"
+
+
+def _performance(found: "Health", now: datetime) -> str:
+    last_at = max((watched.last_at for watched in found.watched if watched.last_at), default=None)
+    waiting = now - found.waiting_since if found.waiting_since else timedelta()
+    numbers = {
+        "connections": found.connections,
+        "critical": found.incidents.get(Severity.CRITICAL, 0),
+        "warning": found.incidents.get(Severity.WARNING, 0),
+        "last_poll_age": f"{max((now - last_at).total_seconds(), 0):.0f}s" if last_at else "U",
+        "outbox_age": f"{waiting.total_seconds():.0f}s",
+    }
+    return " ".join(f"{name}={number}" for name, number in numbers.items())
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,67 @@
+"""sandbox, demo: the monitor without an account."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.tables import say
+
+if TYPE_CHECKING:
+    from monitor.sandbox.server import Server
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="0, the default, for any that is free."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 1_000_000, min_open=True),
+    default=1.0,
+    help="Its data ages so many times faster than the world.",
+)
+@click.option(
+    "--world",
+    type=click.Choice(["agency", "example"]),
+    default="agency",
+    help="Whose data: a small agency, or the three connections of the vendor's own example.",
+)
+def sandbox(port: int, speed: float, world: str) -> None:
+    """Serve a stand-in for the PostPost API, until ctrl-c."""
+    from monitor.clock import utc_now
+    from monitor.sandbox.clock import FastClock
+    from monitor.sandbox.samples import sample_world, seed_world
+    from monitor.sandbox.server import run
+
+    try:
+        clock = FastClock(speed, utc_now())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    run(sample_world(clock) if world == "agency" else seed_world(clock), port, _announce)
+
+
+@click.command()
+def demo() -> None:
+    """
+    Watch a token's whole life in about a minute.
+
+    It needs no key and no account, and leaves nothing behind.
+    """
+    from monitor.sandbox.demo import run_demo
+
+    run_demo()
+
+
+def _announce(server: "Server") -> None:
+    import sys
+
+    from monitor.sandbox.samples import SANDBOX_KEY
+
+    say(f"The sandbox answers at {server.url}; ctrl-c ends it. Its key:")
+    say(f"  {SANDBOX_KEY}")
+    say("In another terminal, in a folder without a config.yaml:")
+    say(
+        f"  POSTPOST_API_KEY={SANDBOX_KEY} POSTPOST_MONITOR_BASE_URL={server.url} "
+        "POSTPOST_MONITOR_DATABASE_URL=sqlite:///sandbox.db postpost-monitor poll"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,141 @@
+"""What the commands share: the options before the command's name, the configuration, the database."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from monitor.config import Channel, Config
+    from monitor.storage import Database
+    from monitor.storage.store import Store
+
+
+class NoHistoryError(StorageError):
+    """There is no history database, or nothing in it, yet."""
+
+
+class Session:
+    """
+    One run of the program.
+
+    Attributes:
+        config_file: what ``--config`` names.
+        debug: whether everything is logged, and tracebacks are shown.
+    """
+
+    def __init__(self) -> None:
+        self.config_file: Path | None = None
+        self.debug = False
+        self._secrets: frozenset[str] = frozenset()
+        self._source = ""
+
+    def config(self, *, as_daemon: bool = False) -> "Config":
+        """
+        Read the configuration, hide its secrets from now on, and set up the log.
+
+        Args:
+            as_daemon: log as the configuration says; else only what is wrong, for people.
+
+        Raises:
+            ConfigError: there is none, or it can't be used.
+        """
+        from monitor.config import find_config, load_config
+        from monitor.logs import configure_logs
+
+        path = find_config(self.config_file, os.environ)
+        config = load_config(path, os.environ)
+        self._source = str(path) if path else "environment"
+        # Those of a configuration that was read before stay hidden: its daemon may still be speaking.
+        self._secrets |= config.secrets()
+        level = config.log.level if as_daemon else "warning"
+        configure_logs(
+            format=config.log.format if as_daemon else "console",
+            level="debug" if self.debug else level,
+            secrets=self._secrets,
+            stream=sys.stderr,
+        )
+        return config
+
+    def prove_channels(self, config: "Config") -> None:
+        """
+        Make sure that every channel's URL leads to a service, before anything is begun.
+
+        Raises:
+            ConfigError: one doesn't.
+        """
+        from monitor.channels import check_url
+
+        for index, channel in enumerate(config.channels):
+            try:
+                check_url(channel.name, channel.url.get_secret_value())
+            except ConfigError as error:
+                key = "POSTPOST_MONITOR_NOTIFY"
+                if self._source != "environment":
+                    key = f"channels[{index}].{_key(channel)}"
+                raise ConfigError(f"{self._source}: {key}: {error}") from None
+
+    def warn(self, config: "Config") -> None:
+        """Tell what isn't wrong but worth a second look."""
+        from monitor.core.text import one_line
+
+        for warning in config.warnings:
+            click.echo(f"postpost-monitor: warning: {one_line(warning)}", err=True)
+
+    @contextmanager
+    def existing(self, config: "Config | None" = None) -> "Iterator[Database]":
+        """
+        Open the history database as it is; nothing is made and nothing is migrated.
+
+        Raises:
+            NoHistoryError: there is none yet.
+            StorageError: its schema isn't the one that this program reads.
+        """
+        from monitor.storage import Database
+        from monitor.storage.migrate import HEAD
+
+        config = config or self.config()
+        database = Database(config.database.url.get_secret_value())
+        try:
+            found = database.current()
+            if found is None:
+                raise NoHistoryError("no history yet: run `postpost-monitor poll` or `run` first")
+            if found != HEAD:
+                raise StorageError(
+                    f"{database.name} has schema {found}, this program wants {HEAD}; "
+                    "run `postpost-monitor db upgrade`"
+                )
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def history(self, *, as_json: bool = False) -> "Iterator[Store | None]":
+        """
+        Open one reading transaction on the history.
+
+        Args:
+            as_json: a history that isn't there yet is None and a word on standard error, not a failure.
+        """
+        try:
+            with self.existing() as database, database.read() as store:
+                yield store
+        except NoHistoryError as error:
+            if not as_json:
+                raise
+            click.echo(f"postpost-monitor: {error}", err=True)
+            yield None
+
+
+def _key(channel: "Channel") -> str:
+    """Name the key that the channel's URL came from."""
+    return "url_env" if channel.url_env else "url_file" if channel.url_file else "url"
+
+
+pass_session = click.make_pass_decorator(Session)

@@ -1,0 +1,127 @@
+"""What is known of every connection, as people read it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from monitor.cli.tables import STYLES, Cell, print_table, say, styled
+from monitor.core.model import Severity
+from monitor.core.phrases import platform_name, span
+from monitor.core.rules import at
+from monitor.core.text import one_line
+
+if TYPE_CHECKING:
+    from monitor.storage.store import Store
+
+Row: TypeAlias = Mapping[Any, Any]
+# A connection by what names it in every view: account, managed user id, platform id.
+Key: TypeAlias = tuple[str, str | None, str | None]
+
+_HEADERS = (
+    "account",
+    "managed user",
+    "platform",
+    "name",
+    "token",
+    "expires",
+    "last post",
+    "last error",
+    "incident",
+)
+_ALARMING = {"expiring_soon", "expired"}
+
+
+def key_of(row: Row) -> Key:
+    """Name the connection that a row of a view is about."""
+    return row["account"], row["managed_user_id"], row["platform_id"]
+
+
+def open_incidents(store: "Store") -> dict[Key, list[Row]]:
+    """Gather the open incidents, the worst of each connection first."""
+    from monitor.storage import queries
+
+    found: dict[Key, list[Row]] = {}
+    for row in queries.rows(store.connection, queries.INCIDENTS, queries.is_open()):
+        found.setdefault(key_of(row), []).append(row)
+    for rows in found.values():
+        rows.sort(key=lambda row: -Severity(row["severity"]).rank)
+    return found
+
+
+def known_connections(
+    store: "Store",
+    incidents: Mapping[Key, list[Row]],
+    *,
+    account: str | None = None,
+    platform: str | None = None,
+    problems: bool = False,
+    shared: bool = False,
+) -> Iterator[Row]:
+    """
+    Stream what is known of connections, removed ones included.
+
+    Args:
+        problems: only those with an open incident or a token at or near its end.
+        shared: only those whose profile is connected more than once, one beside the other.
+    """
+    from monitor.storage import queries
+
+    wanted = queries.equals(queries.CONNECTIONS, account=account, platform=platform)
+    order = queries.SIDE_BY_SIDE if shared else ()
+    wanted += [queries.is_shared()] if shared else []
+    for row in queries.rows(store.connection, queries.CONNECTIONS, *wanted, order_by=order):
+        if not problems or row["token_status"] in _ALARMING or key_of(row) in incidents:
+            yield row
+
+
+def print_connections(rows: Iterable[Row], incidents: Mapping[Key, list[Row]], now: datetime) -> None:
+    """Print the connections that are listed as a table."""
+    shown = [row for row in rows if row["removed_at"] is None]
+    if shown:
+        print_table(_HEADERS, (_cells(row, incidents.get(key_of(row), []), now) for row in shown))
+    else:
+        say("No connections.")
+
+
+def print_sources(incidents: Mapping[Key, list[Row]], now: datetime, *, account: str | None = None) -> None:
+    """Print what is wrong with accounts as such, a line each."""
+    for (name, _, platform_id), rows in incidents.items():
+        if platform_id is None and account in {None, name}:
+            for row in rows:
+                since = span(now - row["opened_at"])
+                say(f"{row['severity'].upper()}: {one_line(who(row))}: {row['summary']} (for {since})")
+
+
+def who(row: Row) -> str:
+    """Name what a row of a view is about: a connection, or else an account."""
+    account = row["account"] or ""
+    if user := row["managed_user"] or row["managed_user_id"]:
+        account += f", user {user}"
+    if row["platform_id"] is None:
+        return account
+    return f"{platform_name(row['platform'])} {row['username'] or row['platform_id']} ({account})"
+
+
+def _cells(row: Row, incidents: list[Row], now: datetime) -> list[Cell]:
+    name, handle = row["display_name"], row["username"]
+    worst = incidents[0] if incidents else None
+    return [
+        row["account"],
+        row["managed_user"] or row["managed_user_id"] or "",
+        platform_name(row["platform"]),
+        f"{name} ({handle})" if name and handle and name != handle else name or handle or row["platform_id"],
+        styled(row["token_status"]),
+        _expiry(row["expires_at"], now),
+        at(row["last_successful_post_at"]) if row["last_successful_post_at"] else "",
+        row["last_error"] or "",
+        (f"{worst['severity']} {worst['rule']}", STYLES[worst["severity"]]) if worst else "",
+    ]
+
+
+def _expiry(moment: datetime | None, now: datetime) -> Cell:
+    if moment is None:
+        return ""
+    left = moment - now
+    if left.total_seconds() > 0:
+        return f"in {span(left)} ({at(moment)})"
+    return f"{span(-left)} ago ({at(moment)})", STYLES["expired"]

@@ -1,0 +1,132 @@
+"""Output: tables for people, CSV and JSON for programs; no text from outside can act in any of them."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from monitor.core.text import STORED_LENGTH, one_line
+
+# Text, or text and how it looks on a terminal.
+Cell: TypeAlias = str | tuple[str, str]
+
+STYLES = {
+    "critical": "bold red",
+    "expired": "bold red",
+    "failed": "bold red",
+    "warning": "yellow",
+    "expiring_soon": "yellow",
+    "notice": "blue",
+    "valid": "green",
+    "delivered": "green",
+    "unknown": "dim",
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_GAP = "  "
+
+
+class UnheardError(Exception):
+    """Whoever read our output has gone; not an OSError, which a database would take for its own."""
+
+
+def say(text: str = "") -> None:
+    """Write a line on standard output."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except BrokenPipeError:
+        raise UnheardError from None
+
+
+def styled(word: str) -> Cell:
+    """Give a word of a closed set the look that goes with it."""
+    return word, STYLES.get(word, "")
+
+
+def wire_time(moment: datetime) -> str:
+    """Write a time for programs: ISO 8601, UTC, milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """
+    Print a table: drawn and in colour on a terminal, aligned text elsewhere.
+
+    A column in which no row has anything is left out.
+    """
+    clean = [[_clean(cell) for cell in row] for row in rows]
+    used = [index for index in range(len(headers)) if any(row[index][0] for row in clean)]
+    headers = [headers[index] for index in used]
+    clean = [[row[index] for index in used] for row in clean]
+    if sys.stdout.isatty():
+        _print_drawn(headers, clean)
+    else:
+        _print_plain([header.upper() for header in headers], clean)
+
+
+def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:
+    """Print an array, an object a line; in ASCII, so that nothing in it can steer a terminal."""
+    last = None
+    for row in rows:
+        say("[" if last is None else f"  {last},")
+        last = json.dumps({str(key): _wire(value) for key, value in row.items()})
+    say("[]" if last is None else f"  {last}\n]")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[Any, Any]]) -> None:
+    """Print rows under a header, in a way that no spreadsheet takes a cell for a formula."""
+    say(_csv_line(columns))
+    for row in rows:
+        say(_csv_line([_safe_cell(row[column]) for column in columns]))
+
+
+def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text, style=style) for text, style in row))
+    Console(highlight=False).print(table)
+
+
+def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
+    from rich.cells import cell_len
+
+    lines = [list(headers), *([text for text, _ in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+        say(_GAP.join(padded).rstrip())
+
+
+def _clean(cell: Cell) -> tuple[str, str]:
+    text, style = (cell, "") if isinstance(cell, str) else cell
+    return one_line(text), style
+
+
+def _wire(value: object) -> object:
+    return wire_time(value) if isinstance(value, datetime) else value
+
+
+def _safe_cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return wire_time(value)
+    if isinstance(value, int):
+        return str(value)
+    text = one_line(str(value), STORED_LENGTH)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()

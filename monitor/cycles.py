@@ -1,0 +1,159 @@
+"""What is said of the monitor itself, cycle by cycle: to the dead man's switch, to systemd, to channels."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from threading import Thread
+
+import structlog
+
+from monitor.app import App
+from monitor.channels import Channel
+from monitor.core.cycle import Cycle, Verdict, judge
+from monitor.core.notices import Gap, open_line, stopping, watching
+from monitor.dead_man import DeadMan
+from monitor.errors import DeliveryError
+from monitor.jobs.announce import announce
+from monitor.storage import queries
+from monitor.storage.queries import Health
+
+log = structlog.get_logger()
+
+# A start is announced this late at most, though not everything was looked at by then.
+FIRST_ROUND = timedelta(minutes=5)
+LATELY = timedelta(hours=24)
+
+
+class Cycles:
+    """
+    The cycles of one daemon, judged as they end.
+
+    Args:
+        stuck: names the parts of the daemon that hang.
+        say: is told of each cycle in one line.
+        is_start: the program starts; a new configuration in a running one isn't worth a word.
+
+    Attributes:
+        text: what was last said.
+    """
+
+    def __init__(
+        self, app: App, *, stuck: Callable[[], Sequence[str]], say: Callable[[str], None], is_start: bool
+    ) -> None:
+        self.text = f"watching {len(app.providers)} account{'' if len(app.providers) == 1 else 's'}"
+        self._app = app
+        self._stuck = stuck
+        self._say = say
+        self._every = app.config.polling.every
+        if app.config.dead_man and app.config.dead_man.every:
+            self._every = app.config.dead_man.every
+        self._watching_since = app.clock()
+        self._is_start = is_start
+        self._gap: Gap | None = None
+        self._next_at = self._watching_since
+        self._verdict: Verdict | None = None
+        self._is_heard = True
+
+    def begin(self) -> None:
+        """
+        See how long nobody watched; to be called before the first poll.
+
+        Raises:
+            StorageError: the database can't be used.
+        """
+        last_at = max((target.last_at for target in self._health().watched if target.last_at), default=None)
+        every = min(self._app.policy.every.values(), default=timedelta())
+        if self._is_start and last_at and self._watching_since - last_at > 3 * every:
+            self._gap = Gap(starts_at=last_at, ends_at=self._watching_since)
+            log.warning("daemon.was_down", since=last_at.isoformat(), until=self._watching_since.isoformat())
+
+    def look(self) -> None:
+        """
+        Judge the cycle when it is due; while one isn't complete, at every call.
+
+        Raises:
+            StorageError: the database can't be used.
+        """
+        app = self._app
+        now = app.clock()
+        if now < self._next_at and self._verdict is Verdict.COMPLETE and not self._is_start:
+            return
+        if self._is_start and self._verdict is None:
+            self._ping(DeadMan.started)
+        found = self._health()
+        cycle = judge(
+            found.watched,
+            every=app.policy.intervals(),
+            slack=app.config.polling.timeout,
+            watching_since=self._watching_since,
+            waiting_since=found.waiting_since,
+            stuck=self._stuck(),
+            now=now,
+        )
+        self.text = f"last cycle {now:%H:%M} UTC: {cycle.text}. {open_line(found.incidents)}"
+        self._say(self.text)
+        self._tell(cycle, now)
+        if self._is_start and (cycle.is_round or now - self._watching_since > FIRST_ROUND):
+            self._is_start = False
+            self._announce_start(found)
+
+    def announce_stop(self) -> list[Thread]:
+        """Begin to tell the channels that asked for it that the monitor stops."""
+        app = self._app
+        return announce(self._asking_for("stop"), stopping(now=app.clock(), key=app.post.new_name()))
+
+    def _tell(self, cycle: Cycle, now: datetime) -> None:
+        """Tell the switch of a new verdict at once, of the same one once a cycle, of a partial one never."""
+        before, self._verdict = self._verdict, cycle.verdict
+        if cycle.verdict is Verdict.FAILED and before is not Verdict.FAILED:
+            log.warning("cycle.failed", reason=cycle.text)
+        if before is Verdict.FAILED and cycle.verdict is Verdict.COMPLETE:
+            log.info("cycle.complete", seen=cycle.text)
+        if cycle.verdict is Verdict.PARTIAL or (cycle.verdict is before and now < self._next_at):
+            return
+        self._next_at = now + self._every
+        is_good = cycle.verdict is Verdict.COMPLETE
+        self._ping(lambda switch: switch.good(cycle.text) if is_good else switch.bad(cycle.text))
+
+    def _ping(self, say: Callable[[DeadMan], None]) -> None:
+        if self._app.dead_man is None:
+            return
+        try:
+            say(self._app.dead_man)
+        except DeliveryError as error:
+            if self._is_heard:
+                log.warning("dead_man.unreachable", error=str(error))
+            self._is_heard = False
+        else:
+            if not self._is_heard:
+                log.info("dead_man.reached")
+            self._is_heard = True
+
+    def _announce_start(self, found: Health) -> None:
+        app = self._app
+        problems = self._opened_since_start() if self._gap else 0
+        if self._gap:
+            log.info("daemon.caught_up", since=self._gap.starts_at.isoformat(), problems_found=problems)
+        message = watching(
+            accounts=len(app.providers),
+            connections=found.connections,
+            incidents=found.incidents,
+            gap=self._gap,
+            found=problems,
+            key=app.post.new_name(),
+        )
+        announce(self._asking_for("start"), message)
+
+    def _opened_since_start(self) -> int:
+        with self._app.database.read() as store:
+            opened = queries.INCIDENTS.c.opened_at >= self._watching_since
+            return sum(1 for _ in queries.rows(store.connection, queries.INCIDENTS, opened))
+
+    def _asking_for(self, what: str) -> Iterator[Channel]:
+        app = self._app
+        for channel in app.config.channels:
+            if what in channel.announce:
+                yield app.post.channels[channel.name]
+
+    def _health(self) -> Health:
+        with self._app.database.read() as store:
+            return queries.health(store.connection, self._app.clock(), lately=LATELY)

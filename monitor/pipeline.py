@@ -1,0 +1,291 @@
+"""Polling on threads: many fetch and one records."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from queue import Empty, Full, Queue
+from threading import Event, Lock, Thread
+from time import monotonic
+from types import MappingProxyType
+
+import structlog
+
+from monitor.clock import Clock
+from monitor.core.model import Failure, Outcome, RuleName, Snapshot, Target
+from monitor.errors import StorageError
+from monitor.jobs.poll import Policy, record, take_snapshot
+from monitor.progress import DISPATCHER, RECORDER, Progress
+from monitor.providers import Provider
+from monitor.storage import Database, figures
+from monitor.storage.recording import Polled
+
+log = structlog.get_logger()
+
+BATCH = 200
+BATCH_SECONDS = 0.25
+# Targets handed to the fetchers and not yet recorded: what a slow database can make us hold in memory.
+IN_FLIGHT = 2000
+# How often an idle recorder shows that it is alive.
+IDLE_SECONDS = 10
+# How often a single pass sees whether a key may be asked with again.
+SHORTEST_WAIT = 0.1
+
+
+class Poller:
+    """
+    The way of a target through a cycle: handed over, fetched by one of many threads, recorded by one.
+
+    The queue between them is bounded, so a slow database slows polling instead of growing memory; and what
+    was fetched is kept until it is recorded, however long the database is away.
+
+    Args:
+        on_fetched: told of each snapshot, how many seconds it took, and how many it began late; None where
+            it wasn't due but asked for.
+        on_recorded: told of each batch after its commit.
+        progress: where to note that the dispatcher and the recorder move.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        providers: Mapping[str, Provider],
+        policy: Policy,
+        clock: Clock,
+        concurrency: int,
+        on_fetched: Callable[[Snapshot, float, float | None], None] = lambda snapshot, seconds, late: None,
+        on_recorded: Callable[[Sequence[Polled]], None] = lambda batch: None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._database = database
+        self._providers = providers
+        self._policy = policy
+        self._clock = clock
+        self._on_fetched = on_fetched
+        self._on_recorded = on_recorded
+        self._progress = progress or Progress()
+        self._in_flight: set[int] = set()
+        self._put_off: set[int] = set()
+        self._lock = Lock()
+        self._idle = Event()
+        self._idle.set()
+        self._stopping = Event()
+        self._closed = False
+        self._results: Queue[Snapshot | None] = Queue(maxsize=BATCH * 2)
+        self._fetchers = ThreadPoolExecutor(concurrency, thread_name_prefix="fetch")
+        self._recorder = Thread(target=self._record_forever, name="record", daemon=True)
+        self._recorder.start()
+
+    @property
+    def in_flight(self) -> frozenset[int]:
+        """The ids of the targets handed over and not yet recorded."""
+        with self._lock:
+            return frozenset(self._in_flight)
+
+    def hand_over(
+        self, targets: Iterable[Target], due_at: Mapping[int, datetime] = MappingProxyType({})
+    ) -> int:
+        """
+        Have targets polled; one already in flight, or without a provider, is left out.
+
+        Args:
+            due_at: since when they have been due, by their ids, where they are.
+        """
+        taken = 0
+        for target in targets:
+            provider = self._providers.get(target.account)
+            with self._lock:
+                if provider is None or target.id in self._in_flight or len(self._in_flight) >= IN_FLIGHT:
+                    continue
+                if self._closed:
+                    break
+                self._in_flight.add(target.id)
+                self._idle.clear()
+                self._fetchers.submit(self._fetch, target, provider, due_at.get(target.id))
+            taken += 1
+        return taken
+
+    def dispatch(self) -> int:
+        """Hand over what is due, as far as the budgets of the keys allow."""
+        try:
+            now = self._clock()
+            in_flight = self.in_flight
+            budgets = self._policy.budgets
+            of_each = budgets.most(now, IN_FLIGHT) if budgets else IN_FLIGHT
+            if len(in_flight) >= IN_FLIGHT or of_each < 1:
+                return 0
+            with self._database.read() as store:
+                # Those in flight are still due, and must not stand in the way of others.
+                due = store.due(now, limit=IN_FLIGHT, of_each=of_each + len(in_flight))
+                due_at = figures.due_times(store.connection, now) if due else {}
+            free = [target for target in due if target.id not in in_flight]
+            return self.hand_over(budgets.admit(free, now) if budgets else free, due_at)
+        finally:  # a database that is away was asked all the same
+            self._progress.moved(DISPATCHER)
+
+    def look_at(self, targets: Iterable[Target]) -> None:
+        """
+        Have targets polled now, at the pace that their keys allow, but for those that rest; wait for it.
+
+        One of each account goes ahead: where its key is refused, nobody else asks with it.
+        """
+        everybody = list(targets)
+        first = {target.account: target.id for target in reversed(everybody)}
+        self._look_at([target for target in everybody if target.id == first[target.account]])
+        self._look_at([target for target in everybody if target.id != first[target.account]])
+
+    def _look_at(self, left: Sequence[Target]) -> None:
+        while left and not self._closed:
+            with self._database.read() as store:
+                resting = store.resting()
+            left = [target for target in left if target.id not in resting]
+            budgets = self._policy.budgets
+            taken = (budgets.admit(left, self._clock()) if budgets else left)[:IN_FLIGHT]
+            if not taken:
+                self._stopping.wait(SHORTEST_WAIT if left else 0)
+                continue
+            self.hand_over(taken)
+            self._idle.wait()
+            with self._lock:
+                put_off, self._put_off = self._put_off, set()
+            done = {target.id for target in taken} - put_off
+            left = [target for target in left if target.id not in done]
+
+    def wait(self, timeout: timedelta | None = None) -> bool:
+        """Wait until nothing is in flight; False where time ran out first."""
+        return self._idle.wait(timeout.total_seconds() if timeout else None)
+
+    def close(self, timeout: timedelta) -> None:
+        """Finish what is in flight, as far as the time allows; what isn't recorded is polled again later."""
+        ends = monotonic() + timeout.total_seconds()
+        with self._lock:
+            self._closed = True
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        for thread in list(self._fetchers._threads):
+            thread.join(max(ends - monotonic(), 0))
+        self._stopping.set()
+        try:
+            self._results.put(None, timeout=max(ends - monotonic(), 0.1))
+        except Full:
+            log.warning("recorder.stuck")
+        self._recorder.join(max(ends - monotonic(), 0.5))
+
+    def _fetch(self, target: Target, provider: Provider, due_at: datetime | None) -> None:
+        budgets = self._policy.budgets
+        if budgets and not budgets.take(target.account, self._clock()):
+            # Handed over in time, but its key has come to rest since: it stays due.
+            self._put_off.add(target.id)
+            self._landed([target.id])
+            return
+        late = (self._clock() - due_at).total_seconds() if due_at else None
+        began = monotonic()
+        try:
+            snapshot = take_snapshot(target, provider, self._clock, budgets)
+        except Exception as error:
+            # A mistake of ours must neither end the daemon nor pass for silence.
+            log.exception("poll.broken", account=target.account, managed_user_id=target.managed_user_id)
+            snapshot = Snapshot(target=target, taken_at=self._clock(), failure=_our_mistake(error))
+        _tell(self._on_fetched, snapshot, monotonic() - began, late)
+        while not self._stopping.is_set():
+            try:
+                self._results.put(snapshot, timeout=1)
+                break
+            except Full:  # the recorder is behind: fetch no more until it has caught up
+                continue
+
+    def _landed(self, ids: Iterable[int]) -> None:
+        with self._lock:
+            self._in_flight.difference_update(ids)
+            if not self._in_flight:
+                self._idle.set()
+
+    def _record_forever(self) -> None:
+        while batch := self._next_batch():
+            recorded = self._record(batch)
+            self._landed(snapshot.target.id for snapshot in batch)
+            if recorded:
+                _tell(self._on_recorded, recorded)
+
+    def _next_batch(self) -> list[Snapshot]:
+        first = self._first_result()
+        if first is None:
+            return []
+        batch = [first]
+        ends = monotonic() + BATCH_SECONDS
+        while len(batch) < min(BATCH, len(self._in_flight)):
+            try:
+                snapshot = self._results.get(timeout=max(ends - monotonic(), 0))
+            except Empty:
+                break
+            if snapshot is None:
+                self._results.put(None)
+                break
+            batch.append(snapshot)
+        return batch
+
+    def _first_result(self) -> Snapshot | None:
+        while True:
+            self._progress.moved(RECORDER)
+            try:
+                return self._results.get(timeout=IDLE_SECONDS)
+            except Empty:
+                continue
+
+    def _record(self, batch: Sequence[Snapshot]) -> list[Polled]:
+        """Record a batch, however long it takes; a snapshot is dropped only when the program ends."""
+        wait = 0.5
+        while True:
+            try:
+                recorded = record(batch, database=self._database, policy=self._policy, clock=self._clock)
+            except Exception as error:
+                self._progress.moved(RECORDER)
+                if not (isinstance(error, StorageError) and error.passing):
+                    if len(batch) > 1:  # one that can't be recorded costs only itself
+                        return [polled for snapshot in batch for polled in self._record([snapshot])]
+                    if self._set_aside(batch[0].target):
+                        target = batch[0].target
+                        log.exception("record.broken", account=target.account, target=target.id)
+                        return []
+                log.error("database.unavailable", error=_in_words(error), waiting=len(batch))
+                if self._stopping.wait(wait):
+                    return []
+                wait = min(wait * 2, 10)
+            else:
+                if wait > 0.5:
+                    log.info("database.back")
+                return recorded
+
+    def _set_aside(self, target: Target) -> bool:
+        """
+        Put off a target whose answer can't be recorded, or it would be asked again for ever.
+
+        Returns:
+            False where not even that can be recorded: then it isn't the answer's fault.
+        """
+        try:
+            with self._database.begin() as store:
+                store.put_off([target.id], until=self._clock() + self._policy.every[target.account])
+        except StorageError:
+            return False
+        return True
+
+
+def _tell(listener: Callable[..., None], *what: object) -> None:
+    """Tell a listener, whose mistakes must not end the thread that tells it."""
+    try:
+        listener(*what)
+    except Exception:
+        log.exception("listener.broken")
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, StorageError) else type(error).__name__
+
+
+def _our_mistake(error: Exception) -> Failure:
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=f"the monitor stumbled over the answer ({type(error).__name__})",
+        remedy="see the monitor's log and report it",
+    )

@@ -1,0 +1,334 @@
+"""check-config, send-test, db: is it right, does it arrive, is it sound."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import text
+
+from monitor.clock import utc_now
+from monitor.errors import StorageError
+from monitor.jobs.prune import prune
+from monitor.sandbox.faults import Fault
+from monitor.storage import Database
+from monitor.storage.migrate import HEAD
+from monitor.storage.upkeep import backup
+from tests.cli.conftest import CANARIES, KEY, PASSWORD, PATH, Place
+from tests.receivers import Answer
+
+INSTAGRAM = "instagram-17841412345678"
+
+
+def test_a_right_configuration_is_shown_with_who_is_told_what(place: Place) -> None:
+    before = place.files()
+    ran = place.run("check-config")
+    assert ran.status == 0
+    assert f"account agency: postpost at {place.server.url}, every 15m" in ran.out
+    assert "channel ops: json, " in ran.out
+    assert ran.out.splitlines()[-1] == "The configuration is right."
+    (line,) = (
+        line for line in ran.out.splitlines() if line.startswith("token_expiry") and "critical" in line
+    )
+    assert line.split() == ["token_expiry", "critical", "any", "any", "ops"]
+    assert place.files() == before
+    assert not place.server.requests
+    assert not place.receiver.requests
+
+
+def test_the_samples_take_the_ways_that_incidents_would(place: Place) -> None:
+    place.tree["channels"].append({"name": "night", "url_env": "OPS_URL"})
+    place.tree["routes"] = [
+        {"channels": ["night"], "match": {"severity": "critical", "platform": "linkedin"}, "continue": False},
+        {"channels": ["ops"]},
+    ]
+    lines = [line.split() for line in place.run("check-config").out.splitlines()]
+    ways = [line[2:] for line in lines if line[:2] == ["token_expiry", "critical"]]
+    assert ["any", "linkedin", "night"] in ways
+    assert len(ways) == 2
+    assert [line[2:] for line in lines if line[:2] == ["token_expiry", "warning"]] == [["any", "any", "ops"]]
+
+
+def test_what_no_route_takes_is_an_error_unless_it_is_meant(place: Place) -> None:
+    place.tree["routes"] = [{"channels": ["ops"], "match": {"rule": "token_expiry"}}]
+    ran = place.run("check-config")
+    assert ran.status == 2
+    assert "no route takes a " in ran.complaint
+    assert "unrouted: ignore" in ran.complaint
+    assert "nobody" in ran.out
+    place.tree["unrouted"] = "ignore"
+    assert place.run("check-config").status == 0
+
+
+def test_without_a_channel_it_warns_and_goes_on(place: Place) -> None:
+    del place.tree["channels"]
+    ran = place.run("check-config")
+    assert ran.status == 0
+    assert "nobody will be told" in ran.err
+
+
+def test_the_configuration_in_force_is_shown_without_its_secrets(place: Place) -> None:
+    ran = place.run("check-config", "--show")
+    assert ran.status == 0
+    shown = yaml.safe_load(ran.out)
+    assert shown["accounts"][0]["api_key_env"] == "AGENCY_KEY"
+    assert shown["channels"][0]["url"] == "***"
+    assert shown["retention"] == {"history": "400d"}
+
+
+def test_a_test_message_arrives(place: Place) -> None:
+    ran = place.run("send-test")
+    assert (ran.status, ran.out) == (0, "ops (json): sent\n")
+    (request,) = place.receiver.requests
+    assert "test" in request.json()["title"].lower()
+    assert not place.database.exists()
+
+
+def test_a_test_message_that_is_refused_says_why(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAD_URL", f"nosuchservice://{PATH}")
+    place.tree["channels"].append({"name": "bad", "url_env": "BAD_URL"})
+    place.receiver.answer = Answer(status=503)
+    ran = place.run("send-test")
+    assert ran.status == 1
+    first, second = ran.out.splitlines()
+    assert first.startswith("ops (json): not sent: ")
+    assert "503" in first
+    assert second.startswith("bad (unknown): not sent: ")
+    place.receiver.answer = Answer()
+    assert place.run("send-test", "ops").status == 0
+
+
+def test_an_unknown_channel_is_wrong_and_the_known_are_named(place: Place) -> None:
+    ran = place.run("send-test", "opps")
+    assert ran.status == 2
+    assert "ops" in ran.complaint.partition("want")[2]
+    del place.tree["channels"]
+    assert place.run("send-test").status == 2
+
+
+def test_upgrading_makes_the_database_once(place: Place) -> None:
+    assert place.run("db", "current").out.startswith("none; ")
+    assert not place.database.exists()
+    assert place.run("db", "upgrade").out.endswith("(was empty)\n")
+    assert place.run("db", "upgrade").out.endswith(f"schema {HEAD}\n")
+    assert place.run("db", "current").out == f"{HEAD}, as this program wants it\n"
+
+
+def test_an_upgrade_can_be_read_beforehand(place: Place) -> None:
+    ran = place.run("db", "upgrade", "--sql")
+    assert ran.status == 0
+    assert "CREATE TABLE incidents" in ran.out
+    assert "CREATE VIEW current_connections" in ran.out
+    assert not place.database.exists()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(ran.out)
+        assert connection.execute("SELECT count(*) FROM incident_log").fetchone() == (0,)
+
+
+def test_a_database_in_use_is_sound(place: Place, empty_database_url: str) -> None:
+    if not empty_database_url.startswith("sqlite"):
+        place.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")
+    place.run("poll")
+    place.world.expire(INSTAGRAM)
+    place.run("poll")
+    ran = place.run("db", "check")
+    assert (ran.status, ran.out.endswith(": sound\n")) == (0, True), ran.out
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        ("UPDATE notifications SET delivered_at = NULL WHERE id = 1", "nobody knows when: deliveries: 1"),
+        ("UPDATE notifications SET state = 'sending', leased_until = NULL", "by nobody, for ever"),
+        ("DELETE FROM notifications", "nobody was ever told of: 1, 2"),
+        ("DELETE FROM polls", "never to be polled: targets: 1"),
+        ("DELETE FROM snapshots", "not as their history ends: connections"),
+        (
+            "UPDATE connections SET token_status = 'expired' WHERE id = 2",
+            "not as their history ends: connections: 2",
+        ),
+        ("PRAGMA foreign_keys = OFF; DELETE FROM targets", "rows that belong to nothing: in connections"),
+        (
+            "DROP INDEX uq_incidents_open; UPDATE incidents SET rule = 'publish_error'",
+            "two open incidents about one problem: 2",
+        ),
+    ],
+)
+def test_what_should_never_be_is_found(place: Place, damage: str, word: str) -> None:
+    place.run("poll")
+    with closing(sqlite3.connect(place.database)) as connection:
+        connection.executescript(damage)
+    ran = place.run("db", "check")
+    assert ran.status == 1
+    assert word in ran.out
+
+
+def test_an_incident_that_no_route_takes_need_not_be_told(place: Place) -> None:
+    place.tree["routes"] = [{"channels": ["ops"], "match": {"rule": "api_*"}}]
+    place.tree["unrouted"] = "ignore"
+    place.run("poll")
+    assert place.run("db", "check").status == 0
+
+
+def test_a_backup_is_consistent_while_others_write(place: Place, tmp_path: Path) -> None:
+    place.run("poll")
+    database = Database(place.tree["database"]["url"])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with database.begin() as store:
+                store.connection.execute(text("UPDATE polls SET polls = polls + 1"))
+                store.connection.execute(text("UPDATE targets SET failures = failures + 1"))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(5):
+            assert place.run("db", "backup", str(tmp_path / f"copy-{number}.db")).status == 0
+    finally:
+        stop.set()
+        writer.join()
+        database.close()
+    for copy in sorted(tmp_path.glob("copy-*.db")):
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            ((polls, failures),) = connection.execute(
+                "SELECT polls, failures FROM polls JOIN targets ON id = target_id"
+            )
+            assert polls == failures + 1
+        assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_a_backup_overwrites_nothing(place: Place, tmp_path: Path) -> None:
+    place.run("poll")
+    (tmp_path / "there").write_text("precious")
+    ran = place.run("db", "backup", str(tmp_path / "there"))
+    assert ran.status == 1
+    assert "is kept" in ran.complaint
+    assert (tmp_path / "there").read_text() == "precious"
+    assert place.run("db", "backup", str(tmp_path / "no" / "folder")).status == 1
+    assert place.run("db", "backup", str(place.database)).status == 1
+
+
+def test_a_server_is_backed_up_by_its_own_tool(place: Place, postgres_url: str, tmp_path: Path) -> None:
+    database = Database(postgres_url)
+    with pytest.raises(StorageError, match="pg_dump"):
+        backup(database, tmp_path / "copy.db")
+    database.close()
+    assert not (tmp_path / "copy.db").exists()
+
+
+@pytest.fixture
+def aged(place: Place, empty_database_url: str) -> Place:
+    """Give a place where a token ended and was renewed, and a post fails now; on each kind of database."""
+    if not empty_database_url.startswith("sqlite"):
+        place.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")
+    place.run("poll")
+    place.world.expire(INSTAGRAM)
+    place.run("poll")
+    place.world.reconnect(INSTAGRAM)
+    place.world.post(INSTAGRAM)
+    place.run("poll")
+    place.world.fail(INSTAGRAM, "Media upload failed again")
+    place.run("poll")
+    return place
+
+
+def test_what_is_older_than_the_retention_is_forgotten_and_what_is_known_stays(aged: Place) -> None:
+    status = aged.run("status", "--json").json()
+    assert len(aged.run("incidents", "--all", "--json").json()) == 3
+    database = Database(aged.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:"))
+    year = timedelta(days=365)
+    forgotten = prune(database=database, keep=year, clock=lambda: utc_now() + 2 * year)
+    again = prune(database=database, keep=year, clock=lambda: utc_now() + 2 * year)
+    database.close()
+    assert forgotten["snapshots"] > 0
+    assert forgotten["incidents"] == 2
+    assert set(again.values()) == {0}
+    assert aged.run("status", "--json").json() == status
+    (still_open,) = aged.run("incidents", "--all", "--json").json()
+    assert still_open["resolved_at"] is None
+    assert {row["incident_id"] for row in aged.run("deliveries", "--json").json()} == {still_open["id"]}
+    assert aged.run("db", "check").status == 0
+    assert aged.run("poll").out.splitlines()[-1] == "0 messages sent."
+
+
+def test_what_is_younger_than_the_retention_stays(aged: Place) -> None:
+    before = [aged.run("export", view).out for view in ("transitions", "incidents", "deliveries")]
+    assert aged.run("db", "prune").out == "older than 400d: nothing\n"
+    assert [aged.run("export", view).out for view in ("transitions", "incidents", "deliveries")] == before
+
+
+def test_the_newest_digest_is_remembered(place: Place) -> None:
+    place.run("poll")
+    with closing(sqlite3.connect(place.database)) as connection, connection:
+        for id_ in (101, 102):
+            connection.execute(
+                "INSERT INTO notifications (id, channel, reason, group_key, state, created_at, due_at, delivered_at) "
+                "VALUES (?, 'ops', 'digest', 'all', 'delivered', '2020-01-01', '2020-01-01', '2020-01-01')",
+                [id_],
+            )
+    assert place.run("db", "prune").out == "older than 400d: forgot 1 deliveries\n"
+    with closing(sqlite3.connect(place.database)) as connection:
+        assert connection.execute("SELECT id FROM notifications WHERE reason = 'digest'").fetchall() == [
+            (102,)
+        ]
+
+
+def test_what_is_still_to_be_sent_is_not_forgotten(place: Place) -> None:
+    place.receiver.answer = Answer(status=503)
+    place.run("poll")
+    place.world.reconnect(INSTAGRAM)
+    place.world.clear_error(INSTAGRAM)
+    place.run("poll")
+    with closing(sqlite3.connect(place.database)) as connection, connection:
+        old = "2020-01-01 00:00:00.000"
+        connection.execute("UPDATE incidents SET opened_at = ?, resolved_at = ?", [old, old])
+        connection.execute("UPDATE notifications SET state = 'delivered' WHERE incident_id = 1")
+    assert place.run("db", "prune").out == "older than 400d: forgot 1 incidents\n"
+    assert [row["id"] for row in place.run("incidents", "--all", "--json").json()] == [2]
+
+
+def test_forgetting_much_takes_many_small_transactions(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run("poll")
+    monkeypatch.setattr("monitor.storage.upkeep.BATCH", 10)
+    with closing(sqlite3.connect(place.database)) as connection, connection:
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 95) "
+            "INSERT INTO snapshots (id, connection_id, taken_at, token_status) "
+            "SELECT -i, 1, '2020-01-01 00:00:00.000', 'valid' FROM n"
+        )
+    assert place.run("db", "prune").out == "older than 400d: forgot 95 snapshots\n"
+
+
+def test_secrets_of_a_database_url_stay_out_of_messages(place: Place) -> None:
+    place.tree["database"] = {"url": f"postgresql://monitor:{PASSWORD}@127.0.0.1:1/nothing"}
+    for command in ("status", "poll", "db current", "--debug db upgrade"):
+        ran = place.run(*command.split())
+        assert ran.status == 1
+        assert PASSWORD not in ran.out + ran.err
+        assert "127.0.0.1" in ran.err
+
+
+def test_no_command_shows_or_keeps_a_secret(place: Place) -> None:
+    commands = (
+        *("check-config", "check-config --show", "send-test", "poll --dry-run", "poll", "status"),
+        *("status --json", "history", "incidents", "deliveries", "check-health", "db check", "db current"),
+        *("db prune", "db upgrade", "export deliveries", "export incidents", "deliveries retry 1"),
+        *("db backup copy.db", "db backup copy.db", "poll --account nobody", "send-test nobody"),
+    )
+    place.receiver.answer = Answer(status=401, body=f"{CANARIES}".encode())
+    for refused in (False, True):
+        if refused:  # and the API repeats the key in what it says
+            place.server.faults.put(Fault.error(401, f"Invalid API key {KEY}"))
+        for command in commands:
+            for debug in ((), ("--debug",)):
+                ran = place.run(*debug, *command.split())
+                shown = ran.out + ran.err
+                assert not [canary for canary in CANARIES if canary in shown], (command, shown)
+    stored = place.database.read_bytes()
+    assert not [canary for canary in CANARIES if canary.encode() in stored]

@@ -1,0 +1,125 @@
+"""ack and silence, as people type them."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monitor.clock import utc_now
+from monitor.storage import Database
+from tests.factories import DAY
+from tests.fakes import FrozenClock
+from tests.house import House
+from tests.test_scenarios import SOON
+
+
+@pytest.fixture
+def database_file(tmp_path: Path) -> Path:
+    """Give a history in which one incident is open."""
+    file = tmp_path / "history.db"
+    database = Database(f"sqlite:///{file}")
+    database.upgrade()
+    house = House(database, clock=FrozenClock(utc_now()), account="default")
+    house.shows(replace(SOON, expires_at=utc_now() + 2 * DAY))
+    database.close()
+    return file
+
+
+def monitor(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    plain = {
+        name: value for name, value in os.environ.items() if not name.startswith(("POSTPOST", "PUBLORA"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "monitor", *arguments],
+        env={
+            **plain,
+            "POSTPOST_API_KEY": "sk_test_0.0",
+            "POSTPOST_MONITOR_NOTIFY": "json://127.0.0.1:9",
+            "POSTPOST_MONITOR_DATABASE_URL": f"sqlite:///{file}",
+        },
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_incident_is_taken_in_hand_and_shown_so(database_file: Path) -> None:
+    done = monitor(database_file, "ack", "1", "--by", "mia", "--why", "called the client", "--until", "2h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "in the hands of mia" in done.stdout
+    [shown] = json.loads(monitor(database_file, "incidents", "--json").stdout)
+    assert shown["acknowledged_by"] == "mia"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ack", "99", "--by", "mia", "--why", "x"), "no incident 99"),
+        (("ack", "one", "--by", "mia", "--why", "x"), "'one' is not a valid integer"),
+        (("ack", "1", "--by", "mia"), "--why"),
+        (("ack", "1", "--by", "m", "--why", "x", "--until", "2020-01-01"), "in the past"),
+        (("ack", "1", "--by", "m", "--why", "x", "--until", "soon"), "found 'soon'"),
+        (("silence", "add", "--until", "2h", "--by", "m", "--why", "x"), "--match"),
+        (("silence", "add", "--match", "platfrom=x", "--until", "2h", "--by", "m", "--why", "x"), "platfrom"),
+        (("silence", "add", "--match", "threads", "--until", "2h", "--by", "m", "--why", "x"), "KEY=PATTERN"),
+        (("silence", "add", "--match", "rule=nope", "--until", "2h", "--by", "m", "--why", "x"), "no rule"),
+        (
+            (
+                "silence",
+                "add",
+                "--match",
+                "rule=*",
+                "--until",
+                "2020-01-01T00:00Z",
+                "--by",
+                "m",
+                "--why",
+                "x",
+            ),
+            "in the past",
+        ),
+        (("silence", "end", "7"), "no silence 7"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(
+    database_file: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    before = database_file.read_bytes()
+    done = monitor(database_file, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert database_file.read_bytes() == before
+
+
+def test_a_silence_is_added_listed_and_ended(database_file: Path) -> None:
+    added = monitor(
+        database_file,
+        *("silence", "add", "--match", "platform=insta*", "--match", "account=default"),
+        *("--until", "2h", "--by", "mia", "--why", "maintenance"),
+    )
+    assert (added.returncode, added.stderr) == (0, "")
+    [listed] = json.loads(monitor(database_file, "silence", "list", "--json").stdout)
+    assert listed["match"] == {"platform": ["insta*"], "account": ["default"]}
+    assert "mia" in monitor(database_file, "silence", "list").stdout
+    assert monitor(database_file, "silence", "end", "1", "--by", "tom").returncode == 0
+    assert json.loads(monitor(database_file, "silence", "list", "--json").stdout) == []
+    [over] = json.loads(monitor(database_file, "silence", "list", "--all", "--json").stdout)
+    assert over["ended_by"] == "tom"
+
+
+def test_a_resolved_incident_is_not_taken_in_hand(database_file: Path) -> None:
+    database = Database(f"sqlite:///{database_file}")
+    with database.begin() as store:
+        store.connection.exec_driver_sql(
+            "UPDATE incidents SET resolved_at = '2026-01-01 00:00:00.000', resolution = 'recovered'"
+        )
+    database.close()
+    done = monitor(database_file, "ack", "1", "--by", "mia", "--why", "late")
+    assert done.returncode == 2
+    assert "was over at 2026-01-01" in done.stderr

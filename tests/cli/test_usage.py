@@ -1,0 +1,278 @@
+"""What the program says of itself, and of what it can't use: one line, the right status, nothing written."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor import __version__
+from monitor.cli import cli
+from tests.cli.conftest import CANARIES, KEY, PASSWORD, Place
+
+COMMANDS = (
+    *("run", "poll", "status", "history", "incidents", "deliveries", "export", "check-health"),
+    *("check-config", "send-test", "db", "sandbox", "demo"),
+)
+HEAVY = (
+    "sqlalchemy",
+    "pydantic",
+    "apprise",
+    "requests",
+    "rich",
+    "alembic",
+    "structlog",
+    "apscheduler",
+    "yaml",
+)
+
+
+def test_help_names_every_command(place: Place) -> None:
+    ran = place.run("--help", bare=True)
+    assert ran.status == 0
+    listed = ran.out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    names = [line.split()[0] for line in listed if line[2] != " "]
+    assert names == list(cli.commands)
+    assert set(COMMANDS) <= set(names)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_of_its_own(place: Place, command: str) -> None:
+    ran = place.run(command, "-h", bare=True)
+    assert ran.status == 0
+    assert ran.out.startswith(f"Usage: postpost-monitor {command}")
+    assert cli.commands[command].help
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from monitor.cli import main; main(['--help']); main(['poll', '--help']); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_the_version_is_told(place: Place) -> None:
+    assert place.run("--version", bare=True).out == f"postpost-monitor, version {__version__}\n"
+
+
+def test_no_command_shows_the_help_and_is_wrong_usage(place: Place) -> None:
+    ran = place.run(bare=True)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: postpost-monitor")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("pol",),
+        ("poll", "--acount", "agency"),
+        ("export", "everything"),
+        ("deliveries", "retry"),
+        ("deliveries", "retry", "first"),
+        ("history", "--since", "yesterday"),
+        ("history", "--since", "99999999999999d"),
+        ("sandbox", "--port", "70000"),
+        ("sandbox", "--speed", "0"),
+        ("sandbox", "--speed", "nan"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_where_to_look(place: Place, args: tuple[str, ...]) -> None:
+    ran = place.run(*args)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.complaint.startswith("postpost-monitor: ")
+    assert "--help" in ran.complaint
+
+
+@pytest.mark.parametrize("command", ["run", "poll", "status", "check-config", "send-test"])
+def test_without_configuration_and_key_it_says_what_to_set(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    ran = place.run(command, bare=True)
+    assert (ran.status, ran.out) == (2, "")
+    assert "POSTPOST_API_KEY" in ran.complaint
+    assert "demo" in ran.complaint
+    assert list(empty.iterdir()) == []
+
+
+BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "unknown key": ({"chanels": []}, ("chanels", "channels")),
+    "bad duration": ({"polling": {"every": "often"}}, ("polling.every", "15m")),
+    "two of one name": (
+        {"accounts": [{"name": "twin", "api_key_env": "AGENCY_KEY"}] * 2},
+        ("accounts[1].name",),
+    ),
+    "no such service": (
+        {"channels": [{"name": "ops", "url": "nosuchservice://PATHCANARY7731"}]},
+        ("channels[0].url", "ops", "slack://"),
+    ),
+    "half a service": (
+        {"channels": [{"name": "ops", "url": "slack://PATHCANARY7731/x"}]},
+        ("channels[0].url", "ops"),
+    ),
+    "key with a line break": (
+        {"accounts": [{"name": "agency", "api_key_env": "BROKEN_KEY"}]},
+        ("accounts[0].api_key_env", "line break"),
+    ),
+    "key beyond ASCII": (
+        {"accounts": [{"name": "agency", "api_key_env": "ACCENT_KEY"}]},
+        ("accounts[0].api_key_env", "ASCII"),
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "poll", "check-config"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_configuration_is_one_line_and_nothing_is_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch, bad: str, command: str
+) -> None:
+    monkeypatch.setenv("BROKEN_KEY", f"{KEY}\nx")
+    monkeypatch.setenv("ACCENT_KEY", f"{KEY}é")
+    change, words = BAD[bad]
+    place.tree |= change
+    ran = place.run(command)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.complaint.startswith(f"postpost-monitor: {place.config}: ")
+    for word in words:
+        assert word in ran.complaint
+    assert not any(canary in ran.err for canary in CANARIES)
+    assert set(place.files()) == {"config.yaml"}
+    assert not place.server.requests
+
+
+@pytest.mark.parametrize(("text", "word"), [(b"accounts: [", "line"), (b"\xff\xfe\x00", "UTF-8"), (None, "")])
+def test_a_broken_or_absent_file_is_one_line(place: Place, text: bytes | None, word: str) -> None:
+    file = place.folder / "other.yaml"
+    if text:
+        file.write_bytes(text)
+    ran = place.run("--config", str(file), "poll", bare=True)
+    assert (ran.status, ran.out) == (2, "")
+    assert str(file) in ran.complaint
+    assert word in ran.complaint
+
+
+def test_a_channel_of_the_environment_is_named_by_its_variable(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTPOST_API_KEY", KEY)
+    monkeypatch.setenv("POSTPOST_MONITOR_NOTIFY", "nosuchservice://PATHCANARY7731")
+    place.config.unlink(missing_ok=True)
+    monkeypatch.chdir(place.folder.parent)
+    ran = place.run("poll", bare=True)
+    assert ran.status == 2
+    assert "POSTPOST_MONITOR_NOTIFY" in ran.complaint
+    assert "PATHCANARY7731" not in ran.complaint
+
+
+@pytest.mark.parametrize("command", ["run", "poll", "status", "db current", "db upgrade", "poll --dry-run"])
+@pytest.mark.parametrize("kind", ["newer", "foreign", "no database"])
+def test_a_database_that_is_not_ours_is_refused_and_left_alone(place: Place, command: str, kind: str) -> None:
+    if kind == "no database":
+        place.database.write_bytes(b"a letter to a friend, and no database at all" * 100)
+    else:
+        with sqlite3.connect(place.database) as connection:
+            if kind == "newer":
+                connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+                connection.execute("INSERT INTO alembic_version VALUES ('9999')")
+            else:
+                connection.execute("CREATE TABLE recipes (id INTEGER)")
+        connection.close()
+    before = place.files()
+    ran = place.run(*command.split())
+    assert (ran.status, ran.out) == (1, "")
+    *doubts, complaint = ran.err.splitlines()
+    assert complaint.startswith("postpost-monitor: ")
+    assert all("doesn't start with sk_" in doubt for doubt in doubts)
+    assert {name: body for name, body in place.files().items() if not name.endswith(".daemon")} == before
+
+
+def test_debug_shows_where_it_failed_and_still_no_secret(place: Place) -> None:
+    place.tree["channels"] = [{"name": "ops", "url": f"nosuchservice://{PASSWORD}"}]
+    ran = place.run("--debug", "poll")
+    assert ran.status == 2
+    assert "Traceback" in ran.err
+    assert ran.err.splitlines()[-1].startswith("postpost-monitor: ")
+    assert PASSWORD not in ran.err
+
+
+def test_a_mistake_of_ours_is_one_line_without_secrets(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object) -> None:
+        raise RuntimeError(f"{KEY}\nsecond line")
+
+    monkeypatch.setattr("monitor.cli.caring._print_accounts", stumble)
+    ran = place.run("check-config")
+    assert ran.status == 1
+    assert "RuntimeError" in ran.complaint
+    assert KEY not in ran.complaint
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_ends_it_quietly(
+    place: Place, monkeypatch: pytest.MonkeyPatch, unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    assert place.run("poll").status == 0
+    for command in ("status", "export connections"):
+        process = place.start(*command.split())
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.stderr.close()
+        assert (process.wait(timeout=20), errors) == (141, "")
+
+
+def test_ctrl_c_ends_a_command_quietly(place: Place) -> None:
+    process = place.start("demo")
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors.strip()) == (130, "")
+
+
+def test_the_sandbox_says_how_to_use_it_and_ends_on_ctrl_c(place: Place) -> None:
+    process = place.start("sandbox", "--speed", "60")
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(4)]
+    command = said[3].split()
+    environ = dict(pair.split("=", 1) for pair in command if "=" in pair)
+    elsewhere = place.folder / "elsewhere"
+    elsewhere.mkdir()
+    polled = subprocess.run(
+        [sys.executable, "-m", "monitor", command[-1]],
+        env=os.environ | environ,
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert polled.returncode == 0, polled.stderr
+    assert "Harbour Studio" in polled.stdout
+
+
+def test_the_daemon_watches_until_it_is_told_to_stop(place: Place) -> None:
+    process = place.start("run")
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "notification.delivered" in line or "daemon.stopped" in line:
+            break
+        if "daemon.started" in line:
+            os.kill(process.pid, signal.SIGTERM)
+    rest = process.communicate(timeout=30)[1]
+    assert process.returncode == 0, lines
+    assert "Traceback" not in "".join(lines) + rest
+    assert place.database.exists()

@@ -1,0 +1,222 @@
+"""The daemon as systemd sees it: a process, its signals, and what it says on the line."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from structlog.testing import capture_logs
+
+from monitor.app import assemble
+from monitor.clock import utc_now
+from monitor.config import load_config
+from monitor.daemon import Daemon, Line, wait_for_renewal
+from monitor.progress import DISPATCHER, RECORDER, SENDER, Progress
+from monitor.sandbox.faults import Fault
+from monitor.sandbox.samples import SANDBOX_KEY, seed_world
+from monitor.sandbox.server import Server, serve
+from monitor.signals import Asked
+from monitor.systemd import Systemd
+from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
+
+WATCHDOG = "600000"  # microseconds; pinged three times as often
+
+
+@pytest.fixture
+def api() -> Iterator[Server]:
+    with serve(seed_world(utc_now)) as server:
+        yield server
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[NotifySocket]:
+    with notify_socket(tmp_path) as line:
+        yield line
+
+
+def written(folder: Path, api: Server, more: str = "", *, every: str = "1s") -> Path:
+    path = folder / "config.yaml"
+    path.write_text(
+        f"database: {{url: 'sqlite:///{folder}/history.db'}}\n"
+        f"polling: {{every: {every}, jitter: 0%, timeout: 5s}}\n"
+        f"accounts: [{{name: agency, base_url: '{api.url}', api_key_env: KEY}}]\n{more}"
+    )
+    return path
+
+
+def environ(line: NotifySocket | None = None) -> dict[str, str]:
+    told = {"NOTIFY_SOCKET": str(line.path), "WATCHDOG_USEC": WATCHDOG} if line else {}
+    return {"KEY": SANDBOX_KEY, **told}
+
+
+def test_systemd_is_told_of_the_start_each_cycle_and_the_end(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    with daemon(written(tmp_path, api), environ(line)) as process:
+        line.wait_for("READY")
+        assert line.notes[0] == {"READY": "1", "STATUS": "watching 1 account"}
+        assert (tmp_path / "history.db").exists()
+        line.wait_for("WATCHDOG")
+        status = line.wait_for("STATUS", lambda status: "last cycle" in status)
+        assert "1 of 1 targets seen. Open: 2 warning." in status
+        process.process.terminate()
+        assert process.end() == 0
+        assert line.notes[-1] == {"STOPPING": "1", "STATUS": "stopping"}
+        assert process.lines("daemon.stopped")
+
+
+def test_a_good_configuration_is_taken_whole_without_losing_what_is_known(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    config = written(tmp_path, api)
+    with daemon(config, environ(line)) as process:
+        process.wait_for("incident.opened", times=2)
+        before = len(line.notes)
+        config.write_text(config.read_text().replace("name: agency", "name: agency, labels: {team: emea}"))
+        asked = len(api.requests)
+        process.process.send_signal(signal.SIGHUP)
+        line.wait_for("RELOADING", after=before)
+        line.wait_for("READY", after=before)
+        note = next(note for note in line.notes if "RELOADING" in note)
+        assert 0 < int(note["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+        assert process.wait_for("configuration.taken")
+        wait_until(lambda: len(api.requests) >= asked + 2, what="polls after the reload")
+        process.process.terminate()
+        assert process.end() == 0
+        assert len(process.lines("incident.opened")) == 2  # and not told anew
+
+
+def test_a_bad_configuration_is_refused_with_its_reason_and_the_old_one_stays(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    config = written(tmp_path, api)
+    with daemon(config, environ(line)) as process:
+        line.wait_for("READY")
+        before = len(line.notes)
+        config.write_text(config.read_text().replace("every: 1s", "evry: 1s"))
+        process.process.send_signal(signal.SIGHUP)
+        line.wait_for("RELOADING", after=before)
+        line.wait_for("READY", after=before)
+        reason = "polling.evry: unknown key; did you mean 'every'?"
+        assert reason in process.wait_for("configuration.refused")[0]["error"]
+        assert reason in line.wait_for("STATUS", after=before)
+        # What an operator must not overlook stands in front of the next cycle, too.
+        status = line.wait_for("STATUS", lambda status: "last cycle" in status, after=before)
+        assert status.startswith("new configuration refused")
+        asked = len(api.requests)
+        wait_until(lambda: len(api.requests) > asked, what="polls by the old configuration")
+        assert process.process.poll() is None
+
+
+def test_a_request_that_hangs_holds_up_neither_reload_nor_end(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    config = written(tmp_path, api)
+    config.write_text(config.read_text().replace("timeout: 5s", "timeout: 60s"))
+    with daemon(config, environ(line)) as process:
+        line.wait_for("READY")
+        api.faults.put(Fault(delay_seconds=120))
+        asked = len(api.requests)
+        wait_until(lambda: len(api.requests) > asked, what="a request that hangs")
+        begins = time.monotonic()
+        process.process.terminate()
+        assert process.end() == 0
+        assert time.monotonic() - begins < 10
+
+
+def test_a_second_daemon_on_one_file_says_who_holds_it(tmp_path: Path, api: Server) -> None:
+    config = written(tmp_path, api)
+    with daemon(config, environ()) as first:
+        first.wait_for("daemon.started")
+        with daemon(config, environ()) as second:
+            assert second.end() == 1
+        assert f"is watched by another daemon already (process {first.process.pid})" in second.text
+        assert first.process.poll() is None
+
+
+def test_waiting_for_a_database_that_is_gone_is_alive(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    config = written(tmp_path, api)
+    with daemon(config, environ(line)) as process:
+        line.wait_for("READY")
+        (tmp_path / "history.db").rename(tmp_path / "elsewhere.db")
+        process.wait_for("database.unavailable")
+        assert "waiting for the database" in line.wait_for("STATUS", lambda text: "waiting" in text)
+        before = len(line.notes)
+        wait_until(lambda: line.notes[before:].count({"WATCHDOG": "1"}) > 2, what="pings")
+        (tmp_path / "elsewhere.db").rename(tmp_path / "history.db")
+        process.wait_for("database.back")
+        process.process.terminate()
+        assert process.end() == 0
+
+
+def test_a_server_that_is_away_at_the_start_is_waited_for(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    config = written(tmp_path, api)
+    url = "postgresql://nobody@127.0.0.1:9/none"
+    config.write_text(config.read_text().replace(f"sqlite:///{tmp_path}/history.db", url))
+    with daemon(config, environ(line)) as process:
+        assert process.wait_for("database.unavailable")
+        assert "waiting for the database" in line.wait_for("STATUS")
+        assert line.notes[0]["EXTEND_TIMEOUT_USEC"] == "120000000"
+        assert not line.said("READY")
+        process.process.terminate()
+        assert process.end() == 0
+
+
+def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api: Server) -> None:
+    config = written(tmp_path, api)
+    with daemon(config, environ()) as process:
+        process.wait_for("incident.opened", times=2)
+        process.process.terminate()
+        process.end()
+    engine = create_engine(f"sqlite:///{tmp_path}/history.db")
+    with engine.begin() as connection:  # an hour passes
+        hour = 3_600_000
+        connection.execute(
+            text(f"UPDATE polls SET last_at = last_at - {hour}, next_poll_at = next_poll_at - {hour}")
+        )
+    engine.dispose()
+    api.world.expire("linkedin-Tz9W5i6ZYG")
+    with daemon(config, environ()) as process:
+        down = process.wait_for("daemon.was_down")[0]
+        assert down["since"] < down["until"]
+        assert process.wait_for("daemon.caught_up")[0]["problems_found"] == 1
+
+
+def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(
+    tmp_path: Path, api: Server, line: NotifySocket
+) -> None:
+    now = [0.0]
+    app = assemble(load_config(written(tmp_path, api), environ()))
+    app.database.upgrade()
+    daemon = Daemon(app)
+    daemon.progress = Progress(monotonic=lambda: now[0])
+    asked = Asked()
+    systemd = Systemd(environ(line))
+    waiting = threading.Thread(target=wait_for_renewal, args=(daemon, asked, lambda: app, Line(systemd)))
+    waiting.start()
+    try:
+        line.wait_for("WATCHDOG")
+        now[0] += 60.5
+        daemon.progress.moved(RECORDER)
+        daemon.progress.moved(SENDER)
+        with capture_logs() as logged:
+            wait_until(lambda: bool(logged), what="a word on it")
+            pings = line.notes.count({"WATCHDOG": "1"})
+            time.sleep(0.6)
+        assert [{"event": "daemon.stuck", "log_level": "error", "parts": [DISPATCHER]}] == logged
+        assert line.notes.count({"WATCHDOG": "1"}) == pings
+        daemon.progress.moved(DISPATCHER)
+        wait_until(lambda: line.notes.count({"WATCHDOG": "1"}) > pings, what="pings")
+    finally:
+        asked.stop = True
+        asked.wake.set()
+        waiting.join()
+        daemon.stop()
+        app.close()

@@ -1,0 +1,142 @@
+"""Links of managed users: kept in memory, given to whom they belong, hidden from every log."""
+
+import io
+import json
+from datetime import timedelta
+
+import pytest
+import structlog
+
+from monitor.budgets import Budgets
+from monitor.core.links import LinkUse, good_link, look_at_link
+from monitor.core.model import RuleName, Target
+from monitor.core.rules import Answer, Problem
+from monitor.links import Links
+from monitor.logs import configure_logs, hide, scrub
+from monitor.providers import ManagedUser, ReconnectLink
+from monitor.roster import Roster
+from tests.factories import DAY, HOUR, NOW, failure
+from tests.fakes import FakeProvider, FrozenClock
+
+USER = "a" * 24
+TARGET = Target(id=2, account="agency", managed_user_id=USER)
+URL = "https://app.postpost.dev/connections/5f2b1c9d0e8a7f6b"
+
+
+def links(use: LinkUse, provider: FakeProvider | None = None, **given: object) -> tuple[Links, FrozenClock]:
+    clock, roster = FrozenClock(), Roster()
+    if given:
+        roster.put("agency", [ManagedUser(id=USER, name="North", **given)])  # type: ignore[arg-type]
+    made = Links(
+        roster=roster,
+        providers={"agency": provider or FakeProvider()},
+        use={"agency": use},
+        budgets=Budgets({"agency": HOUR}, {}),
+        clock=clock,
+    )
+    return made, clock
+
+
+def test_the_link_that_the_user_holds_is_given_while_it_is_good() -> None:
+    link_of, clock = links(LinkUse.USE, reconnect_url=URL, reconnect_url_expires_at=NOW + DAY)
+    assert link_of(TARGET) == URL
+    clock.advance(DAY)
+    assert link_of(TARGET) == ""
+
+
+def test_one_without_a_date_is_good() -> None:
+    link_of, _ = links(LinkUse.USE, reconnect_url=URL)
+    assert link_of(TARGET) == URL
+
+
+def test_a_missing_link_is_made_once_and_kept() -> None:
+    class Counting(FakeProvider):
+        made = 0
+
+        def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
+            assert not rotate
+            Counting.made += 1
+            return ReconnectLink(url=URL, expires_at=NOW + 90 * DAY)
+
+    link_of, _ = links(LinkUse.CREATE, Counting())
+    assert [link_of(TARGET), link_of(TARGET)] == [URL, URL]
+    assert Counting.made == 1
+
+
+def test_a_link_that_cannot_be_made_is_not_asked_for_again_at_once() -> None:
+    class Refusing(FakeProvider):
+        asked_for = 0
+
+        def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
+            from monitor.errors import FetchError
+
+            Refusing.asked_for += 1
+            raise FetchError(failure())
+
+    link_of, clock = links(LinkUse.CREATE, Refusing())
+    assert [link_of(TARGET), link_of(TARGET)] == ["", ""]
+    assert Refusing.asked_for == 1
+    clock.advance(HOUR)
+    link_of(TARGET)
+    assert Refusing.asked_for == 2
+
+
+@pytest.mark.parametrize("use", [LinkUse.OFF, LinkUse.USE])
+def test_none_is_made_where_none_is_wanted(use: LinkUse) -> None:
+    link_of, _ = links(use)
+    assert link_of(TARGET) == ""
+
+
+def test_an_account_itself_has_the_dashboard() -> None:
+    link_of, _ = links(LinkUse.CREATE)
+    assert link_of(Target(id=1, account="agency")) == ""
+
+
+def test_the_log_hides_links_and_what_is_in_them_but_not_their_host() -> None:
+    hide([URL, "https://app.postpost.dev/c?token=eyJhbGciOi.J9abcdef12.sig-natu_re"])
+    out = io.StringIO()
+    configure_logs(format="json", level="info", secrets=[], stream=out)
+    structlog.get_logger().info("said", link=URL, token="5f2b1c9d0e8a7f6b", host="https://app.postpost.dev")
+    line = json.loads(out.getvalue())
+    assert "5f2b1c9d0e8a7f6b" not in out.getvalue()
+    assert line["link"].startswith("https://app.postpost.dev/connections/")
+    assert line["host"] == "https://app.postpost.dev"
+    assert "J9abcdef12" not in scrub("token=eyJhbGciOi.J9abcdef12.sig-natu_re")
+    structlog.reset_defaults()
+
+
+def test_links_are_in_no_repr() -> None:
+    user = ManagedUser(id=USER, name="North", reconnect_url=URL)
+    assert URL not in repr(user) + repr(ReconnectLink(url=URL))
+
+
+def test_of_several_links_the_first_good_one_counts() -> None:
+    ended, good = ReconnectLink(url="a", expires_at=NOW), ReconnectLink(url="b", expires_at=NOW + HOUR)
+    assert good_link([ended, good], NOW) is good
+    assert good_link([ended], NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "needed_by", "use", "is_problem"),
+    [
+        (2 * DAY, 1, LinkUse.USE, True),
+        (2 * DAY, 2, LinkUse.CREATE, True),
+        (4 * DAY, 1, LinkUse.USE, False),
+        (2 * DAY, 0, LinkUse.USE, False),
+        (2 * DAY, 1, LinkUse.OFF, False),
+        (None, 1, LinkUse.USE, False),
+    ],
+)
+def test_a_link_is_a_problem_while_it_ends_soon_and_somebody_needs_it(
+    left: timedelta | None, needed_by: int, use: LinkUse, is_problem: bool
+) -> None:
+    link = ReconnectLink(url=URL, expires_at=None if left is None else NOW + left)
+    verdict = look_at_link(link, NOW, needed_by=needed_by, use=use)
+    assert isinstance(verdict, Problem) is is_problem
+    if isinstance(verdict, Problem):
+        assert verdict.rule is RuleName.RECONNECT_LINK_EXPIRING
+        assert URL not in verdict.summary + verdict.remedy
+
+
+def test_without_a_link_nothing_is_known() -> None:
+    assert look_at_link(None, NOW, needed_by=1, use=LinkUse.USE) is Answer.HOLD
