@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -31,7 +32,8 @@ class Served:
     Args:
         kind: what serves.
         environ: what a client needs in its environment to trust it.
-        process: its first line of output after the port says that a request has come.
+        process: that of our own says with a line of output that a request has come, the first one and the
+            first after SIGUSR1.
     """
 
     url: str
@@ -60,7 +62,7 @@ def serving(
             environ["REQUESTS_CA_BUNDLE"] = str(folder / "ca.pem")
         nginx = None if latency_ms or own else shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if nginx:
-            port = _free_port()
+            port = free_port()
             _configure_nginx(folder, port, users, tls=tls)
             command = [nginx, "-c", str(folder / "nginx.conf"), "-p", made, "-e", "stderr"]
         else:
@@ -155,7 +157,8 @@ def _make_certificate(folder: Path) -> None:
     (folder / "server.pem").write_bytes((folder / "key.pem").read_bytes() + (folder / "ca.pem").read_bytes())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of the loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -182,6 +185,12 @@ async def serve(latency_seconds: float, managed_users: int, certificate: str) ->
     connections, users = _response(answer()), _response(workspace(managed_users))
     loop = asyncio.get_running_loop()
     was_asked = False
+
+    def forget() -> None:
+        nonlocal was_asked
+        was_asked = False
+
+    loop.add_signal_handler(signal.SIGUSR1, forget)
 
     class Answering(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
