@@ -25,7 +25,12 @@ from tests.fakes import FakeChannel, FakeProvider, FrozenClock
 
 EVERY = 15 * MINUTE
 
-VIEWS = ("current_connections", "token_transitions", "incident_log", "delivery_log", "poll_log")
+VIEWS = (
+    *("current_connections", "token_transitions", "incident_log", "delivery_log", "poll_log"),
+    *("expiring_tokens", "connection_timeline", "account_health", "reconnect_times", "publish_failures"),
+)
+# By which a view is ordered that isn't by its ids.
+ORDERS = {"token_transitions": "at, id", "reconnect_times": "incident_id"}
 
 
 @dataclass(slots=True)
@@ -128,8 +133,7 @@ class House:
 
     def view(self, name: str) -> list[dict[str, Any]]:
         """Read a view in the order of its rows, times as times on both databases."""
-        ordered = {"token_transitions": "at, id"}
-        rows = self.query(f"SELECT * FROM {name} ORDER BY {ordered.get(name, 'id')}")
+        rows = self.query(f"SELECT * FROM {name} ORDER BY {ORDERS.get(name, 'id')}")
         return [{key: _as_time(key, value) for key, value in row.items()} for row in rows]
 
     def story(self) -> dict[str, list[dict[str, Any]]]:
