@@ -13,7 +13,7 @@ from monitor.core.routes import Route
 from monitor.storage import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
-from tests.jobs.house import VIEWS, House
+from tests.jobs.house import DAYS, VIEWS, House, without_days
 
 # As documented; more may follow.
 COLUMNS = {
@@ -43,8 +43,6 @@ NUMBERS = {
     *("expired", "unknown", "failures", "open_incidents", "account_incidents"),
     *("seconds_from_warning", "seconds_from_expiry"),
 }
-# Until now, which goes on between two queries.
-DAYS = {"days", "days_left"}
 
 
 @pytest.fixture
@@ -101,10 +99,6 @@ def tell_a_story(house: House) -> None:
 
 def _of(given: Any) -> dict[str, Any]:
     return {name: getattr(given, name) for name in type(given).__dataclass_fields__}
-
-
-def without_days(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in DAYS} for row in rows]
 
 
 def test_both_databases_tell_the_same_story(houses: tuple[House, House]) -> None:
