@@ -160,6 +160,9 @@ Index(
     unique=True,
 )
 
+# Read by the history of one connection, by its profile alone.
+Index("ix_connections_platform_id", connections.c.platform_id)
+
 # The newest test of a connection, and when the next one is due.
 probes = Table(
     "probes",
@@ -247,6 +250,8 @@ Index(
 )
 # Read by the history of one connection.
 Index("ix_incidents_connection_id", incidents.c.connection_id)
+# Read by the history of one account, and by what is open there.
+Index("ix_incidents_account_resolved_at", incidents.c.account, incidents.c.resolved_at)
 # Read by every decision that isn't steady: how often a problem came lately.
 Index("ix_incidents_target_id_opened_at", incidents.c.target_id, incidents.c.opened_at)
 
