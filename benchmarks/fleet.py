@@ -50,12 +50,12 @@ def watching(
 
 
 def main(url: str, targets: int, concurrency: int, database_url: str = "") -> None:
-    """Poll a fleet once to get to know it, then once more, and print what that cost."""
+    """Poll a fleet once to get to know it and once to settle, then once more, and print what that cost."""
     run: Run = {}
     with watching({"name": "fleet", "base_url": url}, concurrency, database_url) as (app, poller, recorded):
         with app.database.begin() as store:
             everyone = store.register([("fleet", f"{i:024x}") for i in range(targets)], utc_now())
-        for _ in range(2):
+        for _ in range(3):
             recorded.clear()
             with measured(targets) as run:
                 with app.database.read() as store:
