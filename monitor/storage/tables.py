@@ -102,11 +102,10 @@ polls = Table(
     Column("next_poll_at", UtcMillis, nullable=False),
     Column("last_at", UtcMillis),
     Column("polls", Integer, nullable=False, server_default="0"),
-    Column("run_id", Integer),
 )
 
-# Polls in a row that ended alike. The newest run of a target is still growing: its end and its length are
-# in ``polls`` until another outcome closes it.
+# Polls in a row that ended alike. The newest run of a target is still growing, and has no end yet: its end and
+# its length are in ``polls`` until another outcome closes it.
 poll_runs = Table(
     "poll_runs",
     metadata,
@@ -122,6 +121,14 @@ poll_runs = Table(
 )
 # Read by the poll log of one target, and by the retention.
 Index("ix_poll_runs_target_id_first_at", poll_runs.c.target_id, poll_runs.c.first_at)
+# At most one growing run a target; read by every decision that isn't steady.
+Index(
+    "uq_poll_runs_growing",
+    poll_runs.c.target_id,
+    unique=True,
+    sqlite_where=text("last_at IS NULL"),
+    postgresql_where=text("last_at IS NULL"),
+)
 
 connections = Table(
     "connections",
