@@ -13,7 +13,7 @@ from monitor.core.notices import Gap, open_line, stopping, watching
 from monitor.dead_man import DeadMan
 from monitor.errors import DeliveryError
 from monitor.jobs.announce import announce
-from monitor.storage import queries
+from monitor.storage import gaps, queries
 from monitor.storage.queries import Health
 
 log = structlog.get_logger()
@@ -64,6 +64,8 @@ class Cycles:
         every = min(self._app.policy.every.values(), default=timedelta())
         if self._is_start and last_at and self._watching_since - last_at > 3 * every:
             self._gap = Gap(starts_at=last_at, ends_at=self._watching_since)
+            with self._app.database.begin() as store:
+                gaps.remember(store.connection, self._gap)
             log.warning("daemon.was_down", since=last_at.isoformat(), until=self._watching_since.isoformat())
 
     def look(self) -> None:

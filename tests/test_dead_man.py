@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from monitor.app import App, assemble
@@ -324,12 +325,15 @@ def test_a_start_is_announced_with_what_came_up_while_nobody_watched(watch: Watc
         watch.restart()
         assert watch.look() == ["/start"]  # nothing to announce before it has looked
         assert watch.after(seconds=2) == [""]
-        text = told(watch, 3)
-    assert "Nobody watched from 2026" in text
-    assert "1 problem came up in that time." in text
+        announced = told(watch, 3)
+    assert "Nobody watched from 2026" in announced
+    assert "1 problem came up in that time." in announced
     events = [line["event"] for line in logged]
     assert "daemon.was_down" in events
     assert "daemon.caught_up" in events
+    with watch.app.database.read() as store:
+        gap = store.connection.execute(text("SELECT seconds FROM monitor_gaps")).scalar_one()
+    assert 5 * 3600 <= gap < 5 * 3600 + 60  # since the newest poll
     assert watch.after(minutes=15) == [""]
     assert len(watch.ops.requests) == 3
 
@@ -340,6 +344,8 @@ def test_a_short_pause_is_no_time_down(watch: Watch) -> None:
     with capture_logs() as logged:
         watch.restart()
     assert not [line for line in logged if line["event"] == "daemon.was_down"]
+    with watch.app.database.read() as store:
+        assert store.connection.execute(text("SELECT count(*) FROM monitor_gaps")).scalar_one() == 0
 
 
 def test_the_end_is_announced_where_that_was_asked_for(watch: Watch) -> None:

@@ -3,7 +3,7 @@ The command line: every command translates its arguments into a job, and its out
 
 ``watching``
     run, poll
-``reading``, ``health``
+``reading``, ``exporting``, ``health``
     what the history database knows, for people, programs and monitoring systems
 ``hushing``
     ack, silence
@@ -27,7 +27,7 @@ from pathlib import Path
 import click
 
 from monitor import __version__
-from monitor.cli import caring, database, health, hushing, playing, reading, trying, watching
+from monitor.cli import caring, database, exporting, health, hushing, playing, reading, trying, watching
 from monitor.cli.session import Session
 from monitor.cli.tables import UnheardError
 from monitor.errors import ConfigError, MonitorError
@@ -77,7 +77,7 @@ for _command in (
     hushing.ack,
     hushing.silence,
     reading.deliveries,
-    reading.export,
+    exporting.export,
     trying.test,
     health.check_health,
     caring.check_config,

@@ -1,7 +1,6 @@
-"""status, history, incidents, deliveries, export: what the history database knows."""
+"""status, history, incidents, deliveries: what the history database knows."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,14 +9,12 @@ import click
 from monitor.cli import status as known
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import Row
-from monitor.cli.tables import STYLES, Cell, print_csv, print_json, print_table, say, styled
+from monitor.cli.tables import STYLES, Cell, print_json, print_table, say, styled
 from monitor.clock import utc_now
 from monitor.core.rules import at
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
-
-    from monitor.storage.store import Store
 
 as_json_option = click.option(
     "--json",
@@ -31,7 +28,7 @@ account_option = click.option("--account", metavar="NAME", help="Only this accou
 _T = TypeVar("_T")
 
 
-class _Moment(click.ParamType[datetime]):
+class Moment(click.ParamType[datetime]):
     """A time in ISO 8601, or a duration back from now."""
 
     name = "when"
@@ -84,7 +81,7 @@ def status(
         rows = known.known_connections(
             store, incidents, account=account, platform=platform, problems=problems, shared=shared
         )
-        rows = _counted(rows, account=account, platform=platform)
+        rows = counted(rows, account=account, platform=platform)
         if as_json:
             return print_json(rows)
         now = utc_now()
@@ -96,7 +93,7 @@ def status(
 @click.command()
 @click.argument("platform_id", required=False)
 @account_option
-@click.option("--since", type=_Moment(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
+@click.option("--since", type=Moment(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
 @as_json_option
 @pass_session
 def history(
@@ -119,12 +116,12 @@ def history(
             return queries.rows(store.connection, view, *wanted)
 
         if as_json:
-            return print_json(_counted(found(queries.TRANSITIONS), platform_id=platform_id, account=account))
+            return print_json(counted(found(queries.TRANSITIONS), platform_id=platform_id, account=account))
         story = [_transition(row) for row in found(queries.TRANSITIONS)]
         for row in found(queries.INCIDENTS):
             story.extend(line for line in _life(row) if since is None or line[0] >= since)
         story.sort(key=lambda line: line[0])
-        told = _counted(iter(story), platform_id=platform_id, account=account)
+        told = counted(iter(story), platform_id=platform_id, account=account)
         lines = [[at(moment), *cells] for moment, cells in told]
         _print(("at", "who", "what", "detail"), lines, empty="Nothing happened.")
     return None
@@ -191,32 +188,6 @@ def retry(session: Session, ids: tuple[int, ...]) -> int:
     return 0 if set(ids) <= set(revived) else 1
 
 
-@click.command()
-@click.argument("view", type=click.Choice(["connections", "transitions", "incidents", "deliveries"]))
-@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
-@pass_session
-def export(session: Session, view: str, form: str) -> None:
-    """
-    Write a whole view, for a spreadsheet or a program.
-
-    In CSV a cell that a spreadsheet would take for a formula begins with an apostrophe.
-    """
-    from monitor.storage import queries
-
-    with _reading(session) as store:
-        rows = queries.rows(store.connection, queries.VIEWS[view])
-        if form == "json":
-            print_json(rows)
-        else:
-            print_csv(queries.columns_of(queries.VIEWS[view]), rows)
-
-
-@contextmanager
-def _reading(session: Session) -> "Iterator[Store]":
-    with session.existing() as database, database.read() as store:
-        yield store
-
-
 def _print(headers: tuple[str, ...], lines: list[list[Cell]], *, empty: str) -> None:
     if lines:
         print_table(headers, lines)
@@ -224,7 +195,7 @@ def _print(headers: tuple[str, ...], lines: list[list[Cell]], *, empty: str) -> 
         say(empty)
 
 
-def _counted(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
+def counted(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
     """Pass rows on; where there are none and something certain was asked for, say so."""
     some = False
     for row in rows:

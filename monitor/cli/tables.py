@@ -1,14 +1,12 @@
-"""Output: tables for people, CSV and JSON for programs; no text from outside can act in any of them."""
+"""Output: tables for people, JSON for programs; no text from outside can act in any of them."""
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from monitor.core.text import STORED_LENGTH, one_line
+from monitor.core.text import one_line
 
 # Text, or text and how it looks on a terminal.
 Cell: TypeAlias = str | tuple[str, str]
@@ -24,7 +22,6 @@ STYLES = {
     "delivered": "green",
     "unknown": "dim",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = "  "
 
 
@@ -67,19 +64,23 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
 
 def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:
-    """Print an array, an object a line; in ASCII, so that nothing in it can steer a terminal."""
+    """Print an array, an object a line."""
+    for line in as_json_array(rows):
+        say(line)
+
+
+def as_json_array(rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:
+    """Write rows as the lines of one array, an object a line."""
     last = None
     for row in rows:
-        say("[" if last is None else f"  {last},")
-        last = json.dumps({str(key): _wire(value) for key, value in row.items()})
-    say("[]" if last is None else f"  {last}\n]")
+        yield "[" if last is None else f"  {last},"
+        last = as_json(row)
+    yield "[]" if last is None else f"  {last}\n]"
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Mapping[Any, Any]]) -> None:
-    """Print rows under a header, in a way that no spreadsheet takes a cell for a formula."""
-    say(_csv_line(columns))
-    for row in rows:
-        say(_csv_line([_safe_cell(row[column]) for column in columns]))
+def as_json(row: Mapping[Any, Any]) -> str:
+    """Write a row as an object on one line; in ASCII, so that nothing in it can steer a terminal."""
+    return json.dumps({str(key): _wire(value) for key, value in row.items()})
 
 
 def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -113,20 +114,3 @@ def _clean(cell: Cell) -> tuple[str, str]:
 
 def _wire(value: object) -> object:
     return wire_time(value) if isinstance(value, datetime) else value
-
-
-def _safe_cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return wire_time(value)
-    if isinstance(value, int):
-        return str(value)
-    text = one_line(str(value), STORED_LENGTH)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, TableClause, and_, column, func, or_, select, table
+from sqlalchemy import ColumnElement, Integer, TableClause, Text, and_, column, func, or_, select, table
 from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy.types import TypeEngine
 
 from monitor.core.expiry import keeps_its_habit
 from monitor.core.model import DeliveryState, KnownConnection, Severity, TokenStatus
@@ -20,9 +21,14 @@ CHUNK = 500
 
 
 def _view(name: str, *columns: str) -> TableClause:
-    """Describe a view; what points in time are called is the rule for its types."""
-    is_time = {each: each == "at" or each.endswith("_at") for each in columns}
-    return table(name, *(column(each, UtcDateTime) if is_time[each] else column(each) for each in columns))
+    """Describe a view; what its columns are called is the rule for their types."""
+    return table(name, *(column(each, _type(each)) for each in columns))
+
+
+def _type(name: str) -> TypeEngine[Any]:
+    if name == "at" or name.endswith("_at"):
+        return UtcDateTime()
+    return Integer() if name in {"id", "incident_id", "attempts"} else Text()
 
 
 CONNECTIONS = _view(
@@ -68,6 +74,8 @@ def columns_of(view: TableClause) -> list[str]:
     return [each.name for each in view.columns]
 
 
+# As they came to be known: the order of the ids, which no database has to sort.
+AS_WRITTEN = ("id",)
 # Of open incidents. In the order of their ids SQLite would walk through all that there ever were.
 AS_THEY_OPENED = ("opened_at", "id")
 # The same profile of several targets, one beside the other.
@@ -82,7 +90,9 @@ def rows(
 ) -> Iterator[Mapping[Any, Any]]:
     """Stream the rows of a view that meet all conditions: the oldest first, connections by their names."""
     names = order_by or _ORDERS[view.name]
-    order: list[ColumnElement[Any]] = [column(name).asc().nulls_first() for name in names]
+    order: list[ColumnElement[Any]] = [
+        column(name).asc().nulls_first() if name == "managed_user" else column(name) for name in names
+    ]
     query = select(*view.columns).where(*conditions).order_by(*order)
     yield from database.execute(query, execution_options={"yield_per": CHUNK}).mappings()
 
@@ -113,7 +123,7 @@ def since(view: TableClause, moment: datetime) -> ColumnElement[bool]:
     """Ask for what happened from a moment on; of incidents, for those that opened or ended."""
     if view is INCIDENTS:
         return or_(view.c.opened_at >= moment, view.c.resolved_at >= moment)
-    at_least: ColumnElement[bool] = view.c.at >= moment
+    at_least: ColumnElement[bool] = (view.c.created_at if view is DELIVERIES else view.c.at) >= moment
     return at_least
 
 

@@ -277,6 +277,15 @@ acknowledgements = Table(
 # Read when an incident ends or gets worse, and by its history.
 Index("ix_acknowledgements_incident_id", acknowledgements.c.incident_id)
 
+# When nobody watched: from the newest poll before a daemon's start to that start.
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+)
+
 # What is not to be told for a while, who said so and why: history, never deleted.
 silences = Table(
     "silences",
