@@ -72,7 +72,8 @@ def judge(
     if not only_itself:
         reasons += _reported_reasons(found)
     if not reasons:
-        return Level.OK, f"{_many(found.connections, 'connection')}, nothing to act on"
+        how = "polls and messages move" if only_itself else "nothing to act on"
+        return Level.OK, f"{_many(found.connections, 'connection')}, {how}"
     worst = max(level for level, _ in reasons)
     return worst, ", ".join(text for _, text in sorted(reasons, key=lambda reason: -reason[0]))
 

@@ -224,7 +224,12 @@ def _log(batch: Sequence[Polled]) -> None:
         decision = polled.decision
         if decision is None:
             continue
-        about = {"account": polled.target.account, "managed_user_id": polled.target.managed_user_id}
+        target = polled.target
+        about = {
+            "account": target.account,
+            "managed_user_id": target.managed_user_id,
+            "target": target.id,
+        }
         if decision.failure:
             failure = decision.failure
             log.warning(
