@@ -14,7 +14,7 @@ from monitor.dead_man import DeadMan
 from monitor.errors import DeliveryError
 from monitor.jobs.announce import announce
 from monitor.logs import accompany
-from monitor.storage import queries
+from monitor.storage import queries, sources
 from monitor.storage.queries import Health
 
 log = structlog.get_logger()
@@ -75,7 +75,8 @@ class Cycles:
         Raises:
             StorageError: the database can't be used.
         """
-        last_at = max((target.last_at for target in self._health().watched if target.last_at), default=None)
+        found, _ = self._health()
+        last_at = max((target.last_at for target in found.watched if target.last_at), default=None)
         every = min(self._app.policy.every.values(), default=timedelta())
         if self._is_start and last_at and self._watching_since - last_at > 3 * every:
             self._gap = Gap(starts_at=last_at, ends_at=self._watching_since)
@@ -96,7 +97,7 @@ class Cycles:
             return
         if self._is_start and self._verdict is None:
             self._ping(DeadMan.started)
-        found = self._health()
+        found, unlisted = self._health()
         cycle = judge(
             found.watched,
             every=app.policy.intervals(),
@@ -105,6 +106,7 @@ class Cycles:
             waiting_since=found.waiting_since,
             stuck=self._stuck(),
             now=now,
+            unlisted=unlisted,
         )
         self.text = f"last cycle {now:%H:%M} UTC: {cycle.text}. {open_line(found.incidents)}"
         self._say(self.text)
@@ -181,6 +183,10 @@ class Cycles:
             if what in channel.announce:
                 yield app.post.channels[channel.name]
 
-    def _health(self) -> Health:
+    def _health(self) -> tuple[Health, Mapping[str, datetime]]:
+        plans = self._app.plans
         with self._app.database.read() as store:
-            return queries.health(store.connection, self._app.clock(), lately=LATELY)
+            found = queries.health(store.connection, self._app.clock(), lately=LATELY)
+            unlisted = sources.unlisted(store.connection)
+        asked = {name: at for name, at in unlisted.items() if name in plans and plans[name].asks_for_users}
+        return found, asked

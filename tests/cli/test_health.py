@@ -118,7 +118,11 @@ def test_a_mistake_of_ours_is_unknown_and_not_a_warning(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.run("db", "upgrade")
-    monkeypatch.setattr("monitor.storage.queries.health", lambda *_, **__: {}["x"])
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("monitor.storage.queries.health", broken)
     ran = place.run("check-health")
     assert (ran.status, ran.err) == (3, "")
     assert ran.out == "UNKNOWN: this is a mistake in the monitor, please report it: KeyError\n"
