@@ -3,7 +3,6 @@
 import ctypes
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,20 +18,13 @@ from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import serve
 from monitor.systemd import Systemd
 from tests.daemon_process import NotifySocket, notify_socket
+from tests.needs import needs, needs_program
 from tests.receivers import http_receiver
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
 PROGRAM = "/opt/postpost-monitor/bin/postpost-monitor"
 EXPOSED_AT_MOST = 1.3
-
-
-def needs(there: object, what: str) -> None:
-    """Skip where a tool is missing; where every test must run, fail."""
-    if not there:
-        if os.environ.get("POSTPOST_MONITOR_TESTS_MUST_RUN"):
-            pytest.fail(f"{what} is missing here")
-        pytest.skip(f"{what} is missing here")
 
 
 # The line
@@ -126,7 +118,7 @@ def test_the_watchdog_is_fed_three_times_as_often_as_it_asks(
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """Copy the units, their program being there: systemd wants to see it."""
-    needs(shutil.which("systemd-analyze"), "systemd-analyze (apt install systemd)")
+    needs_program("systemd-analyze", "systemd")
     folder = tmp_path / "units"
     folder.mkdir()
     for unit in UNITS.iterdir():
@@ -193,7 +185,7 @@ def test_the_timer_leads_to_the_service_of_its_name() -> None:
 
 
 def test_the_monitor_bears_what_its_unit_confines_it_to(tmp_path: Path) -> None:
-    needs(shutil.which("systemd-analyze"), "systemd-analyze (apt install systemd)")
+    needs_program("systemd-analyze", "systemd")
     needs(_has("libseccomp.so.2"), "libseccomp2")
     kernel = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
     needs(kernel >= (6, 3), "a kernel that can refuse executable memory (6.3)")
