@@ -137,9 +137,9 @@ def daemon(
         process.close()
 
 
-def wait_until(is_so: Callable[[], bool], *, what: str) -> None:
+def wait_until(is_so: Callable[[], bool], *, what: str, seconds: float = PATIENCE) -> None:
     """Wait until something is so, or fail naming it."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < ends, f"waited in vain for {what}"
         time.sleep(0.02)
