@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from tests.receivers import http_receiver
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
+SERVICE = UNITS / "postpost-monitor.service"
+BACKOFF = UNITS / "postpost-monitor.service.d" / "backoff.conf"
 PROGRAM = "/opt/postpost-monitor/bin/postpost-monitor"
 EXPOSED_AT_MOST = 1.3
 
@@ -124,7 +127,7 @@ def units(tmp_path: Path) -> Path:
     needs_program("systemd-analyze", "systemd")
     folder = tmp_path / "units"
     folder.mkdir()
-    for unit in UNITS.iterdir():
+    for unit in filter(Path.is_file, UNITS.iterdir()):
         text = unit.read_text()
         assert unit.suffix == ".timer" or PROGRAM in text
         (folder / unit.name).write_text(text.replace(PROGRAM, "/bin/true"))
@@ -170,6 +173,16 @@ def test_both_services_are_hardened_alike() -> None:
     assert daemon[daemon.index(begin) : daemon.index(end)] == poll[poll.index(begin) : poll.index(end)]
 
 
+def test_newer_machines_restart_at_growing_pauses(units: Path) -> None:
+    shutil.copytree(BACKOFF.parent, units / BACKOFF.parent.name)
+    found = analyzed("verify", str(units / "postpost-monitor.service"))
+    about_ours = [line for line in (found.stdout + found.stderr).splitlines() if "postpost" in line]
+    version = re.search(r"systemd (\d+)", analyzed("--version").stdout)
+    assert version
+    unknown = [line for line in about_ours if "Unknown key" in line and "Restart" in line]
+    assert len(about_ours) == len(unknown) == (0 if int(version[1]) >= 254 else 2)
+
+
 def test_the_daemon_is_notified_reloaded_watched_and_restarted() -> None:
     wanted = {
         "Type=notify",
@@ -185,9 +198,6 @@ def test_the_daemon_is_notified_reloaded_watched_and_restarted() -> None:
 def test_the_timer_leads_to_the_service_of_its_name() -> None:
     assert (UNITS / "postpost-monitor-poll.service").exists()
     assert not any(line.startswith("Unit=") for line in settings("postpost-monitor-poll.timer"))
-
-
-SERVICE = UNITS / "postpost-monitor.service"
 
 
 @pytest.fixture
