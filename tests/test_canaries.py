@@ -73,7 +73,8 @@ def configured(
         "polling": {"every": "1s", "timeout": "3s"},
         "accounts": [
             {"name": "agency", "base_url": api.url, "api_key_file": "KEY", "managed_users": "all",
-             "reconnect_links": "create", "probe": {"every": "1h"}},
+             "reconnect_links": "create",
+                "discover_every": "10s", "probe": {"every": "1h"}},
             {"name": "elsewhere", "base_url": "https://api.invalid", "api_key_file": "OTHER_KEY"},
         ],
         "channels": [
@@ -164,7 +165,7 @@ def test_no_secret_comes_out_of_the_daemon_whatever_happens(
             ):
                 api.faults.clear()
                 api.faults.put(fault)
-                wait_until(partial(failed_so, process, outcome), what=outcome)
+                wait_until(partial(failed_so, process, outcome), what=f"{outcome} in {process.text}")
             process.wait_for("dead_man.unreachable")
             config.write_text(config.read_text().replace("every: 1s", f"every: {SECRETS['KEY']}"))
             process.process.send_signal(signal.SIGHUP)
