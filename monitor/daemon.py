@@ -293,6 +293,7 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             line.systemd.waiting(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
             asked.wake.wait(wait)
+            asked.wake.clear()  # a reload is for later, and must not end every wait from now on
             wait = min(wait * 2, 30)
     return None
 
@@ -312,7 +313,8 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
     pulse = (line.systemd.pulse or PULSE).total_seconds()
     was_stuck: list[str] = []
     while not asked.stop:
-        asked.wake.wait(pulse)
+        if not asked.reload:
+            asked.wake.wait(pulse)
         asked.wake.clear()
         stuck = daemon.progress.stuck()
         if not stuck:

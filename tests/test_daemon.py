@@ -172,6 +172,35 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(
         assert process.end() == 0
 
 
+def test_a_reload_asked_for_while_the_database_is_away_makes_nobody_hurry(
+    tmp_path: Path, api: Server
+) -> None:
+    config = written(tmp_path, api)
+    url = "postgresql://nobody@127.0.0.1:9/none"
+    config.write_text(config.read_text().replace(f"sqlite:///{tmp_path}/history.db", url))
+    with daemon(config, environ()) as process:
+        process.wait_for("database.unavailable")
+        process.process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert len(process.lines("database.unavailable")) < 5
+        process.process.terminate()
+        assert process.end() == 0
+
+
+def test_a_reload_asked_for_before_the_start_is_taken_right_after_it(tmp_path: Path, api: Server) -> None:
+    app = assemble(load_config(written(tmp_path, api), environ()))
+    daemon = Daemon(app)
+    asked = Asked()
+    asked.reload = True
+    try:
+        began = time.monotonic()
+        assert wait_for_renewal(daemon, asked, lambda: app, Line(Systemd({}))) is app
+        assert time.monotonic() - began < 30  # and not after the next minute
+    finally:
+        daemon.stop()
+        app.close()
+
+
 def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api: Server) -> None:
     config = written(tmp_path, api)
     with daemon(config, environ()) as process:
