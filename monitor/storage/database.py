@@ -2,8 +2,9 @@
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,16 @@ from monitor.storage import migrate
 from monitor.storage.store import Store
 
 BUSY_SECONDS = 10.0
+# What is pruned can leave the file.
+_SHRINKABLE = "auto_vacuum=INCREMENTAL"
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "journal_size_limit=16777216",  # a log that had to grow shrinks again
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-512",  # KiB for each of many connections; the system's own cache has the rest
+    "secure_delete=ON",  # what is forgotten is in no corner of the file
+)
 
 
 class Database:
@@ -47,15 +58,26 @@ class Database:
         """What the database is called in messages: no password in it."""
         return self.url.render_as_string(hide_password=True)
 
-    def upgrade(self) -> str | None:
-        """Make or migrate the schema; returns the revision that was found, None for an empty database."""
+    def upgrade(self, on_step: migrate.OnStep = lambda revision, deed: None) -> str | None:
+        """
+        Make or migrate the schema.
+
+        Args:
+            on_step: told before each migration of its revision and of what it does.
+
+        Returns:
+            The revision that was found, None for an empty database.
+        """
         with self._in_our_words():
             if self._file:
                 self._refuse_what_is_not_ours(self._file)
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # Names of people are in it: nobody else on the machine may read.
                 os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-            return migrate.upgrade(self.url, self._writer)
+            found = migrate.upgrade(self.url, self._writer, on_step)
+            if self._file:
+                self._make_shrinkable()
+            return found
 
     def current(self) -> str | None:
         """Give the revision of the schema; None where there is none yet. Touches nothing."""
@@ -131,7 +153,9 @@ class Database:
         def _prepare(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # BEGIN is ours to say
             cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            # Before there is a first page; later it would take the writer's lock, and do nothing.
+            is_new = self._file and self._file.stat().st_size == 0
+            for pragma in (_SHRINKABLE, *_PRAGMAS) if is_new else _PRAGMAS:
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 
@@ -160,6 +184,18 @@ class Database:
                 return migrate.current(connection)
         finally:
             engine.dispose()
+
+    def _make_shrinkable(self) -> None:
+        """Make a file anew that was made in another way, and keeps the room of what is forgotten for ever."""
+        with self._writer.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            if driver.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
+                with suppress(
+                    sqlite3.OperationalError
+                ):  # no room for a copy, or others have it: another time
+                    driver.execute(f"PRAGMA {_SHRINKABLE}")
+                    driver.execute("VACUUM")
 
     def _find_again(self) -> None:
         """Notice a file that was removed or replaced: open connections would go on writing to nowhere."""

@@ -11,6 +11,7 @@ import yaml
 from sqlalchemy import text
 
 from monitor.clock import utc_now
+from monitor.config import Retention
 from monitor.errors import StorageError
 from monitor.jobs.prune import prune
 from monitor.sandbox.faults import Fault
@@ -243,10 +244,11 @@ def test_what_is_older_than_the_retention_is_forgotten_and_what_is_known_stays(a
     assert len(aged.run("incidents", "--all", "--json").json()) == 3
     database = Database(aged.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:"))
     year = timedelta(days=365)
-    forgotten = prune(database=database, keep=year, clock=lambda: utc_now() + 2 * year)
-    again = prune(database=database, keep=year, clock=lambda: utc_now() + 2 * year)
+    keep = Retention.model_validate({"history": "365d"})
+    forgotten = prune(database=database, keep=keep, clock=lambda: utc_now() + 2 * year)
+    again = prune(database=database, keep=keep, clock=lambda: utc_now() + 2 * year)
     database.close()
-    assert forgotten["snapshots"] > 0
+    assert forgotten["transitions"] > 0
     assert forgotten["incidents"] == 2
     assert set(again.values()) == {0}
     assert aged.run("status", "--json").json() == status
@@ -302,7 +304,7 @@ def test_forgetting_much_takes_many_small_transactions(place: Place, monkeypatch
             "INSERT INTO snapshots (id, connection_id, taken_at, token_status) "
             "SELECT -i, 1, '2020-01-01 00:00:00.000', 'valid' FROM n"
         )
-    assert place.run("db", "prune").out == "older than 400d: forgot 95 snapshots\n"
+    assert place.run("db", "prune").out == "older than 400d: forgot 95 transitions\n"
 
 
 def test_secrets_of_a_database_url_stay_out_of_messages(place: Place) -> None:

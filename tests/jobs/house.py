@@ -25,7 +25,14 @@ from tests.fakes import FakeChannel, FakeProvider, FrozenClock
 
 EVERY = 15 * MINUTE
 
-VIEWS = ("current_connections", "token_transitions", "incident_log", "delivery_log", "poll_log")
+VIEWS = (
+    "current_connections",
+    "token_transitions",
+    "incident_log",
+    "delivery_log",
+    "poll_log",
+    "erasure_log",
+)
 
 
 @dataclass(slots=True)
