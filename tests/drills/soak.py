@@ -118,7 +118,6 @@ def main() -> None:
         process = DaemonProcess(config, {"KEY": "sk_soak_0.0"})
         began = time.monotonic()
         try:
-            process.wait_for("daemon.started")
             for mark in _marks(given.first, given.polls):
                 while fleet.total < mark:
                     if time.monotonic() - began > given.within or process.process.poll() is not None:
