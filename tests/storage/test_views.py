@@ -11,6 +11,7 @@ import pytest
 from monitor.core.model import Outcome
 from monitor.core.routes import Route
 from monitor.storage import Database
+from monitor.storage.erasure import erase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
 from tests.jobs.house import VIEWS, House
@@ -26,9 +27,12 @@ COLUMNS = {
     " acknowledged_at acknowledged_by resolved_at resolution",
     "delivery_log": "id incident_id channel reason state attempts created_at delivered_at error",
     "poll_log": "account managed_user_id outcome http_status error first_at last_at polls",
+    "erasure_log": "id at account targets connections polls transitions incidents deliveries",
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
-NUMBERS = {"id", "incident_id", "attempts", "polls", "http_status"}
+NUMBERS = {"id", "incident_id", "attempts", "polls", "http_status"} | {
+    *("targets", "connections", "transitions", "incidents", "deliveries"),
+}
 
 
 @pytest.fixture
@@ -81,6 +85,10 @@ def tell_a_story(house: House) -> None:
         house.later(HOUR)
         house.sees(renewed, bluesky, *others)
         house.deliver()
+    with house.database.begin() as store:
+        store.register([*((name, None) for name in house.providers), ("past", None), ("past", "one")], NOW)
+    for managed_user_id in ("one", None):
+        assert list(erase(house.database, "past", managed_user_id, house.clock()))
 
 
 def _of(given: Any) -> dict[str, Any]:
