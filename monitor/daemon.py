@@ -164,7 +164,7 @@ class Daemon:
 
     def _prune(self) -> None:
         app = self._app
-        prune(database=app.database, keep=app.config.retention.history, clock=app.clock)
+        prune(database=app.database, keep=app.config.retention, clock=app.clock)
 
     def _review(self) -> None:
         app = self._app
@@ -284,7 +284,7 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
     wait = 1.0
     while not asked.stop:
         try:
-            found = app.database.upgrade()
+            found = app.database.upgrade(lambda revision, deed: _migrating(line, revision, deed))
             log.info("database.ready", database=app.database.name, found_schema=found)
             return _running(app, line, is_start=is_start)
         except StorageError as error:
@@ -296,6 +296,11 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
             asked.wake.clear()  # a reload is for later, and must not end every wait from now on
             wait = min(wait * 2, 30)
     return None
+
+
+def _migrating(line: Line, revision: str, deed: str) -> None:
+    log.info("database.migrating", revision=revision, deed=deed)
+    line.systemd.waiting(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
 
 
 def _running(app: App, line: Line, *, is_start: bool) -> Daemon:

@@ -63,13 +63,18 @@ class DaemonProcess:
     """
     A daemon that runs.
 
+    Args:
+        prefix: a program, with its arguments, that becomes the daemon.
+
     Attributes:
         log: each line as it was written, decoded.
     """
 
-    def __init__(self, config: Path, environ: Mapping[str, str], program: Sequence[str]) -> None:
+    def __init__(
+        self, config: Path, environ: Mapping[str, str], program: Sequence[str], prefix: Sequence[str]
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *program, "--config", str(config), "run"],
+            [*prefix, sys.executable, "-m", *program, "--config", str(config), "run"],
             env={**os.environ, **environ},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -122,15 +127,20 @@ def notify_socket(folder: Path) -> Iterator[NotifySocket]:
 
 @contextmanager
 def daemon(
-    config: Path, environ: Mapping[str, str], *, program: Sequence[str] = ("monitor",)
+    config: Path,
+    environ: Mapping[str, str],
+    prefix: Sequence[str] = (),
+    *,
+    program: Sequence[str] = ("monitor",),
 ) -> Iterator[DaemonProcess]:
     """
     Run the daemon; it is killed where it doesn't end by itself.
 
     Args:
+        prefix: what runs it, and what that wants to know; the daemon itself by default.
         program: the module that runs it, and what that one wants to know.
     """
-    process = DaemonProcess(config, environ, program)
+    process = DaemonProcess(config, environ, program, prefix)
     try:
         yield process
     finally:

@@ -100,13 +100,13 @@ def test_what_was_missed_before_the_start_is_no_failure_yet() -> None:
 
 
 def test_a_workspace_that_cannot_be_listed_is_never_complete() -> None:
-    for minutes, verdict, text in (
+    for minutes, verdict, said in (
         (1, Verdict.PARTIAL, "users not listed (agency)"),
         (30, Verdict.PARTIAL, "users not listed (agency)"),
         (31, Verdict.FAILED, "users not listed in time (agency)"),
     ):
         cycle = judged(Seen(), unlisted={"agency": NOW - timedelta(minutes=minutes)})
-        assert (verdict, text) == (cycle.verdict, cycle.text)
+        assert (verdict, said) == (cycle.verdict, cycle.text)
         assert cycle.is_round
     fresh = judged(Seen(), watched_for=5, unlisted={"agency": NOW - timedelta(days=1)})
     assert fresh.verdict is Verdict.PARTIAL

@@ -10,7 +10,7 @@ The command line: every command translates its arguments into a job, and its out
 ``trying``
     test
 ``caring``, ``database``
-    check-config, send-test; db
+    check-config, send-test; db, forget
 ``playing``
     sandbox, demo
 ``session``, ``tables``, ``status``
@@ -83,6 +83,7 @@ for _command in (
     caring.check_config,
     caring.send_test,
     database.db,
+    database.forget,
     playing.sandbox,
     playing.demo,
 ):

@@ -128,7 +128,8 @@ def record(
         fresh = {
             id_: by_target[id_]
             for id_, state in states.items()
-            if not is_late(state.taken_at, by_target[id_], now)
+            if _is_of(state.target, by_target[id_])
+            and not is_late(state.taken_at, by_target[id_], now)
             and (id_ in steady or not by_target[id_].is_unread)
         }
         moved = {id_: states[id_] for id_ in fresh if id_ not in steady}
@@ -179,6 +180,12 @@ def record(
     _log(batch)
     log_told(told)
     return batch
+
+
+def _is_of(target: Target, snapshot: Snapshot) -> bool:
+    """Whether a snapshot is of this target: one that was forgotten meanwhile may have left its id to another."""
+    asked = snapshot.target
+    return (target.account, target.managed_user_id) == (asked.account, asked.managed_user_id)
 
 
 def _rest_or_wake(source: SourceState, store: Store, policy: Policy, now: datetime) -> None:

@@ -303,6 +303,20 @@ silences = Table(
     sqlite_autoincrement=True,
 )
 
+# What was erased on request: how much it was, and nothing else of it.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("erased_at", UtcDateTime, nullable=False),
+    # Null where all of an account was erased: its name may be the client's.
+    Column("account", Text),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("targets", "connections", "polls", "transitions", "incidents", "deliveries")
+    ),
+)
+
 # The outbox: one incident change for one channel.
 notifications = Table(
     "notifications",

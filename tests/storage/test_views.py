@@ -12,6 +12,7 @@ from monitor.core.model import Outcome
 from monitor.core.notices import Gap
 from monitor.core.routes import Route
 from monitor.storage import Database, gaps
+from monitor.storage.erasure import erase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
 from tests.jobs.house import DAYS, VIEWS, House, without_days
@@ -35,6 +36,7 @@ COLUMNS = {
     " worst_status last_poll_at last_ok_at failures open_incidents account_incidents worst_severity id",
     "reconnect_times": "account managed_user_id managed_user platform platform_id username warned_at"
     " expired_at reconnected_at seconds_from_warning seconds_from_expiry incident_id",
+    "erasure_log": "id at account targets connections polls transitions incidents deliveries",
     "monitor_gaps": "began_at ended_at seconds id",
     "publish_failures": "at account managed_user_id managed_user platform platform_id username error"
     " occurred_at token_status last_successful_post_at id",
@@ -44,6 +46,7 @@ NUMBERS = {
     *("id", "incident_id", "attempts", "polls", "http_status", "connections", "valid", "expiring_soon"),
     *("expired", "unknown", "failures", "open_incidents", "account_incidents"),
     *("seconds_from_warning", "seconds_from_expiry", "seconds"),
+    *("targets", "transitions", "incidents", "deliveries"),
 }
 
 
@@ -99,6 +102,10 @@ def tell_a_story(house: House) -> None:
         house.later(HOUR)
         house.sees(renewed, bluesky, *others)
         house.deliver()
+    with house.database.begin() as store:
+        store.register([*((name, None) for name in house.providers), ("past", None), ("past", "one")], NOW)
+    for managed_user_id in ("one", None):
+        assert list(erase(house.database, "past", managed_user_id, house.clock()))
 
 
 def _of(given: Any) -> dict[str, Any]:
