@@ -49,7 +49,7 @@ class Database:
 
     def upgrade(self) -> str | None:
         """Make or migrate the schema; returns the revision that was found, None for an empty database."""
-        with self._in_our_words():
+        with self._in_our_words(), self._file_in_our_words():
             if self._file:
                 self._refuse_what_is_not_ours(self._file)
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class Database:
 
     def current(self) -> str | None:
         """Give the revision of the schema; None where there is none yet. Touches nothing."""
-        with self._in_our_words():
+        with self._in_our_words(), self._file_in_our_words():
             if self._file:
                 if not self._file.exists():
                     return None
@@ -94,7 +94,7 @@ class Database:
         if not self._file:
             yield
             return
-        with self._in_our_words():
+        with self._file_in_our_words():
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(f"{self._file}.daemon", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -166,7 +166,8 @@ class Database:
         if not self._file:
             return
         try:
-            found = self._file.stat()
+            with self._file_in_our_words(but=FileNotFoundError):
+                found = self._file.stat()
         except FileNotFoundError:
             raise StorageError(
                 f"the database file {self._file} is gone; bring it back, or restart to begin anew",
@@ -184,14 +185,24 @@ class Database:
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             passing = isinstance(error, OperationalError) and "not a database" not in reason
-            raise StorageError(f"{self.name}: {reason}; {_remedy(reason)}", passing=passing) from error
+            raise StorageError(
+                f"{self.name}: {reason}; {_remedy(reason, is_sqlite=self.is_sqlite)}", passing=passing
+            ) from error
         except SQLAlchemyError as error:
             passing = isinstance(error, PoolTimeout)
             raise StorageError(
                 f"{self.name}: {type(error).__name__}: {str(error)[:200]}", passing=passing
             ) from error
+
+    @contextmanager
+    def _file_in_our_words(self, *, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+        """Never around a block of a caller's: what goes wrong there, on standard output perhaps, isn't ours."""
+        try:
+            yield
+        except but:
+            raise
         except OSError as error:
-            raise StorageError(f"{self.name}: {error.strerror or error}") from error
+            raise StorageError(f"{self.name}: {error.strerror or error}; {_FILE_REMEDY}") from error
 
 
 def _is_at_rest(file: Path) -> bool:
@@ -200,15 +211,16 @@ def _is_at_rest(file: Path) -> bool:
         return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()
 
 
-def _remedy(reason: str) -> str:
+def _remedy(reason: str, *, is_sqlite: bool) -> str:
     """Say what an operator can do about a database's own words."""
     text = reason.lower()
     for words, remedy in _REMEDIES.items():
         if words in text:
             return remedy
-    return "see the database's own log"
+    return f"is it an ordinary file? {_FILE_REMEDY}" if is_sqlite else "see the database's own log"
 
 
+_FILE_REMEDY = "give database.url (or $STATE_DIRECTORY) a place for a file where the monitor may write"
 _REMEDIES = {
     "locked": "another program holds the database; it is tried again",
     "full": "make room on the disk",
@@ -220,6 +232,9 @@ _REMEDIES = {
     "password authentication": "check the user and the password in database.url",
     "refused": "start the server, or correct the host and port in database.url",
     "could not translate": "check the host name in database.url",
+    "failed to resolve": "check the host name in database.url",
+    "sslmode": "correct sslmode in database.url",
+    "timeout expired": "start the server, or correct the host and port in database.url",
     "does not exist": "create the database and the role first",
     "permission denied": "grant the role the right to create tables in its schema",
 }
