@@ -29,7 +29,7 @@ import click
 from monitor import __version__
 from monitor.cli import caring, database, health, hushing, playing, reading, trying, watching
 from monitor.cli.session import Session
-from monitor.cli.tables import UnheardError, flush
+from monitor.cli.tables import UnheardError, UnwritableError, flush
 from monitor.errors import ConfigError, MonitorError
 
 PROGRAM = "postpost-monitor"
@@ -108,12 +108,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except (UnheardError, BrokenPipeError):
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter complains at its end
+        _drop_the_rest()
         return UNHEARD
     except SystemExit as end:  # click's own way out when nobody reads its help
         return end.code if isinstance(end.code, int) else 1
+    except UnwritableError as error:
+        _drop_the_rest()
+        return _complain(session, str(error), 1)
     except ConfigError as error:
         return _complain(session, str(error), 2)
     except (MonitorError, OSError) as error:
@@ -134,6 +135,11 @@ def _complain(session: Session, text: str, status: int) -> int:
         click.echo(scrub(traceback.format_exc()), err=True, nl=False)
     click.echo(f"{PROGRAM}: {one_line(scrub(text), 1000)}", err=True)
     return status
+
+
+def _drop_the_rest() -> None:
+    """Let what is still to be written go nowhere, or the interpreter complains at its end and has its own status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _have_every_stream() -> None:

@@ -35,6 +35,10 @@ class UnheardError(Exception):
     """Whoever read our output has gone."""
 
 
+class UnwritableError(MonitorError):
+    """Our output can't be written: its disk is full, perhaps."""
+
+
 def say(text: str = "") -> None:
     """Write a line on standard output."""
     with _heard():
@@ -54,7 +58,7 @@ def _heard() -> Iterator[None]:
     except BrokenPipeError:
         raise UnheardError from None
     except OSError as error:
-        raise MonitorError(f"standard output can't be written: {error.strerror or error}") from error
+        raise UnwritableError(f"standard output can't be written: {error.strerror or error}") from error
 
 
 def styled(word: str) -> Cell:
