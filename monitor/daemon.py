@@ -342,8 +342,18 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
     return None
 
 
-def _leave_nobody_behind() -> None:
-    """End threads that hang in a request: the interpreter would wait for them for as long as they do."""
-    if any(thread.is_alive() and not thread.daemon for thread in threading.enumerate()[1:]):
-        log.warning("daemon.cut_short", threads=threading.active_count() - 1)
+def _leave_nobody_behind(patience: float = 0.5) -> None:
+    """
+    End threads that hang in a request or on the database: the interpreter would wait for them as long as they do.
+
+    That goes for daemonic ones, too, where they belong to a pool: a pool's threads are joined at the end whatever
+    they are, and those that a job of the scheduler starts are daemonic as it is.
+    """
+    ends = monotonic() + patience
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in others:
+        thread.join(max(ends - monotonic(), 0))
+    hanging = sum(thread.is_alive() for thread in others)
+    if hanging:
+        log.warning("daemon.cut_short", threads=hanging)
         os._exit(0)

@@ -23,6 +23,7 @@ from monitor.signals import Asked
 from monitor.systemd import Systemd
 from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
 from tests.hanging import PLACES
+from tests.receivers import Answer, http_receiver
 from tests.visitor import Hands
 
 WATCHDOG = "600000"  # microseconds; pinged three times as often
@@ -128,6 +129,28 @@ def test_a_request_that_hangs_holds_up_neither_reload_nor_end(
         process.process.terminate()
         assert process.end() == 0
         assert time.monotonic() - begins < 10
+
+
+def test_neither_a_channel_that_hangs_nor_a_locked_database_holds_up_the_end(
+    tmp_path: Path, api: Server
+) -> None:
+    with http_receiver(Answer(delay=120)) as hangs:
+        more = (
+            f"channels: [{{name: ops, url: 'json://{hangs.address}/'}}]\n"
+            "routes: [{channels: [ops], group_wait: 0s}]\n"
+        )
+        with daemon(written(tmp_path, api, more), environ()) as process:
+            hangs.wait_for(1, 30)
+            lock = create_engine(f"sqlite:///{tmp_path}/history.db").connect()
+            lock.exec_driver_sql("BEGIN IMMEDIATE")
+            time.sleep(1.5)  # more than a tick: jobs wait for the lock by now
+            begins = time.monotonic()
+            process.process.send_signal(signal.SIGINT)
+            assert process.end() == 0
+            assert time.monotonic() - begins < 10
+            assert process.lines("daemon.cut_short")
+            lock.close()
+            lock.engine.dispose()
 
 
 def test_a_second_daemon_on_one_file_says_who_holds_it(tmp_path: Path, api: Server) -> None:

@@ -124,6 +124,30 @@ def test_an_empty_list_for_an_hour_is_one_problem_of_the_source(house: House) ->
     assert all(row["removed_at"] is None for row in house.rows("current_connections"))
 
 
+def test_a_connection_that_nobody_can_read_is_told_once_and_the_others_are_watched_as_ever(
+    house: House,
+) -> None:
+    house.shows(WELL)
+    house.api.unreadable = frozenset({SOON.platform_id})
+    house.live(HOUR, step=MINUTE)
+    [told] = house.sent
+    assert f"1 of 2 connections can't be read: {SOON.platform_id}" in told.body
+    runs = house.rows("poll_runs")
+    house.live(HOUR, step=MINUTE)
+    assert len(house.sent) == 1
+    assert house.rows("poll_runs") == runs
+    [seen] = house.rows("targets")
+    assert house.clock.now - moment(seen["last_ok_at"]) <= house.every
+    house.api.lists(replace(WELL, token_status="expired"))
+    house.live(HOUR, step=MINUTE)
+    assert [message.severity for message in house.sent] == [Severity.WARNING, Severity.CRITICAL]
+    house.api.unreadable = frozenset()
+    house.live(HOUR, step=MINUTE)
+    assert house.sent[-1].title.startswith("OK")
+    about_the_source = house.rows("incident_log", "WHERE platform_id IS NULL")
+    assert [row["resolution"] for row in about_the_source] == ["recovered"]
+
+
 def test_failures_of_every_kind_in_turn_are_one_problem(house: House) -> None:
     house.shows(WELL)
     kinds = (Outcome.SERVER_ERROR, Outcome.TIMEOUT, Outcome.BAD_ANSWER, Outcome.NETWORK_ERROR)

@@ -3,10 +3,12 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from monitor.core.text import one_line
+from monitor.errors import MonitorError
 
 # Text, or text and how it looks on a terminal.
 Cell: TypeAlias = str | tuple[str, str]
@@ -23,18 +25,37 @@ STYLES = {
     "unknown": "dim",
 }
 _GAP = "  "
+_NARROW = 10  # characters a column
 
 
 class UnheardError(Exception):
-    """Whoever read our output has gone; not an OSError, which a database would take for its own."""
+    """Whoever read our output has gone."""
+
+
+class UnwritableError(MonitorError):
+    """Our output can't be written: its disk is full, perhaps."""
 
 
 def say(text: str = "") -> None:
     """Write a line on standard output."""
-    try:
+    with _heard():
         sys.stdout.write(f"{text}\n")
+
+
+def flush() -> None:
+    """See to it that all that was said is written."""
+    with _heard():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise UnheardError from None
+    except OSError as error:
+        raise UnwritableError(f"standard output can't be written: {error.strerror or error}") from error
 
 
 def styled(word: str) -> Cell:
@@ -89,12 +110,20 @@ def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    if console.width < _NARROW * len(headers):  # columns of single letters: a block a row instead
+        for row in rows:
+            for header, (text, style) in zip(headers, row, strict=True):
+                if text:
+                    console.print(Text.assemble((f"{header}: ", "bold"), (text, style)))
+            console.print()
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*(Text(text, style=style) for text, style in row))
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import chain
 
 from monitor.core.changes import Change, diff, fold
-from monitor.core.doubt import doubt_change, doubt_list
+from monitor.core.doubt import doubt_change, doubt_list, unread_entries
 from monitor.core.incidents import IncidentChange, changes_at, reconcile, resolve
 from monitor.core.model import (
     Failure,
@@ -33,6 +33,7 @@ class Decision:
     Args:
         snapshot: what was seen; None for a review, which asked nobody.
         failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
+        is_partial: whether it fails for single entries of the list only: all the others were seen.
         doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
         changes: connections that are not as they were known; none after a failed fetch.
         incidents: incidents of its connections that opened, moved or ended.
@@ -43,6 +44,7 @@ class Decision:
     target: Target
     snapshot: Snapshot | None
     failure: Failure | None = None
+    is_partial: bool = False
     doubted: int = 0
     changes: tuple[Change, ...] = ()
     incidents: tuple[IncidentChange, ...] = ()
@@ -92,7 +94,8 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
     Decide what a snapshot means for its target.
 
     A failed fetch changes no connection and no incident of one; the token goes on ageing all the same, and
-    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks.
+    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks;
+    one that can't be read in parts is believed in the others, and the rest is told.
     """
     if snapshot.failure:
         return Decision(
@@ -109,7 +112,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             doubted=flip.connections,
             next_review_at=known.next_review_at,
         )
-    doubt = doubt_list(known, snapshot)
+    doubt, unread = doubt_list(known, snapshot), unread_entries(snapshot)
     changes = diff(known, snapshot, removed_after=None if doubt else rules.removed_after)
     connections = fold(known, changes)
     incidents = tuple(_judge(known, connections, rules, snapshot.taken_at, snapshot.taken_at))
@@ -119,7 +122,8 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
     return Decision(
         target=known.target,
         snapshot=snapshot,
-        failure=doubt,
+        failure=doubt or unread,
+        is_partial=bool(unread and not doubt),
         changes=changes,
         incidents=incidents,
         next_review_at=next_review_at,

@@ -12,6 +12,7 @@ from monitor.core.text import harmless
 SHORT_AT_LEAST = 3
 SHORT_SHARE = 0.5
 BELIEVED_AFTER = timedelta(days=1)
+UNREAD_NAMED = 5
 
 _BADNESS = {
     TokenStatus.UNKNOWN: 0,
@@ -66,7 +67,9 @@ def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) ->
 
 def doubt_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
     """Question a list that suddenly lacks all or most of what it had; after a day it is believed."""
-    if known.failing_since and snapshot.taken_at - known.failing_since >= BELIEVED_AFTER:
+    # A list of which only some entries couldn't be read was good in all else: the day begins after it.
+    since = max(filter(None, (known.failing_since, known.last_ok_at)), default=None)
+    if known.failing_since and since and snapshot.taken_at - since >= BELIEVED_AFTER:
         return None
     present = [each for each in known.connections.values() if each.removed_at is None and not each.missing]
     lost = [each for each in unlisted(known, snapshot) if not each.missing]
@@ -78,4 +81,28 @@ def doubt_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
         rule=RuleName.BAD_ANSWER,
         error=f"the list of connections suddenly lacks {len(lost)} of {len(present)}",
         remedy="look into the dashboard; if you disconnected them yourself, this ends after a day",
+    )
+
+
+def unread_entries(snapshot: Snapshot) -> Failure | None:
+    """
+    Find what a good list holds and nobody can read: whoever stands there isn't watched, which must be told.
+
+    Equal causes give equal text, or each poll would begin a new run: no place in the list, no value.
+    """
+    if snapshot.unreadable_ids:
+        count, total = len(snapshot.unreadable_ids), len(snapshot.unreadable_ids) + len(snapshot.connections)
+        named = [harmless(id_, 60) for id_ in sorted(snapshot.unreadable_ids)[:UNREAD_NAMED]]
+        more = f" and {count - len(named)} more" if count > len(named) else ""
+        error = f"{count} of {total} connections can't be read: {', '.join(named)}{more}"
+    elif snapshot.complaints and not snapshot.connections:
+        error = "none of the connections that are listed can be read"
+    else:
+        return None
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=error,
+        remedy="look after them in the dashboard until a newer version of the monitor reads them; "
+        "its log says what is wrong with each (poll.incomplete)",
     )

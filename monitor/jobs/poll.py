@@ -232,7 +232,7 @@ def _polled(
             failures=state.failures + 1,
             sharing=state.target.id if context.is_shared else None,
         ),
-        last_ok_at=state.last_ok_at,
+        last_ok_at=snapshot.taken_at if decision and decision.is_partial else state.last_ok_at,
         decision=decision,
         is_alone=bool(state.failures and answered_at and state.taken_at and answered_at >= state.taken_at),
     )

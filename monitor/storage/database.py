@@ -76,7 +76,7 @@ class Database:
         Returns:
             The revision that was found, None for an empty database.
         """
-        with self._in_our_words():
+        with self._in_our_words(), self._file_in_our_words():
             if self._file:
                 self._refuse_what_is_not_ours(self._file)
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ class Database:
 
     def current(self) -> str | None:
         """Give the revision of the schema; None where there is none yet. Touches nothing."""
-        with self._in_our_words():
+        with self._in_our_words(), self._file_in_our_words():
             if self._file:
                 if not self._file.exists():
                     return None
@@ -120,7 +120,7 @@ class Database:
         if not self._file:
             yield
             return
-        with self._in_our_words():
+        with self._file_in_our_words():
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(f"{self._file}.daemon", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -215,7 +215,8 @@ class Database:
         try:
             yield
             if self._log is None:
-                self._log = _identity(f"{self._file}-wal")
+                with self._file_in_our_words():
+                    self._log = _identity(f"{self._file}-wal")
         finally:
             with self._gate:
                 self._users -= 1
@@ -228,13 +229,14 @@ class Database:
         Where it is the log that somebody deleted, what it held is saved, for the open connections still have it.
         Nobody may be half-way through a transaction then: the old log and a new one must not be used at once.
         """
-        found = _identity(file)
+        with self._file_in_our_words():
+            found, log = _identity(file), _identity(f"{file}-wal")
         if found is None:
             raise StorageError(
                 f"the database file {file} is gone; bring it back, or restart to begin anew", passing=True
             )
         is_other = self._identity not in {None, found}
-        if is_other or self._log not in {None, _identity(f"{file}-wal")}:
+        if is_other or self._log not in {None, log}:
             self._renewing = True
             try:
                 if not self._gate.wait_for(lambda: self._users == 0, BUSY_SECONDS):
@@ -255,14 +257,24 @@ class Database:
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             passing = isinstance(error, OperationalError) and "not a database" not in reason
-            raise StorageError(f"{self.name}: {reason}; {_remedy(reason)}", passing=passing) from error
+            raise StorageError(
+                f"{self.name}: {reason}; {_remedy(reason, is_sqlite=self.is_sqlite)}", passing=passing
+            ) from error
         except SQLAlchemyError as error:
             passing = isinstance(error, PoolTimeout)
             raise StorageError(
                 f"{self.name}: {type(error).__name__}: {str(error)[:200]}", passing=passing
             ) from error
+
+    @contextmanager
+    def _file_in_our_words(self, *, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+        """Never around a block of a caller's: what goes wrong there, on standard output perhaps, isn't ours."""
+        try:
+            yield
+        except but:
+            raise
         except OSError as error:
-            raise StorageError(f"{self.name}: {error.strerror or error}") from error
+            raise StorageError(f"{self.name}: {error.strerror or error}; {_FILE_REMEDY}") from error
 
 
 def _identity(file: Path | str) -> Identity | None:
@@ -279,15 +291,16 @@ def _is_at_rest(file: Path) -> bool:
         return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()
 
 
-def _remedy(reason: str) -> str:
+def _remedy(reason: str, *, is_sqlite: bool) -> str:
     """Say what an operator can do about a database's own words."""
     text = reason.lower()
     for words, remedy in _REMEDIES.items():
         if words in text:
             return remedy
-    return "see the database's own log"
+    return f"is it an ordinary file? {_FILE_REMEDY}" if is_sqlite else "see the database's own log"
 
 
+_FILE_REMEDY = "give database.url (or $STATE_DIRECTORY) a place for a file where the monitor may write"
 _REMEDIES = {
     "locked": "another program holds the database; it is tried again",
     "full": "make room on the disk",
@@ -300,6 +313,9 @@ _REMEDIES = {
     "password authentication": "check the user and the password in database.url",
     "refused": "start the server, or correct the host and port in database.url",
     "could not translate": "check the host name in database.url",
+    "failed to resolve": "check the host name in database.url",
+    "sslmode": "correct sslmode in database.url",
+    "timeout expired": "start the server, or correct the host and port in database.url",
     "does not exist": "create the database and the role first",
     "permission denied": "grant the role the right to create tables in its schema",
 }

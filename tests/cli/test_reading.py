@@ -227,6 +227,16 @@ def test_on_a_terminal_tables_are_drawn_within_its_width(place: Place) -> None:
     assert "\x1b[33m" not in on_a_terminal(place, "status", COLUMNS="80", NO_COLOR="1")
 
 
+def test_on_a_narrow_terminal_each_row_is_a_block_that_can_be_read(place: Place) -> None:
+    place.run("poll")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(place, "status", COLUMNS="30"))
+    lines = shown.splitlines()
+    assert "platform: Instagram" in lines
+    assert "token: expiring_soon" in lines
+    assert "incident: warning token_expiry" in lines
+    assert max(map(len, lines)) <= 30
+
+
 def test_many_targets_show_how_far_they_are_on_a_terminal(place: Place) -> None:
     first = place.tree["accounts"][0]
     place.tree["accounts"] = [first | {"name": f"account-{number}"} for number in range(8)]
