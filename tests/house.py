@@ -12,6 +12,7 @@ from monitor.core.model import Connection, Snapshot
 from monitor.core.outgoing import Message
 from monitor.core.routes import Route, Routing
 from monitor.core.rules import Rules
+from monitor.jobs.catch_up import catch_up
 from monitor.jobs.deliver import Post, deliver_to
 from monitor.jobs.digest import digest
 from monitor.jobs.discover import discover
@@ -91,6 +92,7 @@ class House:
                     [(self.account, None), *((self.account, user) for user in self.users)], self.clock()
                 )
             store.reconsider(self.clock())
+        catch_up(self.channels, database=self.database, routing=self.routing, clock=self.clock)
 
     def poll(self) -> None:
         """Poll what is due, and record it in one batch."""

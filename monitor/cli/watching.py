@@ -107,6 +107,7 @@ class Pass:
 def one_pass(app: "App", *, account: str | None = None) -> Pass:
     """Discover, poll every target, review what the clock has changed, deliver what is due."""
     from monitor.app import office_of
+    from monitor.jobs.catch_up import catch_up
     from monitor.jobs.discover import discover
     from monitor.jobs.review import review_due
     from monitor.jobs.survey import survey
@@ -127,6 +128,7 @@ def one_pass(app: "App", *, account: str | None = None) -> Pass:
         store.reconsider(app.clock())
     _poll([target for target in targets if account in {None, target.account}], app, done)
     review_due(database=app.database, rules=policy.rules, routing=policy.routing, clock=app.clock)
+    catch_up(app.post.channels, database=app.database, routing=policy.routing, clock=app.clock)
     _deliver(app, done)
     return done
 

@@ -325,6 +325,11 @@ class Incident:
         """Whether somebody still must act."""
         return self.resolved_at is None
 
+    @property
+    def is_told(self) -> bool:
+        """Whether people are to hear of it: not as long as nothing but a doubt stands behind it."""
+        return not self.memory or any(self.memory.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:

@@ -215,6 +215,7 @@ def notification_row(incident_id: int, telling: Telling, now: datetime) -> dict[
 
 
 def incident_row(incident: Incident) -> dict[str, Any]:
+    """Make the columns that decisions move; who has it in hand is what people say, at any time."""
     return {
         "b_id": incident.id,
         "severity": incident.severity,
@@ -226,9 +227,6 @@ def incident_row(incident: Incident) -> dict[str, Any]:
         "memory": json.dumps(incident.memory),
         "flaps": incident.flaps,
         "calm_since": incident.calm_since,
-        "acknowledged_at": incident.acknowledged_at,
-        "acknowledged_by": incident.acknowledged_by,
-        "acknowledged_until": incident.acknowledged_until,
         "resolved_at": incident.resolved_at,
         "resolution": incident.resolution,
     }
