@@ -141,6 +141,12 @@ class House:
             store.pull_in(self.account, latest=self.clock())
         self.tick()
 
+    def look_quietly(self) -> None:
+        """Poll at once and tell nobody yet."""
+        with self.database.begin() as store:
+            store.pull_in(self.account, latest=self.clock())
+        self.poll()
+
     def rows(self, view: str, where: str = "") -> list[dict[str, Any]]:
         with self.database.read() as store:
             query = text(f"SELECT * FROM {view} {where} ORDER BY id")
