@@ -1,6 +1,6 @@
 """The whole house on a walked clock: a fake API and fake channels outside, everything inside real."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -21,6 +21,7 @@ from monitor.jobs.poll import Policy, record, take_snapshot
 from monitor.jobs.remind import remind
 from monitor.jobs.review import review_due
 from monitor.storage import Database, outbox
+from monitor.templates import Words
 from tests.fakes import FakeChannel, FakeProvider, FrozenClock
 
 EVERY = timedelta(minutes=15)
@@ -44,6 +45,7 @@ class House:
     every: timedelta = EVERY
     account: str = "agency"
     users: Sequence[str] = ()
+    words: Mapping[str, Words] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._names = count(1)
@@ -81,6 +83,7 @@ class House:
             dice=lambda: 0.0,
             new_name=lambda: f"m{next(self._names)}",
             routing=self.routing,
+            words=self.words,
         )
 
     def restart(self) -> None:
@@ -98,7 +101,9 @@ class House:
         """Poll what is due, and record it in one batch."""
         with self.database.read() as store:
             due = store.due(self.clock(), limit=100_000)
-        snapshots: list[Snapshot] = [take_snapshot(target, self.api, self.clock) for target in due]
+        self.record([take_snapshot(target, self.api, self.clock) for target in due])
+
+    def record(self, snapshots: Sequence[Snapshot]) -> None:
         for start in range(0, len(snapshots), 200):
             record(
                 snapshots[start : start + 200], database=self.database, policy=self.policy, clock=self.clock

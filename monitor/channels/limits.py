@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 TITLE_LENGTH = 200
 
 _CUT = "\n…"
+_FOOT_LENGTH = 200
 
 # ntfy keeps 4,096 bytes of a message and turns a longer one into a file, or refuses it. Apprise allows 7,800
 # characters, and makes a file itself of what is over 8,000 bytes as ASCII JSON.
@@ -56,12 +57,15 @@ def fitted(body: str, title: str, service: "NotifyBase") -> str:
     room = most - (size(title) + 20 if _title_counts(service) else 0)
     if most <= 0 or (len(body) <= room and size(body) <= room):
         return body
-    room = max(room - len(_CUT.encode()) - 2, 0)
+    # The last lines have the message's key, by which a receiver knows a duplicate.
+    story, gap, foot = body.rpartition("\n\n")
+    foot = gap + foot if story and len(foot) <= _FOOT_LENGTH else ""
+    room = max(room - len(_CUT.encode()) - 2 - size(foot), 0)
     kept = body[:room]
     while kept and (now := size(kept)) > room:
         kept = kept[: min(len(kept) * room // now, len(kept) - 1)]
     line_end = kept.rfind("\n")
-    return (kept[:line_end] if line_end > len(kept) // 2 else kept) + _CUT
+    return (kept[:line_end] if line_end > len(kept) // 2 else kept) + _CUT + foot
 
 
 def _title_counts(service: "NotifyBase") -> bool:

@@ -64,6 +64,8 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     if account is not None and account not in names:
         raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
     session.prove_channels(config)
+    session.prove_words(config)
+    session.prove_routes(config)
     session.warn(config)
     from monitor.app import assemble
 
@@ -146,6 +148,8 @@ def _built(session: Session) -> "App":
 
     config = session.config(as_daemon=True)
     session.prove_channels(config)
+    session.prove_words(config)
+    session.prove_routes(config)
     for warning in config.warnings:
         structlog.get_logger().warning("configuration.doubtful", warning=warning)
     return assemble(config)

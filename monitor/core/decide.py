@@ -19,7 +19,7 @@ from monitor.core.model import (
     Target,
     TargetState,
 )
-from monitor.core.rules import Rules
+from monitor.core.rules import DAMPED, Rules
 from monitor.core.source import decide_source
 
 __all__ = ["Decision", "decide", "decide_source", "is_late", "is_steady", "review"]
@@ -58,7 +58,12 @@ class Decision:
             and self.failure is None
             and not seen.complaints
             and not any(change.after.missing and not change.after.removed_at for change in self.changes)
+            and not any(_waits_for_a_look(change.incident) for change in self.incidents)
         )
+
+
+def _waits_for_a_look(incident: Incident) -> bool:
+    return incident.is_open and incident.calm_since is not None and not incident.flaps
 
 
 def is_late(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:
@@ -167,6 +172,8 @@ def _judge(
                     now=now,
                     recent=known.recent.get((subject.key, rule.name), 0) if known.recent else 0,
                     flapping=rules.flapping,
+                    is_damped=rule.name in DAMPED,
+                    looked_at=looked_at,
                 )
             if change:
                 yield change

@@ -215,7 +215,7 @@ def _message(items: Sequence[Item], to: Channel, post: Post, *, key: str, is_cli
     write = render_for_client if is_client else render
     message = write(told, now=now, key=key, limit=to.body_limit)
     if message and to.name in post.words:
-        message = post.words[to.name].rewritten(message, told, now)
+        message = post.words[to.name].rewritten(message, told, now, limit=to.body_limit)
     if message and len(told) > FULL_BLOCKS and to.takes_attachments:
         message = replace(message, attachment=spreadsheet(told))
     return message

@@ -57,6 +57,7 @@ def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping
         if row.silence_id is not None:
             silenced.add(row.incident_id)
     again = _back_again(connection, wanted, claimed.channel)
+    overtaken = _overtaken(connection, claimed) if claimed.may_be_out else frozenset()
     return [
         _item(
             row,
@@ -67,7 +68,30 @@ def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping
             dashboards=dashboards,
         )
         for row in connection.execute(item_query(wanted)).mappings()
+        if row["id"] not in overtaken
     ]
+
+
+def _overtaken(connection: DatabaseConnection, claimed: Claim) -> frozenset[int]:
+    """
+    Pick the incidents of a retaken claim that there is newer news of, still to be sent.
+
+    A message that may be out must not say something else under the same key, or a receiver that drops
+    duplicates would drop the news.
+    """
+    newer = notifications.alias("newer")
+    query = select(notifications.c.incident_id).where(
+        notifications.c.state == DeliveryState.SENDING,
+        notifications.c.claim == claimed.name,
+        exists().where(
+            newer.c.incident_id == notifications.c.incident_id,
+            newer.c.channel == claimed.channel,
+            newer.c.id > notifications.c.id,
+            newer.c.state == DeliveryState.PENDING,
+            newer.c.reason != Reason.REMINDER,
+        ),
+    )
+    return frozenset(connection.execute(query).scalars())
 
 
 def _back_again(connection: DatabaseConnection, wanted: Select[Any], channel: str) -> frozenset[int]:
