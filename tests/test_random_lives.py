@@ -23,7 +23,10 @@ from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel
 from tests.house import House
 
-PLAIN = "{% for each in items %}{{ each.incident_id }}|{{ each.news }}|{{ each.severity }}|{{ each.rule }}|{{ each.deadline_at }};{% endfor %}"
+PLAIN = (
+    "{% for each in items %}{{ each.incident_id }}¦{{ each.news }}¦{{ each.severity }}¦{{ each.rule }}¦"
+    "{{ each.summary }}¶{% endfor %}"
+)
 OPEN = {"opened", "escalated", "updated", "reminder"}
 RANK = {str(severity): severity.rank for severity in Severity}
 
@@ -40,7 +43,7 @@ class Said:
     news: str
     severity: str
     rule: str
-    deadline: str
+    summary: str
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Receiver(FakeChannel):
         self.keys[message.key] += 1
         if self.keys[message.key] == 1:
             story = message.body.partition("\n\nmessage ")[0]
-            self.said.extend(_read(line) for line in story.split(";") if line)
+            self.said.extend(_read(line) for line in story.split("¶") if line)
         if self.mode in {"takes it and hangs", "dies after"}:
             self._fail()
 
@@ -71,7 +74,7 @@ class Receiver(FakeChannel):
 
 
 def _read(line: str) -> Said:
-    incident_id, *rest = line.split("|")
+    incident_id, *rest = line.split("¦")
     return Said(int(incident_id), *rest)
 
 
@@ -138,7 +141,7 @@ class World:
         if what == "shows":
             house.api.lists(*which)
             self.alive(house.look)
-        elif what == "waits" or what == "clock":
+        elif what in {"waits", "clock"}:
             house.clock.advance(which)
             self.alive(house.tick)
         elif what == "channel":
@@ -232,7 +235,7 @@ def test_whatever_happens_everybody_learns_what_is_true_in_order_and_once(
         if kinds[0] in OPEN:
             assert kinds[0] == "opened", (id_, kinds)
         rungs = [
-            (each.deadline, each.severity)
+            (each.summary, each.severity)
             for each in story
             if each.rule == "token_expiry" and each.news in OPEN - {"reminder"}
         ]

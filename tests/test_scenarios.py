@@ -106,7 +106,7 @@ def test_an_hour_without_answers_is_one_problem_of_the_source(house: House, brok
     house.api.failing[None] = broken  # type: ignore[assignment]
     house.live(HOUR, step=MINUTE)
     house.api.failing.clear()
-    house.live(15 * MINUTE, step=MINUTE)
+    house.live(17 * MINUTE, step=MINUTE)
     about_the_source = house.rows("incident_log", "WHERE platform_id IS NULL")
     assert len(about_the_source) == 1
     assert len(house.sent) == 3  # Instagram at first, the source, the source again
@@ -118,7 +118,7 @@ def test_an_empty_list_for_an_hour_is_one_problem_of_the_source(house: House) ->
     house.api.lists()
     house.live(HOUR, step=MINUTE)
     house.api.lists(SOON, connection())
-    house.live(15 * MINUTE, step=MINUTE)
+    house.live(17 * MINUTE, step=MINUTE)
     assert [row["rule"] for row in house.rows("incident_log", "WHERE platform_id IS NULL")] == ["bad_answer"]
     assert len(house.sent) == 3
     assert all(row["removed_at"] is None for row in house.rows("current_connections"))

@@ -137,7 +137,7 @@ def _deliver(claimed: Claim, items: list[Item], told_of: Summary | None, post: P
             if renewed is None:
                 return None
             claimed = renewed
-        message = _message(items, to, post, key=claimed.name, is_client=is_client)
+        message = _message(items, to, post, claimed, is_client=is_client)
     if message and not _send(post, claimed, to, message):
         return False
     told = {item.incident.id: _told(item) for item in items if item.news and item.incident.id}
@@ -209,14 +209,18 @@ def _summary(store: Store, claimed: Claim, post: Post, now: datetime) -> Summary
     return digests.summary(store.connection, route.match, now, since=since, routing=post.routing)
 
 
-def _message(items: Sequence[Item], to: Channel, post: Post, *, key: str, is_client: bool) -> Message | None:
+def _message(
+    items: Sequence[Item], to: Channel, post: Post, claimed: Claim, *, is_client: bool
+) -> Message | None:
     """Write what is true now; None where nothing is left to tell."""
     now, told = post.clock(), in_order(items)
     write = render_for_client if is_client else render
-    message = write(told, now=now, key=key, limit=to.body_limit)
+    message = write(told, now=now, key=claimed.name, limit=to.body_limit)
     if message and to.name in post.words:
         message = post.words[to.name].rewritten(message, told, now, limit=to.body_limit)
-    if message and len(told) > FULL_BLOCKS and to.takes_attachments:
+    # A service may take the words and refuse the file: then every second attempt does without.
+    with_file = to.takes_attachments and claimed.attempts % 2 == 1
+    if message and len(told) > FULL_BLOCKS and with_file:
         message = replace(message, attachment=spreadsheet(told))
     return message
 

@@ -105,9 +105,9 @@ def claim(
     being_told = select(notifications.c.incident_id).where(
         of_channel, _SENDING, notifications.c.incident_id.is_not(None)
     )
+    is_new_row = and_(_PENDING, notifications.c.claim.is_(None))
     is_new = and_(
-        _PENDING,
-        notifications.c.claim.is_(None),
+        is_new_row,
         or_(notifications.c.incident_id.is_(None), notifications.c.incident_id.not_in(being_told)),
     )
     groups = (
@@ -127,7 +127,17 @@ def claim(
         .values(claim=name)
         .where(of_channel, is_new, notifications.c.group_key == group, or_(is_due, goes_along))
     )
-    return _claim(connection, name) if taken_now.rowcount else None
+    if not taken_now.rowcount:
+        return None
+    # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
+    in_it = select(notifications.c.incident_id).where(_SENDING, notifications.c.claim == name)
+    not_held = or_(notifications.c.held_until.is_(None), notifications.c.held_until <= now)
+    connection.execute(
+        _lease(now)
+        .values(claim=name)
+        .where(of_channel, is_new_row, not_held, notifications.c.incident_id.in_(in_it))
+    )
+    return _claim(connection, name)
 
 
 def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, told: Mapping[int, str]) -> None:
