@@ -118,6 +118,73 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"channels": [{"name": "ops", "url": "slack://PATHCANARY7731/x"}]},
         ("channels[0].url", "ops"),
     ),
+    "a route to an unknown channel": (
+        {"routes": [{"channels": ["ops"]}, {"channels": ["opps"]}]},
+        ("routes[1].channels[0]", "'opps'", "the name of a channel"),
+    ),
+    "an impossible time zone": (
+        {
+            "routes": [
+                {
+                    "channels": ["ops"],
+                    "quiet_hours": {"from": "20:00", "to": "08:00", "time_zone": "Europe/Bergin"},
+                }
+            ]
+        },
+        ("routes[0].quiet_hours.time_zone", "Europe/Bergin", "Europe/Berlin or UTC"),
+    ),
+    "a template with a syntax error": (
+        {
+            "channels": [
+                {"name": "ops", "url_env": "OPS_URL", "template": {"body": "a\n{% for x in items %}"}}
+            ]
+        },
+        ("channels[0].template.body", "line 2"),
+    ),
+    "a template that names what isn't there": (
+        {"channels": [{"name": "ops", "url_env": "OPS_URL", "template": {"title": "{{ nope }}"}}]},
+        ("channels[0].template.title", "'nope'", "want title, body, severity"),
+    ),
+    "a template that names what isn't there where the samples don't get to": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{% if severity == 'other' %}{{ nope }}{% endif %}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "'nope'"),
+    ),
+    "a template that asks an incident for what it doesn't have": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{% for each in items %}{{ each.colour }}{% endfor %}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "colour", "docs/alerting.md"),
+    ),
+    "a template that reaches for what is behind it": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{{ items.__class__.__mro__[1].__subclasses__() }}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "unsafe"),
+    ),
+    "an incident that no route takes": (
+        {"routes": [{"channels": ["ops"], "match": {"severity": "critical"}}]},
+        ("routes: no route takes a notice token_expiry", "unrouted: ignore"),
+    ),
     "key with a line break": (
         {"accounts": [{"name": "agency", "api_key_env": "BROKEN_KEY"}]},
         ("accounts[0].api_key_env", "line break"),
