@@ -435,9 +435,17 @@ def test_quiet_hours_end_once_and_for_good_on_the_days_when_the_clocks_change() 
     for zone in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe"):
         for starts, ends in ((time(20), time(8)), (time(1), time(2, 30)), (time(22), time(2, 30))):
             quiet = QuietHours(starts=starts, ends=ends, zone=ZoneInfo(zone))
-            for day in range(366):
-                for minutes in range(0, 24 * 60, 30):
-                    now = NOW + timedelta(days=day, minutes=minutes)
+            starts_of_days = (NOW + timedelta(days=day) for day in range(366))
+            changing = [
+                day
+                for day in starts_of_days
+                if (day - DAY).astimezone(quiet.zone).utcoffset()
+                != (day + DAY).astimezone(quiet.zone).utcoffset()
+            ]
+            assert len(changing) == 4
+            for day in changing:
+                for minutes in range(0, 24 * 60, 10):
+                    now = day + timedelta(minutes=minutes)
                     until = quiet.until(now)
                     if until is not None:
                         assert now < until <= now + timedelta(hours=14)
