@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, note, settings
+from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -217,6 +217,8 @@ def told_of(world: World) -> dict[int, list[Said]]:
 lived = settings(
     max_examples=15,
     deadline=None,
+    # A life is short enough to read; to make it shorter takes minutes on a real database.
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.too_slow,
@@ -285,8 +287,10 @@ def test_recording_the_same_poll_again_changes_nothing(
     snapshot = take_snapshot(target, house.api, house.clock)
     house.record([snapshot])
     before = contents(house)
-    # A connection that is not listed is counted as missing at every look.
+    # A connection that is not listed is counted as missing at every look, and a list that is too strange to be
+    # believed is looked at again with what it showed.
     assume(all(row["missing"] == 0 for row in before["connections"]))
+    assume(not [row for row in house.rows("targets") if row["failures"]])
     house.record([snapshot])
     house.record([replace(snapshot, taken_at=snapshot.taken_at - MINUTE)])
     assert contents(house) == before

@@ -38,6 +38,7 @@ class Decision:
         incidents: incidents of its connections that opened, moved or ended.
         next_review_at: when the clock alone will change a verdict; None if never.
         needs_look: whether the next look changes a verdict even if it shows nothing new, after a review.
+        was_failing: whether the poll before failed: a second look says whether that has passed.
     """
 
     target: Target
@@ -48,6 +49,7 @@ class Decision:
     incidents: tuple[IncidentChange, ...] = ()
     next_review_at: datetime | None = None
     needs_look: bool = False
+    was_failing: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -56,6 +58,7 @@ class Decision:
         return (
             seen is not None
             and self.failure is None
+            and not self.was_failing
             and not seen.complaints
             and not any(change.after.missing and not change.after.removed_at for change in self.changes)
             and not any(_waits_for_a_look(change.incident) for change in self.incidents)
@@ -128,6 +131,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
         changes=changes,
         incidents=incidents,
         next_review_at=next_review_at,
+        was_failing=known.failures > 0,
     )
 
 

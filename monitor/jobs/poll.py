@@ -158,7 +158,8 @@ def record(
             state.target.account for id_, state in moved.items() if state.failures or decisions[id_].failure
         }
         # And when a second good look may end what the first one has calmed.
-        troubled |= {states[id_].target.account for id_ in fresh} & set(store.calm_sources(now))
+        if moved:
+            troubled |= {state.target.account for state in moved.values()} & set(store.calm_sources(now))
         for source in store.sources_of(troubled, recent_since=since) if troubled else ():
             changes.extend(
                 (change, source.target_of(change.incident.subject))

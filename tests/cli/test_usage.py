@@ -181,10 +181,6 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("channels[0].template.body", "unsafe"),
     ),
-    "an incident that no route takes": (
-        {"routes": [{"channels": ["ops"], "match": {"severity": "critical"}}]},
-        ("routes: no route takes a notice token_expiry", "unrouted: ignore"),
-    ),
     "key with a line break": (
         {"accounts": [{"name": "agency", "api_key_env": "BROKEN_KEY"}]},
         ("accounts[0].api_key_env", "line break"),
@@ -213,6 +209,15 @@ def test_a_bad_configuration_is_one_line_and_nothing_is_written(
     assert not any(canary in ran.err for canary in CANARIES)
     assert set(place.files()) == {"config.yaml"}
     assert not place.server.requests
+
+
+@pytest.mark.parametrize("command", ["run", "poll"])
+def test_an_incident_that_no_route_takes_is_refused_at_load(place: Place, command: str) -> None:
+    place.tree["routes"] = [{"channels": ["ops"], "match": {"severity": "critical"}}]
+    ran = place.run(command)
+    assert (ran.status, ran.out) == (2, "")
+    assert "config.yaml: routes: no route takes a notice token_expiry" in ran.complaint
+    assert set(place.files()) == {"config.yaml"}
 
 
 @pytest.mark.parametrize(("text", "word"), [(b"accounts: [", "line"), (b"\xff\xfe\x00", "UTF-8"), (None, "")])
