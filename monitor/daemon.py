@@ -18,6 +18,7 @@ from monitor.app import App, bench_of, office_of
 from monitor.core.text import one_line
 from monitor.cycles import Cycles
 from monitor.errors import MonitorError, StorageError
+from monitor.jobs.catch_up import catch_up
 from monitor.jobs.digest import digest
 from monitor.jobs.discover import discover
 from monitor.jobs.oversee import oversee
@@ -116,6 +117,7 @@ class Daemon:
         self._discover()
         with self._app.database.begin() as store:
             store.reconsider(self._app.clock())
+        self._catch_up()
         tick = self._tick.total_seconds()
         for name, job, seconds in (
             ("review", self._review, 5 * tick),
@@ -153,6 +155,10 @@ class Daemon:
             plans=app.plans,
             budgets=app.budgets,
         )
+
+    def _catch_up(self) -> None:
+        app = self._app
+        catch_up(app.post.channels, database=app.database, routing=app.policy.routing, clock=app.clock)
 
     def _survey(self) -> None:
         survey(self._office)

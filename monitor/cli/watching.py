@@ -66,6 +66,8 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     if account is not None and account not in names:
         raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
     session.prove_channels(config)
+    session.prove_words(config)
+    session.prove_routes(config)
     session.warn(config)
     from monitor.app import assemble
 
@@ -109,6 +111,7 @@ class Pass:
 def one_pass(app: "App", *, account: str | None = None) -> Pass:
     """Discover, poll every target, review what the clock has changed, deliver what is due."""
     from monitor.app import office_of
+    from monitor.jobs.catch_up import catch_up
     from monitor.jobs.discover import discover
     from monitor.jobs.review import review_due
     from monitor.jobs.survey import survey
@@ -129,6 +132,7 @@ def one_pass(app: "App", *, account: str | None = None) -> Pass:
         store.reconsider(app.clock())
     _poll([target for target in targets if account in {None, target.account}], app, done)
     review_due(database=app.database, rules=policy.rules, routing=policy.routing, clock=app.clock)
+    catch_up(app.post.channels, database=app.database, routing=policy.routing, clock=app.clock)
     _deliver(app, done)
     return done
 
@@ -146,6 +150,8 @@ def _built(session: Session) -> "App":
 
     config = session.config(as_daemon=True)
     session.prove_channels(config)
+    session.prove_words(config)
+    session.prove_routes(config)
     for warning in config.warnings:
         structlog.get_logger().warning("configuration.doubtful", warning=warning)
     return assemble(config)

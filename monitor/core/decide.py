@@ -19,7 +19,7 @@ from monitor.core.model import (
     Target,
     TargetState,
 )
-from monitor.core.rules import Rules
+from monitor.core.rules import DAMPED, Rules
 from monitor.core.source import decide_source
 
 __all__ = ["Decision", "decide", "decide_source", "is_late", "is_steady", "review"]
@@ -39,6 +39,7 @@ class Decision:
         incidents: incidents of its connections that opened, moved or ended.
         next_review_at: when the clock alone will change a verdict; None if never.
         needs_look: whether the next look changes a verdict even if it shows nothing new, after a review.
+        was_failing: whether the poll before failed: a second look says whether that has passed.
     """
 
     target: Target
@@ -50,6 +51,7 @@ class Decision:
     incidents: tuple[IncidentChange, ...] = ()
     next_review_at: datetime | None = None
     needs_look: bool = False
+    was_failing: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -58,9 +60,15 @@ class Decision:
         return (
             seen is not None
             and self.failure is None
+            and not self.was_failing
             and not seen.complaints
             and not any(change.after.missing and not change.after.removed_at for change in self.changes)
+            and not any(_waits_for_a_look(change.incident) for change in self.incidents)
         )
+
+
+def _waits_for_a_look(incident: Incident) -> bool:
+    return incident.is_open and incident.calm_since is not None and not incident.flaps
 
 
 def is_late(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:
@@ -127,6 +135,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
         changes=changes,
         incidents=incidents,
         next_review_at=next_review_at,
+        was_failing=known.failures > 0,
     )
 
 
@@ -171,6 +180,8 @@ def _judge(
                     now=now,
                     recent=known.recent.get((subject.key, rule.name), 0) if known.recent else 0,
                     flapping=rules.flapping,
+                    is_damped=rule.name in DAMPED,
+                    looked_at=looked_at,
                 )
             if change:
                 yield change

@@ -12,7 +12,7 @@ from monitor.core.cadence import adapted, next_slot
 from monitor.core.decide import Decision, decide, decide_source, is_late, is_steady
 from monitor.core.incidents import IncidentChange
 from monitor.core.model import Snapshot, SourceState, Target, TargetState
-from monitor.core.retry import next_poll_at
+from monitor.core.retry import POLL_RETRY, next_poll_at
 from monitor.core.routes import Routing
 from monitor.core.rules import Rules
 from monitor.core.source import rests
@@ -170,6 +170,9 @@ def record(
         troubled = {
             state.target.account for id_, state in moved.items() if state.failures or decisions[id_].failure
         }
+        # And when a second good look may end what the first one has calmed.
+        if moved:
+            troubled |= {state.target.account for state in moved.values()} & set(store.calm_sources(now))
         for source in store.sources_of(troubled, recent_since=since) if troubled else ():
             changes.extend(
                 (change, source.target_of(change.incident.subject))
@@ -220,18 +223,21 @@ def _polled(
     if context.is_adaptive:
         review_at = decision.next_review_at if decision else state.next_review_at
         every = adapted(every, snapshot.taken_at, review_at=review_at, is_troubled=is_troubled)
+    due_at = next_poll_at(
+        snapshot.taken_at,
+        every=every,
+        jitter=policy.jitter,
+        chance=policy.dice(),
+        failure=failure,
+        failures=state.failures + 1,
+        sharing=state.target.id if context.is_shared else None,
+    )
+    if state.failures and not failure and not context.is_shared:
+        due_at = min(due_at, snapshot.taken_at + POLL_RETRY)  # a second look says whether it has passed
     return Polled(
         target=state.target,
         taken_at=snapshot.taken_at,
-        next_poll_at=next_poll_at(
-            snapshot.taken_at,
-            every=every,
-            jitter=policy.jitter,
-            chance=policy.dice(),
-            failure=failure,
-            failures=state.failures + 1,
-            sharing=state.target.id if context.is_shared else None,
-        ),
+        next_poll_at=due_at,
         last_ok_at=snapshot.taken_at if decision and decision.is_partial else state.last_ok_at,
         decision=decision,
         is_alone=bool(state.failures and answered_at and state.taken_at and answered_at >= state.taken_at),

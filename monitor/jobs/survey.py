@@ -24,7 +24,7 @@ from monitor.providers import Provider, Workspace
 from monitor.roster import Roster
 from monitor.storage import Database, registration, sources, workspaces
 from monitor.storage.store import Store
-from monitor.storage.told import remind as write_again
+from monitor.storage.told import write as write_again
 
 log = structlog.get_logger()
 

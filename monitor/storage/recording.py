@@ -100,10 +100,17 @@ def record_incidents(database: DatabaseConnection, told: Sequence[Told], now: da
 
 def _end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:
     """Close the acknowledgements of incidents that ended, or got worse than whoever took them knew."""
-    ended = [
-        change.incident.id
-        for change, _ in told
-        if change.incident.id and (change.reason is Reason.ESCALATED or not change.incident.is_open)
+    worse = [
+        change.incident.id for change, _ in told if change.incident.id and change.reason is Reason.ESCALATED
+    ]
+    if worse:
+        database.execute(
+            update(incidents)
+            .where(incidents.c.id.in_(worse))
+            .values(acknowledged_at=None, acknowledged_by=None, acknowledged_until=None)
+        )
+    ended = worse + [
+        change.incident.id for change, _ in told if change.incident.id and not change.incident.is_open
     ]
     if ended:
         database.execute(

@@ -44,7 +44,9 @@ def findings(
             more = " and more" if len(ids) > SHOWN else ""
             yield f"{complaint}: {', '.join(map(str, ids[:SHOWN]))}{more}"
     silent = [
-        incident.id for incident, target in _never_told(database) if is_told(incident, target)
+        incident.id
+        for incident, target in _never_told(database)
+        if incident.is_told and is_told(incident, target)
     ]  # fmt: skip
     if silent:
         yield f"open incidents that nobody was ever told of: {', '.join(map(str, silent))}"

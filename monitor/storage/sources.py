@@ -226,6 +226,7 @@ def _failing(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[st
                 rule=RuleName(row["failure_rule"]),
                 reach=Reach(row["failure_reach"] or Reach.UNCLEAR),
                 alone=row["failed_alone"],
+                doubted=row["doubted"],
                 error=row["error"] or "",
                 remedy=row["failure_remedy"] or "",
             )

@@ -232,6 +232,8 @@ incidents = Table(
     Column("resolution", Text),
     # What lies behind it, where that can be told: routes match by it.
     Column("cause", Text),
+    # The severity that people were last to hear of; null where it never moved since it was opened.
+    Column("announced", Text),
     _one_of("rule", *RuleName),
     _one_of("severity", *Severity),
     _one_of("worst", *Severity),

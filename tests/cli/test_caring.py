@@ -36,7 +36,7 @@ def test_a_right_configuration_is_shown_with_who_is_told_what(place: Place) -> N
     (line,) = (
         line for line in ran.out.splitlines() if line.startswith("token_expiry") and "critical" in line
     )
-    assert line.split() == ["token_expiry", "critical", "any", "any", "ops"]
+    assert line.split() == ["token_expiry", "critical", "any", "any", "1", "ops"]
     assert place.files() == before
     assert not place.server.requests
     assert not place.receiver.requests
@@ -50,9 +50,11 @@ def test_the_samples_take_the_ways_that_incidents_would(place: Place) -> None:
     ]
     lines = [line.split() for line in place.run("check-config").out.splitlines()]
     ways = [line[2:] for line in lines if line[:2] == ["token_expiry", "critical"]]
-    assert ["any", "linkedin", "night"] in ways
+    assert ["any", "linkedin", "1", "night"] in ways
     assert len(ways) == 2
-    assert [line[2:] for line in lines if line[:2] == ["token_expiry", "warning"]] == [["any", "any", "ops"]]
+    assert [line[2:] for line in lines if line[:2] == ["token_expiry", "warning"]] == [
+        ["any", "any", "2", "ops"]
+    ]
 
 
 def test_what_no_route_takes_is_an_error_unless_it_is_meant(place: Place) -> None:

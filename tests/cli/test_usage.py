@@ -119,6 +119,69 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"channels": [{"name": "ops", "url": "slack://PATHCANARY7731/x"}]},
         ("channels[0].url", "ops"),
     ),
+    "a route to an unknown channel": (
+        {"routes": [{"channels": ["ops"]}, {"channels": ["opps"]}]},
+        ("routes[1].channels[0]", "'opps'", "the name of a channel"),
+    ),
+    "an impossible time zone": (
+        {
+            "routes": [
+                {
+                    "channels": ["ops"],
+                    "quiet_hours": {"from": "20:00", "to": "08:00", "time_zone": "Europe/Bergin"},
+                }
+            ]
+        },
+        ("routes[0].quiet_hours.time_zone", "Europe/Bergin", "Europe/Berlin or UTC"),
+    ),
+    "a template with a syntax error": (
+        {
+            "channels": [
+                {"name": "ops", "url_env": "OPS_URL", "template": {"body": "a\n{% for x in items %}"}}
+            ]
+        },
+        ("channels[0].template.body", "line 2"),
+    ),
+    "a template that names what isn't there": (
+        {"channels": [{"name": "ops", "url_env": "OPS_URL", "template": {"title": "{{ nope }}"}}]},
+        ("channels[0].template.title", "'nope'", "want title, body, severity"),
+    ),
+    "a template that names what isn't there where the samples don't get to": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{% if severity == 'other' %}{{ nope }}{% endif %}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "'nope'"),
+    ),
+    "a template that asks an incident for what it doesn't have": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{% for each in items %}{{ each.colour }}{% endfor %}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "colour", "docs/alerting.md"),
+    ),
+    "a template that reaches for what is behind it": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{{ items.__class__.__mro__[1].__subclasses__() }}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "unsafe"),
+    ),
     "key with a line break": (
         {"accounts": [{"name": "agency", "api_key_env": "BROKEN_KEY"}]},
         ("accounts[0].api_key_env", "line break"),
@@ -147,6 +210,15 @@ def test_a_bad_configuration_is_one_line_and_nothing_is_written(
     assert not any(canary in ran.err for canary in CANARIES)
     assert set(place.files()) == {"config.yaml"}
     assert not place.server.requests
+
+
+@pytest.mark.parametrize("command", ["run", "poll"])
+def test_an_incident_that_no_route_takes_is_refused_at_load(place: Place, command: str) -> None:
+    place.tree["routes"] = [{"channels": ["ops"], "match": {"severity": "critical"}}]
+    ran = place.run(command)
+    assert (ran.status, ran.out) == (2, "")
+    assert "config.yaml: routes: no route takes a notice token_expiry" in ran.complaint
+    assert set(place.files()) == {"config.yaml"}
 
 
 @pytest.mark.parametrize(("text", "word"), [(b"accounts: [", "line"), (b"\xff\xfe\x00", "UTF-8"), (None, "")])
