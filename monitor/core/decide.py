@@ -34,6 +34,7 @@ class Decision:
         snapshot: what was seen; None for a review, which asked nobody.
         failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
         doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
+        short_since: since when the list has been too short to be believed; None if it isn't.
         changes: connections that are not as they were known; none after a failed fetch.
         incidents: incidents of its connections that opened, moved or ended.
         next_review_at: when the clock alone will change a verdict; None if never.
@@ -44,6 +45,7 @@ class Decision:
     snapshot: Snapshot | None
     failure: Failure | None = None
     doubted: int = 0
+    short_since: datetime | None = None
     changes: tuple[Change, ...] = ()
     incidents: tuple[IncidentChange, ...] = ()
     next_review_at: datetime | None = None
@@ -99,6 +101,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             target=known.target,
             snapshot=snapshot,
             failure=snapshot.failure,
+            short_since=known.short_since,
             next_review_at=known.next_review_at,
         )
     if flip := doubt_change(known, snapshot, rules.blast_radius):
@@ -107,6 +110,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             snapshot=snapshot,
             failure=flip.failure,
             doubted=flip.connections,
+            short_since=known.short_since,
             next_review_at=known.next_review_at,
         )
     doubt = doubt_list(known, snapshot)
@@ -120,6 +124,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
         target=known.target,
         snapshot=snapshot,
         failure=doubt,
+        short_since=(known.short_since or snapshot.taken_at) if doubt else None,
         changes=changes,
         incidents=incidents,
         next_review_at=next_review_at,

@@ -19,7 +19,7 @@ from monitor.storage.tables import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0006"
 LOCK_SECONDS = 60
 # Any number will do, as long as it is ours and never changes.
 ADVISORY_LOCK = 7_085_320_771
