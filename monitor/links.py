@@ -54,7 +54,8 @@ class Links:
 
     def _made(self, account: str, user_id: str, now: datetime) -> str:
         failed_at = self._failed_at.get((account, user_id))
-        if failed_at and now - failed_at < TRIED_AGAIN_AFTER:
+        # A clock that was set back must not put it off for longer.
+        if failed_at and timedelta() <= now - failed_at < TRIED_AGAIN_AFTER:
             return ""
         if not self._budgets.take(account, now):
             return ""

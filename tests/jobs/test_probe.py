@@ -152,6 +152,28 @@ def test_a_clock_that_was_set_back_does_not_end_all_tests(house: House) -> None:
     assert house.api.tested == ["mastodon-1", "mastodon-2"]
 
 
+def test_a_clock_that_was_set_back_makes_no_burst_of_tests(house: House) -> None:
+    house.shows(*(blind(n) for n in range(8)))
+    probe(bench(house))
+    house.clock.advance(-30 * DAY)
+    house.look()
+    for _ in range(30):
+        probe(bench(house))
+        house.clock.advance(MINUTE)
+    assert len(house.api.tested) == 1 + 2
+
+
+def test_who_was_tested_before_a_clock_was_set_back_is_tested_again(house: House) -> None:
+    house.shows(blind())
+    probe(bench(house))
+    house.clock.advance(-365 * DAY)
+    house.look()
+    assert probe(bench(house)) == 1
+    house.clock.advance(DAY)
+    assert probe(bench(house)) == 1
+    assert len(house.api.tested) == 3
+
+
 def test_a_connection_that_was_forgotten_while_it_was_tested_costs_nothing(house: House) -> None:
     house.shows(blind())
     with house.database.read() as store:
