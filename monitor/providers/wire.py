@@ -22,6 +22,7 @@ from monitor.providers.fields import (
     is_link,
     json_document,
     json_object,
+    one_spelling,
     read_text,
     read_time,
     read_time_or_complain,
@@ -123,7 +124,7 @@ def read_workspace(body: bytes) -> Workspace:
     return Workspace(
         users=tuple(users.values()),
         complaints=notes.complaints,
-        unreadable_ids=frozenset(notes.ids_left_out - users.keys()),
+        unreadable_ids=frozenset({one_spelling(each) for each in notes.ids_left_out} - users.keys()),
     )
 
 
@@ -214,6 +215,7 @@ def _user(item: Any, notes: Notes) -> ManagedUser:
     user_id = item.get("_id", item.get("id"))
     if not is_id(user_id):
         raise UnreadableError(f"_id: expected an id, got {shown(user_id)}")
+    user_id = one_spelling(user_id)
     username = _first_text(item, "username", "email")
     url = item.get("connectionsPageUrl")
     if url is not None and not (isinstance(url, str) and is_link(url)):
