@@ -1,108 +1,189 @@
-"""Run the pipeline and the bare loop in turns against one server, and print the ratios."""
+"""Run the contenders in turns and compare them: a table for people, JSON for machines, a picture for the documents."""
 
 import argparse
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
-Run: TypeAlias = dict[str, float]
+from benchmarks.cost import Run
+from benchmarks.publish import publish
+from benchmarks.server import Served, serving
+from benchmarks.targets import TARGETS, Rounds, cpu, rate, resident, written
+from tests.postgres_for import serving_postgres
 
-
-@contextmanager
-def serving(latency_ms: float, users: int) -> Iterator[str]:
-    """Run the server in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.server", str(latency_ms / 1000), str(users)]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin and server.stdout
-    try:
-        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
-    finally:
-        server.stdin.close()
-        server.wait(10)
-        server.stdout.close()
+# Few threads for a server that is near, many to hide its latency.
+NEAR, FAR = 4, 128
+LATENCY_MS = 150
 
 
-def measure(module: str, *arguments: str) -> Run:
-    """Run one contender in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *arguments], check=True, capture_output=True, text=True
-    )
-    run: Run = json.loads(done.stdout)
-    return run
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """
+    What runs in a round.
+
+    Args:
+        module: of this package; it prints its `Run`.
+        server: which of the servers it asks; None where it brings its own.
+        is_once: too long to run in every round.
+        on_postgres: whether its database is PostgreSQL.
+    """
+
+    name: str
+    module: str
+    server: str | None
+    arguments: Sequence[int] = ()
+    is_once: bool = False
+    on_postgres: bool = False
+
+
+def contenders(polls: int, fleet: int) -> list[Contender]:
+    """Give all that can run; those with latency, and those that connect anew each time, poll less."""
+    far, slow = max(polls // 2, FAR * 4), max(polls // 40, 20)
+    return [
+        Contender(name="bare", module="bare", server="http", arguments=(polls,)),
+        Contender(name="pipeline", module="fleet", server="http", arguments=(polls, NEAR)),
+        Contender(
+            name="pipeline PostgreSQL",
+            module="fleet",
+            server="http",
+            arguments=(polls, NEAR),
+            on_postgres=True,
+        ),
+        Contender(name="cron script", module="naive", server="http", arguments=(polls // 10,)),
+        Contender(name="bare https", module="bare", server="https", arguments=(polls,)),
+        Contender(name="pipeline https", module="fleet", server="https", arguments=(polls, NEAR)),
+        Contender(name="cron script https", module="naive", server="https", arguments=(slow,)),
+        Contender(name="bare 150 ms", module="bare", server="slow", arguments=(slow,)),
+        Contender(name="pipeline 150 ms", module="fleet", server="slow", arguments=(far, FAR)),
+        Contender(name="workspace", module="workspace", server="http", arguments=(2000, NEAR), is_once=True),
+        Contender(name="10,000", module="workspace", server="http", arguments=(fleet, NEAR), is_once=True),
+        Contender(
+            name="10,000 150 ms", module="workspace", server="slow", arguments=(fleet, FAR), is_once=True
+        ),
+        Contender(name="daemon", module="daemon", server=None, arguments=(1000,), is_once=True),
+    ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Arena:
+    """The servers that the contenders ask, each started when the first asks it."""
+
+    users: int
+    stack: ExitStack
+    served: dict[str, Served] = field(default_factory=dict)
+    _postgres: Callable[[], str] | None = None
+
+    def server(self, name: str) -> Served:
+        """Give a server by its name: http, https or slow."""
+        if name not in self.served:
+            given = {"http": {}, "https": {"tls": True}, "slow": {"latency_ms": LATENCY_MS}}[name]
+            self.served[name] = self.stack.enter_context(serving(users=self.users, **given))  # type: ignore[arg-type]  # each its own
+        return self.served[name]
+
+    def database(self) -> str:
+        """Give the URL of an empty PostgreSQL database."""
+        if self._postgres is None:
+            self._postgres = self.stack.enter_context(serving_postgres())
+        return self._postgres()
+
+    def run(self, contender: Contender) -> Run:
+        """Let one contender run in a process of its own."""
+        served = self.server(contender.server) if contender.server else None
+        words = [*([served.url] if served else []), *map(str, contender.arguments)]
+        words += [self.database()] if contender.on_postgres else []
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{contender.module}", *words],
+            env=served.environ if served else None,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        run: Run = json.loads(done.stdout)
+        return run
 
 
 def main() -> None:
-    """Measure, print a table for people or JSON, and fail when the pipeline costs more than it may."""
+    """Measure, print, and fail where a figure that depends on no machine is not where it should be."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--polls", type=int, default=2000, help="targets of the fleet, and polls of the loop")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--latency", type=float, default=0, help="of the server, in milliseconds")
-    parser.add_argument("--concurrency", type=int, default=4)
-    parser.add_argument("--at-most", type=float, default=1.3, help="CPU per poll against the bare loop")
+    parser.add_argument("--polls", type=int, default=4000, help="of one contender in one round (4000)")
+    parser.add_argument("--rounds", type=int, default=5, help="in which all run in turns (5)")
+    parser.add_argument("--fleet", type=int, default=10_000, help="targets of the large fleet (10000)")
+    parser.add_argument("--only", metavar="NAME,…", help="these contenders alone")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--publish", action="store_true", help="write the table and the chart into docs/")
     parser.add_argument(
-        "--fleet", type=int, metavar="N", default=0, help="also watch one account with N managed users"
+        "--slack", type=float, default=1.0, help="how many times worse than wanted a ratio may be (1.0)"
     )
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    bare: list[Run] = []
-    fleet: list[Run] = []
-    workspace: list[Run] = []
-    with serving(given.latency, given.fleet) as url:
-        for _ in range(given.rounds):
-            bare.append(measure("bare", url, str(given.polls)))
-            fleet.append(measure("fleet", url, str(given.polls), str(given.concurrency)))
-            if given.fleet:
-                workspace.append(measure("workspace", url, str(given.fleet), str(given.concurrency)))
-    cpu = [f["cpu_seconds"] / b["cpu_seconds"] for f, b in zip(fleet, bare, strict=True)]
-    rate = [b["seconds"] / f["seconds"] for f, b in zip(fleet, bare, strict=True)]
-    summary: dict[str, object] = {
-        "bare": _summary(bare),
-        "pipeline": _summary(fleet),
-        "cpu_ratio": statistics.median(cpu),
-        "rate_ratio": statistics.median(rate),
-    }
-    if workspace:
-        summary["workspace"] = _summary(workspace)
-        summary["discovery_seconds"] = statistics.median(run["discovery_seconds"] for run in workspace)
+    chosen = contenders(given.polls, given.fleet)
+    if given.only:
+        names = given.only.split(",")
+        if unknown := set(names) - {each.name for each in chosen}:
+            parser.error(f"no such contender: {', '.join(sorted(unknown))}")
+        chosen = [each for each in chosen if each.name in names]
+    with ExitStack() as stack:
+        arena = Arena(users=given.fleet, stack=stack)
+        rounds = _rounds(chosen, arena, given.rounds)
+        kinds = {name: served.kind for name, served in arena.served.items()}
     if given.json:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps({"servers": kinds, "rounds": rounds, "targets": _judged(rounds)}, indent=2))
     else:
-        _print(summary, given)
-    if summary["cpu_ratio"] > given.at_most:
-        sys.exit(f"the pipeline costs {summary['cpu_ratio']:.2f} x the bare loop; at most {given.at_most}")
+        print("\n".join([*_table(rounds), "", *_verdicts(rounds)]))
+    if given.publish:
+        publish(rounds, kinds, rounds_run=given.rounds)
+    missed = [
+        target.what
+        for target in TARGETS
+        if not target.is_time
+        and (value := target.measured(rounds)) is not None
+        and not target.is_met(value / given.slack if target.at_most else value * given.slack)
+    ]
+    if missed:
+        sys.exit(f"not where it should be: {', '.join(missed)}")
 
 
-def _summary(runs: list[Run]) -> Run:
-    return {
-        "polls_per_second": statistics.median(run["polls"] / run["seconds"] for run in runs),
-        "cpu_ms_per_poll": statistics.median(run["cpu_seconds"] * 1000 / run["polls"] for run in runs),
-        "bytes_written_per_poll": statistics.median(
-            run.get("bytes_written", 0) / run["polls"] for run in runs
-        ),
-        "resident_mib": statistics.median(run.get("resident_mib", 0) for run in runs),
-    }
+def _rounds(chosen: Sequence[Contender], arena: Arena, count: int) -> Rounds:
+    runs: dict[str, list[Run]] = {each.name: [] for each in chosen}
+    for number in range(count):
+        for contender in chosen:
+            if contender.is_once and number:
+                continue
+            print(f"round {number + 1} of {count}: {contender.name} …", file=sys.stderr, flush=True)
+            runs[contender.name].append(arena.run(contender))
+    return runs
 
 
-def _print(summary: dict[str, object], given: argparse.Namespace) -> None:
-    print(
-        f"{given.polls} polls of 8 unchanged connections, {given.latency:g} ms of latency, {given.rounds} rounds"
-    )
-    print(f"{'':10}{'polls/s':>10}{'CPU ms/poll':>14}{'written B/poll':>17}{'resident MiB':>15}")
-    for name in ("bare", "pipeline", "workspace"):
-        run = summary.get(name)
-        if not isinstance(run, dict):
-            continue
-        print(
-            f"{name:10}{run['polls_per_second']:>10.0f}{run['cpu_ms_per_poll']:>14.3f}"
-            f"{run['bytes_written_per_poll']:>17.0f}{run['resident_mib']:>15.0f}"
-        )
-    if given.fleet:
-        print(f"{given.fleet} managed users found and registered in {summary['discovery_seconds']:.2f} s")
-    print(f"{'ratio':10}{summary['rate_ratio']:>10.2f}{summary['cpu_ratio']:>14.2f}")
+def _table(rounds: Rounds) -> Iterator[str]:
+    yield f"{'':22}{'polls/s':>10}{'CPU ms/poll':>13}{'written B/poll':>16}{'resident MiB':>14}"
+    for name, runs in rounds.items():
+        figures = [
+            statistics.median(map(figure, map(_whole, runs))) for figure in (rate, cpu, written, resident)
+        ]
+        yield f"{name:22}{figures[0]:>10.0f}{figures[1]:>13.3f}{figures[2]:>16.0f}{figures[3]:>14.0f}"
+
+
+def _whole(run: Run) -> Run:
+    return {"bytes_written": 0, **run}
+
+
+def _judged(rounds: Rounds) -> list[Mapping[str, object]]:
+    return [
+        {"what": target.what, "wanted": target.wanted, "measured": value, "is_met": target.is_met(value)}
+        for target in TARGETS
+        if (value := target.measured(rounds)) is not None
+    ]
+
+
+def _verdicts(rounds: Rounds) -> Iterator[str]:
+    for target in TARGETS:
+        value = target.measured(rounds)
+        if value is not None:
+            verdict = "as wanted" if target.is_met(value) else "NOT as wanted"
+            yield f"{target.what:45}{value:>8.2f}  {target.wanted:18}{verdict}"
 
 
 if __name__ == "__main__":

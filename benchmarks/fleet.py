@@ -1,36 +1,40 @@
 """The whole pipeline of the daemon over a fleet: fetch, decode, decide, record; a database on disk."""
 
-import json
-import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from monitor.app import assemble
+from benchmarks.cost import Run, measured, report
+from monitor.app import App, assemble
 from monitor.clock import utc_now
 from monitor.config import parse_config
+from monitor.config.document import Tree
 from monitor.logs import configure_logs
 from monitor.pipeline import Poller
+from monitor.storage import figures
 
 
-def main(url: str, targets: int, concurrency: int, database_url: str = "") -> None:
-    """Poll a fleet once to get to know it, then once more, and print what that cost, as JSON."""
+@contextmanager
+def watching(
+    account: dict[str, Tree], concurrency: int, database_url: str
+) -> Iterator[tuple[App, Poller, list[int]]]:
+    """Give a monitor of one account on an empty database, its poller, and the sizes of the batches it records."""
     configure_logs(format="json", level="error", secrets=[], stream=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         config = parse_config(
             {
                 "database": {"url": database_url or f"sqlite:///{Path(folder)}/history.db"},
                 "polling": {"concurrency": concurrency, "requests_per_minute": 1_000_000},
-                "accounts": [{"name": "fleet", "base_url": url, "api_key_env": "KEY"}],
+                "accounts": [{"api_key_env": "KEY", **account}],
             },
             {"KEY": "sk_bench_0.0"},
         )
-        app = assemble(config, environ={})
+        app = assemble(config)
         app.database.upgrade()
-        with app.database.begin() as store:
-            everyone = store.register([("fleet", f"{i:024x}") for i in range(targets)], utc_now())
         recorded: list[int] = []
         poller = Poller(
             on_recorded=lambda batch: recorded.append(len(batch)),
@@ -40,38 +44,31 @@ def main(url: str, targets: int, concurrency: int, database_url: str = "") -> No
             clock=app.clock,
             concurrency=concurrency,
         )
-        result: dict[str, float] = {}
-        for _ in range(2):
-            written = bytes_written()
-            before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-            for start in range(0, targets, 1000):
-                poller.hand_over(everyone[start : start + 1000])
-                while len(poller.in_flight) > 500:
-                    time.sleep(0.005)
-            poller.wait()
-            if sum(recorded) != targets:
-                sys.exit(f"{sum(recorded)} of {targets} polls were recorded: nothing was measured")
-            recorded.clear()
-            seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
-            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            result = {
-                "polls": targets,
-                "seconds": seconds,
-                "cpu_seconds": cpu,
-                "bytes_written": bytes_written() - written,
-                "resident_mib": after.ru_maxrss / 1024,
-            }
+        yield app, poller, recorded
         poller.close(timedelta(seconds=5))
         app.close()
-        print(json.dumps(result))
 
 
-def bytes_written() -> int:
-    """Tell how many bytes this process has written to disks."""
-    for line in Path("/proc/self/io").read_text().splitlines():
-        if line.startswith("write_bytes:"):
-            return int(line.split()[1])
-    return 0
+def main(url: str, targets: int, concurrency: int, database_url: str = "") -> None:
+    """Poll a fleet once to get to know it and once to settle, then once more, and print what that cost."""
+    run: Run = {}
+    with watching({"name": "fleet", "base_url": url}, concurrency, database_url) as (app, poller, recorded):
+        with app.database.begin() as store:
+            everyone = store.register([("fleet", f"{i:024x}") for i in range(targets)], utc_now())
+        for _ in range(3):
+            recorded.clear()
+            with measured(targets) as run:
+                with app.database.read() as store:
+                    turns = figures.turns(store.connection, utc_now() + timedelta(days=1))
+                for start in range(0, targets, 1000):
+                    poller.hand_over(everyone[start : start + 1000], turns)
+                    while len(poller.in_flight) > 500:
+                        time.sleep(0.02)
+                poller.wait()
+            if sum(recorded) != targets:
+                sys.exit(f"{sum(recorded)} of {targets} polls were recorded: nothing was measured")
+            run["commits"] = len(recorded)
+    report(run)
 
 
 if __name__ == "__main__":

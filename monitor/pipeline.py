@@ -1,9 +1,8 @@
 """Polling on threads: many fetch and one records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from queue import Empty, Full, Queue
+from datetime import timedelta
+from queue import Empty, Full, Queue, SimpleQueue
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import MappingProxyType
@@ -71,8 +70,12 @@ class Poller:
         self._idle.set()
         self._stopping = Event()
         self._closed = False
+        # A pool of the standard library would make a future of each poll, which nobody asks for.
+        self._concurrency = concurrency
+        self._fetchers: list[Thread] = []
+        self._to_fetch: SimpleQueue[tuple[Target, Provider, figures.Turn | None] | None] = SimpleQueue()
         self._results: Queue[Snapshot | None] = Queue(maxsize=BATCH * 2)
-        self._fetchers = ThreadPoolExecutor(concurrency, thread_name_prefix="fetch")
+        self._batch_is_full = Event()
         self._recorder = Thread(target=self._record_forever, name="record", daemon=True)
         self._recorder.start()
 
@@ -83,13 +86,13 @@ class Poller:
             return frozenset(self._in_flight)
 
     def hand_over(
-        self, targets: Iterable[Target], due_at: Mapping[int, datetime] = MappingProxyType({})
+        self, targets: Iterable[Target], turns: Mapping[int, figures.Turn] = MappingProxyType({})
     ) -> int:
         """
         Have targets polled; one already in flight, or without a provider, is left out.
 
         Args:
-            due_at: since when they have been due, by their ids, where they are.
+            turns: of those that are due, by their ids.
         """
         taken = 0
         for target in targets:
@@ -101,7 +104,13 @@ class Poller:
                     break
                 self._in_flight.add(target.id)
                 self._idle.clear()
-                self._fetchers.submit(self._fetch, target, provider, due_at.get(target.id))
+                self._to_fetch.put((target, provider, turns.get(target.id)))
+                if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
+                    fetcher = Thread(
+                        target=self._fetch_forever, name=f"fetch-{len(self._fetchers)}", daemon=True
+                    )
+                    self._fetchers.append(fetcher)
+                    fetcher.start()
             taken += 1
         return taken
 
@@ -117,9 +126,9 @@ class Poller:
             with self._database.read() as store:
                 # Those in flight are still due, and must not stand in the way of others.
                 due = store.due(now, limit=IN_FLIGHT, of_each=of_each + len(in_flight))
-                due_at = figures.due_times(store.connection, now) if due else {}
+                turns = figures.turns(store.connection, now) if due else {}
             free = [target for target in due if target.id not in in_flight]
-            return self.hand_over(budgets.admit(free, now) if budgets else free, due_at)
+            return self.hand_over(budgets.admit(free, now) if budgets else free, turns)
         finally:  # a database that is away was asked all the same
             self._progress.moved(DISPATCHER)
 
@@ -160,9 +169,10 @@ class Poller:
         ends = monotonic() + timeout.total_seconds()
         with self._lock:
             self._closed = True
-        self._fetchers.shutdown(wait=False, cancel_futures=True)
-        for thread in list(self._fetchers._threads):
-            thread.join(max(ends - monotonic(), 0))
+        for _ in self._fetchers:
+            self._to_fetch.put(None)
+        for fetcher in self._fetchers:
+            fetcher.join(max(ends - monotonic(), 0))
         self._stopping.set()
         try:
             self._results.put(None, timeout=max(ends - monotonic(), 0.1))
@@ -170,17 +180,23 @@ class Poller:
             log.warning("recorder.stuck")
         self._recorder.join(max(ends - monotonic(), 0.5))
 
-    def _fetch(self, target: Target, provider: Provider, due_at: datetime | None) -> None:
+    def _fetch_forever(self) -> None:
+        while asked := self._to_fetch.get():
+            if not self._closed:
+                self._fetch(*asked)
+
+    def _fetch(self, target: Target, provider: Provider, turn: figures.Turn | None) -> None:
         budgets = self._policy.budgets
         if budgets and not budgets.take(target.account, self._clock()):
             # Handed over in time, but its key has come to rest since: it stays due.
             self._put_off.add(target.id)
             self._landed([target.id])
             return
-        late = (self._clock() - due_at).total_seconds() if due_at else None
+        late = (self._clock() - turn.due_at).total_seconds() if turn else None
+        known = turn.known if turn else b""
         began = monotonic()
         try:
-            snapshot = take_snapshot(target, provider, self._clock, budgets)
+            snapshot = take_snapshot(target, provider, self._clock, budgets, known=known)
         except Exception as error:
             # A mistake of ours must neither end the daemon nor pass for silence.
             log.exception("poll.broken", account=target.account, managed_user_id=target.managed_user_id)
@@ -189,9 +205,11 @@ class Poller:
         while not self._stopping.is_set():
             try:
                 self._results.put(snapshot, timeout=1)
-                break
             except Full:  # the recorder is behind: fetch no more until it has caught up
                 continue
+            if self._is_batch():
+                self._batch_is_full.set()
+            break
 
     def _landed(self, ids: Iterable[int]) -> None:
         with self._lock:
@@ -210,11 +228,14 @@ class Poller:
         first = self._first_result()
         if first is None:
             return []
+        # To be woken for each result would cost more than to record it.
+        self._batch_is_full.clear()
+        if not self._is_batch():
+            self._batch_is_full.wait(BATCH_SECONDS)
         batch = [first]
-        ends = monotonic() + BATCH_SECONDS
-        while len(batch) < min(BATCH, len(self._in_flight)):
+        while len(batch) < BATCH:
             try:
-                snapshot = self._results.get(timeout=max(ends - monotonic(), 0))
+                snapshot = self._results.get_nowait()
             except Empty:
                 break
             if snapshot is None:
@@ -222,6 +243,10 @@ class Poller:
                 break
             batch.append(snapshot)
         return batch
+
+    def _is_batch(self) -> bool:
+        """Tell whether the results make a batch with the one that the recorder has in its hands."""
+        return self._results.qsize() + 1 >= min(BATCH, len(self._in_flight))
 
     def _first_result(self) -> Snapshot | None:
         while True:

@@ -38,12 +38,15 @@ class FakeProvider:
 
     workspace: Workspace = field(default_factory=lambda: Workspace(users=()))
 
-    def connections(self, managed_user_id: str | None = None) -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
         self.asked.append(managed_user_id)
         if failure := self.failing.get(managed_user_id):
             raise FetchError(failure)
         listed = tuple(self.listed.get(managed_user_id, ()))
-        return Answer(connections=listed, fingerprint=repr(listed).encode())
+        name = repr(listed).encode()
+        if name == known:
+            return Answer(connections=(), fingerprint=name, is_unread=True)
+        return Answer(connections=listed, fingerprint=name)
 
     def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
         self.tested.append(platform_id)

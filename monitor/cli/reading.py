@@ -142,7 +142,8 @@ def incidents(session: Session, everything: bool, as_json: bool) -> None:
         if store is None:
             return print_json([])
         wanted = [] if everything else [queries.is_open()]
-        rows = queries.rows(store.connection, queries.INCIDENTS, *wanted)
+        order = () if everything else queries.AS_THEY_OPENED
+        rows = queries.rows(store.connection, queries.INCIDENTS, *wanted, order_by=order)
         if as_json:
             return print_json(rows)
         headers = ("id", "severity", "rule", "who", "summary", "since", "deadline", "acknowledged", "over")

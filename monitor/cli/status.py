@@ -41,10 +41,13 @@ def open_incidents(store: "Store") -> dict[Key, list[Row]]:
     from monitor.storage import queries
 
     found: dict[Key, list[Row]] = {}
-    for row in queries.rows(store.connection, queries.INCIDENTS, queries.is_open()):
+    rows = queries.rows(
+        store.connection, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED
+    )
+    for row in rows:
         found.setdefault(key_of(row), []).append(row)
-    for rows in found.values():
-        rows.sort(key=lambda row: -Severity(row["severity"]).rank)
+    for each in found.values():
+        each.sort(key=lambda row: -Severity(row["severity"]).rank)
     return found
 
 

@@ -213,6 +213,8 @@ class Snapshot:
         unreadable_ids: the ``platform_id`` of those left out, where it could be read: a connection that
             is listed but unreadable is not missing.
         fingerprint: equal for equal answers, across restarts; empty where the answer must be looked at.
+        is_unread: the answer is the one that was known already, by its fingerprint, and was not read again:
+            the connections are missing here, and it proves nothing but that all was as it had been.
     """
 
     target: Target
@@ -222,6 +224,7 @@ class Snapshot:
     complaints: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
     fingerprint: bytes = b""
+    is_unread: bool = False
 
     @property
     def outcome(self) -> Outcome:

@@ -61,11 +61,16 @@ class Policy:
 
 
 def take_snapshot(
-    target: Target, provider: Provider, clock: Clock, budgets: Budgets | None = None
+    target: Target, provider: Provider, clock: Clock, budgets: Budgets | None = None, *, known: bytes = b""
 ) -> Snapshot:
-    """Ask for the connections of a target; a failed fetch is a snapshot too."""
+    """
+    Ask for the connections of a target; a failed fetch is a snapshot too.
+
+    Args:
+        known: the fingerprint that an answer has in which nothing is new; that one is not read.
+    """
     try:
-        answer = provider.connections(target.managed_user_id)
+        answer = provider.connections(target.managed_user_id, known)
     except FetchError as error:
         if budgets:
             budgets.refused(target.account, clock(), error.failure)
@@ -82,6 +87,7 @@ def take_snapshot(
         complaints=answer.complaints,
         unreadable_ids=answer.unreadable_ids,
         fingerprint=answer.fingerprint,
+        is_unread=answer.is_unread,
     )
 
 
@@ -107,19 +113,22 @@ def record(
     Decide and record a batch in one transaction: what was seen, what changed, what is wrong, who is told.
 
     Returns:
-        What was recorded; a snapshot older than one already recorded isn't in it.
+        What was recorded. A snapshot older than one already recorded isn't in it, nor one that wasn't read
+        though there is something to decide since; its target is due as before.
     """
     by_target = {snapshot.target.id: snapshot for snapshot in snapshots}
     now = clock()
     since = now - policy.rules.flapping.within
     with database.begin() as store:
         states = store.states_of([snapshot.target for snapshot in by_target.values()])
+        steady = {id_ for id_, state in states.items() if is_steady(state, by_target[id_])}
         fresh = {
             id_: by_target[id_]
             for id_, state in states.items()
             if not is_late(state.taken_at, by_target[id_], now)
+            and (id_ in steady or not by_target[id_].is_unread)
         }
-        moved = {id_: states[id_] for id_, snapshot in fresh.items() if not is_steady(states[id_], snapshot)}
+        moved = {id_: states[id_] for id_ in fresh if id_ not in steady}
         decisions = {
             id_: decide(state, fresh[id_], rules=policy.rules)
             for id_, state in store.completed(moved, recent_since=since).items()

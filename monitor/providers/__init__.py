@@ -85,6 +85,7 @@ class Answer:
         complaints: what was wrong with single connections or fields, one line each.
         unreadable_ids: the ids of connections left out, where the id itself could be read.
         fingerprint: equal for equal answers, across restarts; empty where the answer must be looked at.
+        is_unread: it is the answer that was known, and nothing else of it was read.
         unknown_fields: names that the monitor doesn't know, a sign that the API changed.
         limit: requests the API grants in its window, where it says so.
         remaining: how many of those are left.
@@ -95,6 +96,7 @@ class Answer:
     complaints: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
     fingerprint: bytes = b""
+    is_unread: bool = False
     unknown_fields: frozenset[str] = frozenset()
     limit: int | None = None
     remaining: int | None = None
@@ -166,9 +168,12 @@ class Provider(Protocol):
     def dashboard_url(self) -> str:
         """Where people reconnect by hand."""
 
-    def connections(self, managed_user_id: str | None = None) -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
         """
         List the connections of the account, or of one managed user of it.
+
+        Args:
+            known: the fingerprint of an answer that was read before: the same one isn't read again.
 
         Raises:
             FetchError: there was no usable answer; nothing else is raised.

@@ -50,16 +50,19 @@ class PostPost:
         """Where people reconnect by hand."""
         return self._brand.dashboard_url
 
-    def connections(self, managed_user_id: str | None = None) -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
         """
         List the connections of the account, or of one managed user of it.
+
+        Args:
+            known: the fingerprint of an answer that was read before: the same one isn't read again.
 
         Raises:
             FetchError: there was no usable answer; nothing else is raised.
         """
         request = self._for_user(self._listing, managed_user_id)
         reply = self._ask(request, ANSWER_LIMIT, for_user=managed_user_id is not None)
-        return self._read(reply, self._read_answer)
+        return self._read(reply, lambda reply: self._read_answer(reply, known))
 
     def workspace_users(self) -> Workspace:
         """
@@ -134,8 +137,8 @@ class PostPost:
             wrong = f"the answer could not be read ({type(error).__name__})"
         raise FetchError(bad_answer(wrong, status=reply.status))
 
-    def _read_answer(self, reply: Reply) -> Answer:
-        answer = wire.read_connections(reply.body)
+    def _read_answer(self, reply: Reply, known: bytes) -> Answer:
+        answer = wire.read_connections(reply.body, known)
         if _LIMIT_HEADER not in reply.headers and _LEFT_HEADER not in reply.headers:
             return answer
         return replace(

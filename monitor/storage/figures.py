@@ -117,10 +117,31 @@ def overdue(database: DatabaseConnection, now: datetime) -> Mapping[str, list[da
     return found
 
 
-def due_times(database: DatabaseConnection, now: datetime) -> Mapping[int, datetime]:
-    """Tell since when targets have been due that are, by their ids."""
-    query = select(polls.c.target_id, polls.c.next_poll_at).where(polls.c.next_poll_at <= now)
-    return {row.target_id: row.next_poll_at for row in database.execute(query)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """
+    A target's turn to be looked at.
+
+    Args:
+        due_at: since when it is.
+        known: the fingerprint of the answer in which nothing is new; empty where any answer must be read.
+    """
+
+    due_at: datetime
+    known: bytes
+
+
+def turns(database: DatabaseConnection, now: datetime) -> Mapping[int, Turn]:
+    """Give the turns that have come, by the ids of their targets."""
+    query = (
+        select(polls.c.target_id, polls.c.next_poll_at, targets.c.fingerprint, targets.c.next_review_at)
+        .join(targets, targets.c.id == polls.c.target_id)
+        .where(polls.c.next_poll_at <= now)
+    )
+    return {
+        id_: Turn(due_at=due_at, known=b"" if review_at and review_at <= now else bytes(known or b""))
+        for id_, due_at, known, review_at in database.execute(query)
+    }
 
 
 def oldest_unsent(database: DatabaseConnection, now: datetime) -> datetime | None:

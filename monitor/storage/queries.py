@@ -68,6 +68,8 @@ def columns_of(view: TableClause) -> list[str]:
     return [each.name for each in view.columns]
 
 
+# Of open incidents. In the order of their ids SQLite would walk through all that there ever were.
+AS_THEY_OPENED = ("opened_at", "id")
 # The same profile of several targets, one beside the other.
 SIDE_BY_SIDE = ("platform", "platform_id", "account", "managed_user")
 

@@ -215,8 +215,8 @@ def _record_runs(database: DatabaseConnection, decided: Sequence[Polled]) -> Non
         return
     query = (
         select(polls.c.target_id, polls.c.last_at, polls.c.polls, poll_runs)
-        .join(poll_runs, poll_runs.c.id == polls.c.run_id)
-        .where(polls.c.target_id.in_([polled.target.id for polled in decided]))
+        .join(poll_runs, poll_runs.c.target_id == polls.c.target_id)
+        .where(polls.c.target_id.in_([polled.target.id for polled in decided]), poll_runs.c.last_at.is_(None))
     )
     running = {row["target_id"]: row for row in database.execute(query).mappings()}
     same, new, ended = [], [], []
@@ -239,7 +239,6 @@ def _record_runs(database: DatabaseConnection, decided: Sequence[Polled]) -> Non
     if ended:
         database.execute(_END_RUN, ended)
     if new:
-        statement = insert(poll_runs).returning(poll_runs.c.target_id, poll_runs.c.id)
         rows = [
             {
                 "target_id": polled.target.id,
@@ -250,9 +249,8 @@ def _record_runs(database: DatabaseConnection, decided: Sequence[Polled]) -> Non
             }
             for polled, (outcome, http_status, error) in new
         ]
-        run_ids = {row.target_id: row.id for row in database.execute(statement, rows)}
-        hands = [{**_hands(polled), "run_id": run_ids[polled.target.id]} for polled, _ in new]
-        database.execute(_BEGIN_RUN, hands)
+        database.execute(insert(poll_runs), rows)
+        database.execute(_BEGIN_RUN, [_hands(polled) for polled, _ in new])
 
 
 def _hands(polled: Polled) -> dict[str, Any]:
@@ -275,7 +273,6 @@ _BEGIN_RUN = (
         next_poll_at=bindparam("next_poll_at"),
         last_at=bindparam("last_at"),
         polls=1,
-        run_id=bindparam("run_id"),
     )
 )
 _END_RUN = (

@@ -11,7 +11,7 @@ from monitor.core.model import DeliveryState, Incident
 from monitor.storage.database import Database
 from monitor.storage.rows import as_incident, incident_query
 from monitor.storage.store import Store
-from monitor.storage.tables import incidents, metadata, notifications, poll_runs, polls, snapshots
+from monitor.storage.tables import incidents, metadata, notifications, poll_runs, snapshots
 
 
 class Rehearsal(Database):
@@ -80,7 +80,7 @@ _current = or_(
 # What is known now is needed whole, but for what is past.
 _NEEDED: Mapping[str, ColumnElement[bool]] = {
     snapshots.name: false(),
-    poll_runs.name: poll_runs.c.id.in_(select(polls.c.run_id)),
+    poll_runs.name: poll_runs.c.last_at.is_(None),
     incidents.name: _current,
     notifications.name: or_(_unsent, notifications.c.incident_id.in_(select(incidents.c.id).where(_current))),
 }

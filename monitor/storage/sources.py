@@ -219,7 +219,7 @@ def _failing(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[st
     query = (
         select(targets, poll_runs.c.error, polls.c.last_at)
         .join(polls, polls.c.target_id == targets.c.id)
-        .join(poll_runs, poll_runs.c.id == polls.c.run_id)
+        .join(poll_runs, and_(poll_runs.c.target_id == targets.c.id, poll_runs.c.last_at.is_(None)))
         .where(targets.c.account.in_(accounts), _WATCHED, targets.c.failures > 0)
         .order_by(targets.c.id)
     )

@@ -106,11 +106,10 @@ polls = Table(
     Column("next_poll_at", UtcMillis, nullable=False),
     Column("last_at", UtcMillis),
     Column("polls", Integer, nullable=False, server_default="0"),
-    Column("run_id", Integer),
 )
 
-# Polls in a row that ended alike. The newest run of a target is still growing: its end and its length are
-# in ``polls`` until another outcome closes it.
+# Polls in a row that ended alike. The newest run of a target is still growing, and has no end yet: its end and
+# its length are in ``polls`` until another outcome closes it.
 poll_runs = Table(
     "poll_runs",
     metadata,
@@ -126,6 +125,14 @@ poll_runs = Table(
 )
 # Read by the poll log of one target, and by the retention.
 Index("ix_poll_runs_target_id_first_at", poll_runs.c.target_id, poll_runs.c.first_at)
+# At most one growing run a target; read by every decision that isn't steady.
+Index(
+    "uq_poll_runs_growing",
+    poll_runs.c.target_id,
+    unique=True,
+    sqlite_where=text("last_at IS NULL"),
+    postgresql_where=text("last_at IS NULL"),
+)
 
 connections = Table(
     "connections",
@@ -163,6 +170,9 @@ Index(
     connections.c.platform_id,
     unique=True,
 )
+
+# Read by the history of one connection, by its profile alone.
+Index("ix_connections_platform_id", connections.c.platform_id)
 
 # The newest test of a connection, and when the next one is due.
 probes = Table(
@@ -251,6 +261,8 @@ Index(
 )
 # Read by the history of one connection.
 Index("ix_incidents_connection_id", incidents.c.connection_id)
+# Read by the history of one account, and by what is open there.
+Index("ix_incidents_account_resolved_at", incidents.c.account, incidents.c.resolved_at)
 # Read by every decision that isn't steady: how often a problem came lately.
 Index("ix_incidents_target_id_opened_at", incidents.c.target_id, incidents.c.opened_at)
 

@@ -95,7 +95,7 @@ def forget_some(database: DatabaseConnection, before: datetime) -> dict[str, int
         ),
         "poll runs": (
             poll_runs,
-            and_(poll_runs.c.last_at < before, ~exists().where(polls.c.run_id == poll_runs.c.id)),
+            poll_runs.c.last_at < before,
         ),
         # Their deliveries go with them.
         "incidents": (

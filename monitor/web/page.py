@@ -80,7 +80,9 @@ def page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) -> str:
 
 def _problems(store: Store) -> Sequence[Mapping[Any, Any]]:
     """Give the open incidents, the worst first and of those the oldest."""
-    rows = queries.rows(store.connection, queries.INCIDENTS, queries.is_open())
+    rows = queries.rows(
+        store.connection, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED
+    )
     return nsmallest(PROBLEMS, rows, key=lambda row: (-Severity(row["severity"]).rank, row["id"]))
 
 

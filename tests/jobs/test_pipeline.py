@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import create_engine, event, text
 
 from monitor.errors import StorageError
+from monitor.jobs.poll import record, take_snapshot
 from monitor.pipeline import Poller
 from monitor.providers import Answer
 from monitor.storage.recording import Polled
-from tests.factories import connection
+from tests.factories import NOW, connection
 from tests.fakes import FakeProvider
 from tests.jobs.house import House
 from tests.storage.holder import locked_by_another_program
@@ -30,7 +31,7 @@ class SlowProvider(FakeProvider):
     let: threading.Event = field(default_factory=threading.Event)
     inside: threading.Event = field(default_factory=threading.Event)
 
-    def connections(self, managed_user_id: str | None = None) -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
         self.inside.set()
         self.let.wait(20)
         return FakeProvider.connections(self, managed_user_id)
@@ -108,6 +109,58 @@ def test_what_is_due_is_polled_once_each(crowd: House, start: Start) -> None:
     assert {2} == {row["polls"] for row in crowd.view("poll_log")}
 
 
+def test_an_answer_that_is_known_is_read_again_only_when_there_is_something_to_decide(
+    house: House, start: Start
+) -> None:
+    @dataclass(slots=True)
+    class ReadingProvider(FakeProvider):
+        """An API whose answers are read or not."""
+
+        read: list[bool] = field(default_factory=list)
+
+        def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+            answer = FakeProvider.connections(self, managed_user_id, known)
+            self.read.append(not answer.is_unread)
+            return answer
+
+    provider = ReadingProvider()
+    house.providers["agency"] = provider
+    provider.lists(connection(expires_at=NOW + timedelta(days=7, minutes=25)))
+    house.discover()
+    running = start(house)
+
+    def look() -> bool:
+        running.poller.dispatch()
+        assert running.poller.wait(SOON)
+        house.later()
+        return provider.read[-1]
+
+    # Two looks before the first rung is reached, and two after it.
+    assert [True, False, True, False] == [look() for _ in range(4)]
+    assert {4} == {row["polls"] for row in house.view("poll_log")}
+    assert ["notice"] == [row["severity"] for row in house.view("incident_log")]
+    provider.lists(DEAD)
+    assert look()
+    assert ["critical"] == [row["severity"] for row in house.view("incident_log")]
+
+
+def test_an_answer_that_was_not_read_is_not_recorded_once_there_is_something_to_decide(house: House) -> None:
+    seen = connection(expires_at=NOW + timedelta(days=7, minutes=5))
+    (polled,) = house.sees(seen)
+    assert polled.decision and polled.decision.snapshot
+    known = polled.decision.snapshot.fingerprint
+    house.later(timedelta(minutes=2))
+    early = take_snapshot(polled.target, house.provider, house.clock, known=known)
+    house.later(timedelta(minutes=8))
+    late = take_snapshot(polled.target, house.provider, house.clock, known=known)
+    assert (True, True) == (early.is_unread, late.is_unread)
+    assert 1 == len(record([early], database=house.database, policy=house.policy, clock=house.clock))
+    due_at = house.query("SELECT next_poll_at FROM polls")
+    assert [] == record([late], database=house.database, policy=house.policy, clock=house.clock)
+    assert due_at == house.query("SELECT next_poll_at FROM polls")
+    assert [2] == [row["polls"] for row in house.view("poll_log")]
+
+
 def test_what_is_in_flight_is_not_handed_over_twice(crowd: House, start: Start) -> None:
     slow = SlowProvider(listed=crowd.provider.listed)
     crowd.providers["agency"] = slow
@@ -132,7 +185,7 @@ def test_an_answer_that_breaks_us_costs_only_its_own_target(crowd: House, start:
     class BrokenProvider(FakeProvider):
         __slots__ = ()
 
-        def connections(self, managed_user_id: str | None = None) -> Answer:
+        def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
             if managed_user_id == f"{7:024x}":
                 raise ZeroDivisionError("sk_secret")
             if managed_user_id == f"{8:024x}":  # it can be fetched and not be recorded

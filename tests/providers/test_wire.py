@@ -306,3 +306,15 @@ def test_whatever_the_body_it_is_read_or_unreadable(body: bytes) -> None:
     except UnreadableError as error:
         assert str(error).isprintable()
         assert len(str(error)) < 140
+
+
+def test_the_answer_that_is_known_is_not_read_again_and_any_other_is() -> None:
+    listed = {"platformId": "linkedin-1", "tokenStatus": "valid", "tokenExpiresIn": "7d 3h"}
+    first = read_connections(json.dumps({"connections": [listed]}).encode())
+    counted_down = json.dumps({"connections": [listed | {"tokenExpiresIn": "5h"}]}).encode()
+    again = read_connections(counted_down, first.fingerprint)
+    assert (True, (), first.fingerprint) == (again.is_unread, again.connections, again.fingerprint)
+    changed = json.dumps({"connections": [listed | {"tokenStatus": "expired"}]}).encode()
+    read_anew = read_connections(changed, first.fingerprint)
+    assert (False, "expired") == (read_anew.is_unread, read_anew.connections[0].token_status)
+    assert not read_connections(counted_down).is_unread

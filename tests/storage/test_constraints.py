@@ -77,7 +77,7 @@ ALLOWED: list[tuple[Table, dict[str, Any]]] = [
     *((incidents, INCIDENT | RESOLVED | {"resolution": each}) for each in Resolution),
     *((notifications, NOTIFICATION | {"reason": reason}) for reason in Reason),
     *((notifications, NOTIFICATION | {"state": state}) for state in DeliveryState),
-    *((poll_runs, RUN | {"outcome": outcome}) for outcome in Outcome),
+    *((poll_runs, RUN | {"outcome": outcome, "last_at": NOW, "polls": 1}) for outcome in Outcome),
     (connections, CONNECTION),
     (targets, TARGET | {"managed_user_id": "one"}),
     (targets, TARGET | {"account": "other"}),
@@ -100,6 +100,15 @@ def test_what_may_be_is_taken(database: Database) -> None:
         store.register([("agency", None)], NOW)
     for number, (table, row) in enumerate(ALLOWED):
         write(database, table, **row | ({"subject": f"connection:{number}"} if table is incidents else {}))
+
+
+def test_one_run_of_a_target_grows_at_a_time(database: Database) -> None:
+    with database.begin() as store:
+        store.register([("agency", None)], NOW)
+    write(database, poll_runs, **RUN)
+    write(database, poll_runs, **RUN, last_at=NOW, polls=1)
+    with pytest.raises(StorageError):
+        write(database, poll_runs, **RUN)
 
 
 def test_one_problem_of_one_subject_is_open_once(database: Database) -> None:
