@@ -77,13 +77,13 @@ class Budgets:
             if name == account or (mine is not None and self._budgets.get(name) is mine)
         )
 
-    def take(self, account: str, now: datetime) -> bool:
-        """Use one request of an account; False where it has none left for the moment."""
+    def take(self, account: str, now: datetime, *, ahead: int = 0) -> bool:
+        """Use one request of an account, ``ahead`` of its time if need be; False where there is none."""
         budget = self._budgets.get(account)
         if budget is None:
             return True
         with self._lock:
-            return budget.take(now)
+            return budget.take(now, ahead=ahead)
 
     def spend(self, account: str, now: datetime) -> None:
         """Use a request that can't wait for its turn."""

@@ -85,7 +85,7 @@ def probe(bench: Bench) -> int:
             if last_at is not None and now - last_at < plan.pause:
                 continue
             due = probing.next_due(store.connection, account, now, is_wanted=wants_test)
-        if due and (bench.budgets is None or bench.budgets.take(account, now)):
+        if due and (bench.budgets is None or bench.budgets.take(account, now, ahead=1)):
             try_one(bench, *due)
             tested += 1
     return tested
