@@ -232,6 +232,14 @@ def test_accounts_that_watch_the_same_with_one_key_are_told_of(
     assert config.warnings == (expected if is_told else ())
 
 
+def test_links_that_nobody_may_be_given_are_told_of(load: Load) -> None:
+    create = "accounts: [{name: a, api_key_env: KEY, managed_users: all, reconnect_links: create}]\n"
+    assert load(create + CHANNELS).warnings == (
+        "account 'a': no channel is private, so reconnect_links: create makes none",
+    )
+    assert load(create + "channels: [{name: ops, url_env: OPS, private: true}]\n").warnings == ()
+
+
 def test_each_provider_has_its_own_address(load: Load) -> None:
     config = load("accounts: [{name: a, provider: publora, api_key_env: KEY}]\n")
     assert config.accounts[0].base_url == "https://api.publora.com"

@@ -292,6 +292,12 @@ class Config(Section):
         if info.context:
             if not self.channels:
                 info.context.warnings.append("there is no channel: nobody will be told of a problem")
+            elif not any(channel.private for channel in self.channels):
+                info.context.warnings.extend(
+                    f"account {account.name!r}: no channel is private, so reconnect_links: create makes none"
+                    for account in self.accounts
+                    if account.reconnect_links is LinkUse.CREATE
+                )
             self._warnings = tuple(info.context.warnings)
         return self
 

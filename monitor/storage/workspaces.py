@@ -7,6 +7,7 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, bindparam, distinct, exists, func, insert, select, update
 
 from monitor.core.model import Incident, RuleName, Target
+from monitor.core.wording import Cause
 from monitor.core.workspace import KnownUser, Listed
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, in_chunks, incident_query
 from monitor.storage.tables import connections, incidents, snapshots, targets
@@ -125,13 +126,14 @@ def open_incidents(
 
 
 def in_need(connection: DatabaseConnection, account: str) -> dict[int, int]:
-    """Count the connections of each managed user that an open incident is about, by target."""
+    """Count the connections of each managed user that wait to be reconnected, by target."""
     query = (
         select(incidents.c.target_id, func.count(distinct(incidents.c.connection_id)).label("needing"))
         .where(
             incidents.c.account == account,
             incidents.c.resolved_at.is_(None),
             incidents.c.connection_id.is_not(None),
+            incidents.c.cause.in_([each for each in Cause if each.needs_reconnect]),
         )
         .group_by(incidents.c.target_id)
     )
