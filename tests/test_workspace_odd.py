@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from monitor.jobs.survey import survey
 from monitor.sandbox.faults import Fault
 from monitor.storage import Database, registration, workspaces
-from tests.agency import Agency, add_user, agency, profile
+from tests.agency import KEY, Agency, add_user, agency, profile
 from tests.factories import DAY, HOUR, MINUTE, NOW
 
 SECOND = timedelta(seconds=1)
@@ -200,6 +200,23 @@ def test_more_users_than_a_statement_takes_values_are_no_trouble(
     with database.begin() as store:
         targets = registration.attach(store.connection, [("agency", f"{n:024x}") for n in range(3)], NOW)
         touched(store.connection, [*(each.id for each in targets), *range(1000, 71_000)])
+
+
+def test_a_key_that_was_never_good_is_told_of_though_there_is_nobody_to_poll(database: Database) -> None:
+    with agency(database, users=3, given={"include_owner": False}) as house:
+        house.world.replace_key("sk_other1_00ff.11ee")
+        house.live(HOUR, step=STEP)
+        house.forget_requests()
+        house.live(4 * HOUR, step=STEP)
+        assert 14 <= len(house.server.requests) <= 17  # one an interval
+        [incident] = house.rows("incident_log")
+        assert (incident["rule"], incident["severity"]) == ("api_key_rejected", "critical")
+        assert len(house.ops.sent) == 1
+        house.world.replace_key(KEY, "sk_other1_00ff.11ee")
+        house.live(HOUR, step=STEP)
+        assert len(watched(house)) == 3
+        assert set(house.asked()) == set(user_ids(house))
+        assert len(house.ops.sent) == 2
 
 
 # Two accounts, one key

@@ -110,6 +110,8 @@ def read_workspace(body: bytes) -> Workspace:
         UnreadableError: there is no list of users in it.
     """
     document = json_document(body)
+    if isinstance(document, dict) and document.get("success") is False:
+        raise UnreadableError(f"the answer says success: false{_words_in(document)}")
     items = document.get("users") if isinstance(document, dict) else document
     if not isinstance(items, list):
         raise UnreadableError(f"`users` should be a list, but is {shown(items)}")
