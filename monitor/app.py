@@ -94,7 +94,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
         user_agent=f"postpost-monitor/{__version__}",
     )
     every = {account.name: account.every or polling.every for account in config.accounts}
-    budgets = Budgets(every, {account.name: budget_of(account, config) for account in config.accounts})
+    budgets = Budgets(every, budgets_of(config))
     roster = Roster()
     providers = {
         account.name: connect(
@@ -151,6 +151,17 @@ def budget_of(account: AccountConfig, config: Config) -> Budget:
     if configured is not None:
         return Budget(per_minute=configured, is_configured=True)
     return Budget(per_minute=PROVIDERS[account.provider].requests_per_minute)
+
+
+def budgets_of(config: Config) -> dict[str, Budget]:
+    """Make the budgets of all accounts; those with one key have one budget."""
+    by_key: dict[tuple[str, str], Budget] = {}
+    return {
+        account.name: by_key.setdefault(
+            (account.provider, account.api_key.get_secret_value()), budget_of(account, config)
+        )
+        for account in config.accounts
+    }
 
 
 def plan_of(account: AccountConfig, every: timedelta) -> Plan:

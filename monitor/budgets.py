@@ -44,7 +44,8 @@ class Budgets:
 
     Args:
         every: how often the targets of each account are to be looked at.
-        budgets: of the accounts that have one; the others may ask without end.
+        budgets: of the accounts that have one; the others may ask without end. Accounts with the same key
+            have the same one.
     """
 
     def __init__(self, every: Mapping[str, timedelta], budgets: Mapping[str, Budget]) -> None:
@@ -69,15 +70,20 @@ class Budgets:
 
     def targets(self, account: str) -> int:
         """Say how many share an account's budget."""
-        return self._targets.get(account, 1)
+        mine = self._budgets.get(account)
+        return sum(
+            self._targets.get(name, 1)
+            for name in self._every
+            if name == account or (mine is not None and self._budgets.get(name) is mine)
+        )
 
-    def take(self, account: str, now: datetime) -> bool:
-        """Use one request of an account; False where it has none left for the moment."""
+    def take(self, account: str, now: datetime, *, ahead: int = 0) -> bool:
+        """Use one request of an account, ``ahead`` of its time if need be; False where there is none."""
         budget = self._budgets.get(account)
         if budget is None:
             return True
         with self._lock:
-            return budget.take(now)
+            return budget.take(now, ahead=ahead)
 
     def spend(self, account: str, now: datetime) -> None:
         """Use a request that can't wait for its turn."""
@@ -87,15 +93,14 @@ class Budgets:
 
     def admit(self, due: Iterable[Target], now: datetime) -> list[Target]:
         """Pick those that may be asked about now, in their order; nothing is used up by it."""
-        room: dict[str, int] = {}
+        room: dict[int, int] = {}
         admitted = []
         with self._lock:
             for target in due:
-                account = target.account
-                budget = self._budgets.get(account)
+                budget = self._budgets.get(target.account)
                 if budget is not None:
-                    left = room[account] if account in room else budget.room(now)
-                    room[account] = left - 1
+                    left = room[id(budget)] if id(budget) in room else budget.room(now)
+                    room[id(budget)] = left - 1
                     if left < 1:
                         continue
                 admitted.append(target)

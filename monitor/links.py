@@ -16,6 +16,8 @@ from monitor.roster import Roster
 log = structlog.get_logger()
 
 TRIED_AGAIN_AFTER = timedelta(minutes=15)
+# A message doesn't wait for a link, so it may be made with requests of the next moments.
+MADE_AHEAD = 10
 
 
 class Links:
@@ -54,9 +56,10 @@ class Links:
 
     def _made(self, account: str, user_id: str, now: datetime) -> str:
         failed_at = self._failed_at.get((account, user_id))
-        if failed_at and now - failed_at < TRIED_AGAIN_AFTER:
+        # A clock that was set back must not put it off for longer.
+        if failed_at and timedelta() <= now - failed_at < TRIED_AGAIN_AFTER:
             return ""
-        if not self._budgets.take(account, now):
+        if not self._budgets.take(account, now, ahead=MADE_AHEAD):
             return ""
         try:
             link = self._providers[account].connection_url(user_id)

@@ -203,6 +203,43 @@ def test_the_path_of_the_api_is_left_out_of_a_base_url_with_a_warning(load: Load
     )
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_told"),
+    [
+        ("", "", True),
+        ("include_owner: false, managed_users: all", "", False),
+        ("managed_users: all", "include_owner: false, managed_users: [507F1F77BCF86CD799439011]", True),
+        (
+            "managed_users: [507f1f77bcf86cd799439011]",
+            "include_owner: false, managed_users: [507f1f77bcf86cd799439012]",
+            False,
+        ),
+        ("", "provider: publora", False),
+        ("", "api_key_env: OTHER", False),
+    ],
+)
+def test_accounts_that_watch_the_same_with_one_key_are_told_of(
+    load: Load, one: str, other: str, is_told: bool
+) -> None:
+    accounts = [{"name": name, "api_key_env": "KEY"} for name in ("north", "south")]
+    for account, keys in zip(accounts, (one, other), strict=True):
+        account.update(yaml.safe_load(f"{{{keys}}}"))
+    config = load(yaml.safe_dump({"accounts": accounts}) + CHANNELS, {**ENVIRON, "OTHER": "sk_other_1.2"})
+    expected = (
+        "accounts 'north' and 'south' have the same key and watch some of the same targets: "
+        "what is wrong with those is told twice",
+    )
+    assert config.warnings == (expected if is_told else ())
+
+
+def test_links_that_nobody_may_be_given_are_told_of(load: Load) -> None:
+    create = "accounts: [{name: a, api_key_env: KEY, managed_users: all, reconnect_links: create}]\n"
+    assert load(create + CHANNELS).warnings == (
+        "account 'a': no channel is private, so reconnect_links: create makes none",
+    )
+    assert load(create + "channels: [{name: ops, url_env: OPS, private: true}]\n").warnings == ()
+
+
 def test_each_provider_has_its_own_address(load: Load) -> None:
     config = load("accounts: [{name: a, provider: publora, api_key_env: KEY}]\n")
     assert config.accounts[0].base_url == "https://api.publora.com"

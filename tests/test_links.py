@@ -79,6 +79,9 @@ def test_a_link_that_cannot_be_made_is_not_asked_for_again_at_once() -> None:
     clock.advance(HOUR)
     link_of(TARGET)
     assert Refusing.asked_for == 2
+    clock.advance(-365 * DAY)  # a clock that was set back puts it off no longer
+    link_of(TARGET)
+    assert Refusing.asked_for == 3
 
 
 @pytest.mark.parametrize("use", [LinkUse.OFF, LinkUse.USE])

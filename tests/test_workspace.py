@@ -449,6 +449,32 @@ def test_a_link_that_ends_while_it_is_needed_is_told_once(database: Database) ->
         assert row["resolution"] == "recovered"
 
 
+def test_a_link_that_ends_is_no_trouble_to_who_need_not_reconnect(database: Database) -> None:
+    with agency(database, users=2, more=PRIVATE) as house:
+        user = user_ids(house)[1]
+        house.world.make_link(user, lifetime=DAY)
+        house.world.fail("linkedin-00001", "Media upload failed: Invalid image format", user=user)
+        house.live(HOUR, step=STEP)
+        assert [row["rule"] for row in house.rows("incident_log")] == ["publish_error"]
+
+
+def test_links_are_made_though_polls_use_up_every_request(database: Database) -> None:
+    given = {"reconnect_links": "create", "every": "1m"}
+    more = {**PRIVATE, "polling": {"requests_per_minute": 30}}
+    with agency(database, users=60, given=given, more=more) as house:
+        for n, user in enumerate(user_ids(house)):
+            if n % 10 == 0:
+                house.world.expire(f"linkedin-{n:05}", user=user)
+        for _ in range(150):
+            house.clock.advance(2 * SECOND)
+            house.tick()
+        assert len(house.ops.sent) > 0
+        made = {str(person.link_url) for person in house.world.account().users.values() if person.link_url}
+        assert len(made) == 6
+        told = "".join(message.body for message in house.ops.sent)
+        assert all(link in told for link in made)
+
+
 # Clients
 
 CLIENTS = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.cli.agency import known_targets, print_clients, print_paces
+from monitor.cli.agency import print_clients, print_paces, what_is_known
 from monitor.cli.session import Session, pass_session
 from monitor.cli.tables import Cell, print_table, say, styled
 from monitor.cli.ways import Way, Ways, ways_of
@@ -42,7 +42,7 @@ def check_config(session: Session, show: bool) -> None:
     ways = ways_of(config, routing)
     if not show:
         _print_accounts(config)
-        known = known_targets(session, config)
+        known = what_is_known(session, config)
         print_paces(config, known)
         _print_channels(config)
         print_clients(config, known, routing)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -38,7 +39,7 @@ from monitor.config.secret import (
 from monitor.config.upkeep import Probe, Profiles
 from monitor.config.values import Duration, Name, NotEmpty, OneOrMore, Section, Share, Surroundings, whole
 from monitor.config.web import Web
-from monitor.config.workspaces import ManagedUsers
+from monitor.config.workspaces import ManagedUsers, overlap
 from monitor.core.clients import client_url
 from monitor.core.links import LinkUse
 
@@ -117,6 +118,12 @@ class Account(Section):
     def api_key(self) -> SecretStr:
         """The key itself, wherever it is kept."""
         return self._api_key
+
+    def overlaps(self, other: "Account") -> bool:
+        """Whether somebody would be watched by both, if they have the same key."""
+        return (self.include_owner and other.include_owner) or overlap(
+            self.managed_users, other.managed_users
+        )
 
     @model_validator(mode="after")
     def _watch_somebody(self) -> Self:
@@ -275,6 +282,17 @@ class Config(Section):
         return self._warnings
 
     @model_validator(mode="after")
+    def _watch_nobody_twice(self, info: ValidationInfo) -> Self:
+        if info.context:
+            info.context.warnings.extend(
+                f"accounts {one.name!r} and {other.name!r} have the same key and watch some of the same targets: "
+                "what is wrong with those is told twice"
+                for one, other in combinations(self.accounts, 2)
+                if one.provider == other.provider and one.api_key == other.api_key and one.overlaps(other)
+            )
+        return self
+
+    @model_validator(mode="after")
     def _routes_lead_somewhere(self, info: ValidationInfo) -> Self:
         names = {channel.name for channel in self.channels}
         for index, route in enumerate(self.routes):
@@ -284,6 +302,12 @@ class Config(Section):
         if info.context:
             if not self.channels:
                 info.context.warnings.append("there is no channel: nobody will be told of a problem")
+            elif not any(channel.private for channel in self.channels):
+                info.context.warnings.extend(
+                    f"account {account.name!r}: no channel is private, so reconnect_links: create makes none"
+                    for account in self.accounts
+                    if account.reconnect_links is LinkUse.CREATE
+                )
             self._warnings = tuple(info.context.warnings)
         return self
 

@@ -29,4 +29,13 @@ def _managed_users(value: object) -> object:
     return tuple(ids)
 
 
+def overlap(
+    one: Literal["all", "none"] | tuple[str, ...], other: Literal["all", "none"] | tuple[str, ...]
+) -> bool:
+    """Tell whether some user may be watched by both."""
+    if "none" in (one, other):
+        return False
+    return "all" in (one, other) or not set(one).isdisjoint(other)
+
+
 ManagedUsers: TypeAlias = Annotated[Literal["all", "none"] | tuple[str, ...], BeforeValidator(_managed_users)]

@@ -51,9 +51,15 @@ class Budget:
         self._fill(now)
         return int(self._tokens)
 
-    def take(self, now: datetime) -> bool:
-        """Use one request, if there is one."""
-        if self.room(now) < 1:
+    def take(self, now: datetime, *, ahead: int = 0) -> bool:
+        """
+        Use one request, if there is one.
+
+        Args:
+            ahead: how many of those to come may be used already. Where polls use up every request as it comes,
+                nothing else would ever find one.
+        """
+        if self.room(now) < 1 and (self.paused_until is not None or self._tokens + ahead < 1):
             return False
         self._tokens -= 1
         return True

@@ -35,6 +35,7 @@ class Decision:
         failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
         is_partial: whether it fails for single entries of the list only: all the others were seen.
         doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
+        short_since: since when the list has been too short to be believed; None if it isn't.
         changes: connections that are not as they were known; none after a failed fetch.
         incidents: incidents of its connections that opened, moved or ended.
         next_review_at: when the clock alone will change a verdict; None if never.
@@ -47,6 +48,7 @@ class Decision:
     failure: Failure | None = None
     is_partial: bool = False
     doubted: int = 0
+    short_since: datetime | None = None
     changes: tuple[Change, ...] = ()
     incidents: tuple[IncidentChange, ...] = ()
     next_review_at: datetime | None = None
@@ -110,6 +112,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             target=known.target,
             snapshot=snapshot,
             failure=snapshot.failure,
+            short_since=known.short_since,
             next_review_at=known.next_review_at,
         )
     if flip := doubt_change(known, snapshot, rules.blast_radius):
@@ -118,6 +121,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             snapshot=snapshot,
             failure=flip.failure,
             doubted=flip.connections,
+            short_since=known.short_since,
             next_review_at=known.next_review_at,
         )
     doubt, unread = doubt_list(known, snapshot), unread_entries(snapshot)
@@ -132,6 +136,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
         snapshot=snapshot,
         failure=doubt or unread,
         is_partial=bool(unread and not doubt),
+        short_since=(known.short_since or snapshot.taken_at) if doubt else None,
         changes=changes,
         incidents=incidents,
         next_review_at=next_review_at,

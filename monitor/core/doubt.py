@@ -67,10 +67,12 @@ def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) ->
 
 
 def doubt_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
-    """Question a list that suddenly lacks all or most of what it had; after a day it is believed."""
-    # A list of which only some entries couldn't be read was good in all else: the day begins after it.
-    since = max(filter(None, (known.failing_since, known.last_ok_at)), default=None)
-    if known.failing_since and since and snapshot.taken_at - since >= BELIEVED_AFTER:
+    """
+    Question a list that suddenly lacks all or most of what it had; after a day it is believed.
+
+    The day begins with the first such list: an outage before it has confirmed nothing.
+    """
+    if known.short_since and snapshot.taken_at - known.short_since >= BELIEVED_AFTER:
         return None
     present = [each for each in known.connections.values() if each.removed_at is None and not each.missing]
     lost = [each for each in unlisted(known, snapshot) if not each.missing]

@@ -349,6 +349,7 @@ class TargetState:
         fingerprint: of the newest good snapshot; empty where the next one must be looked at.
         next_review_at: when the clock alone changes a verdict; None if never.
         doubted: how many connections the newest snapshot would have changed at once, had it been believed.
+        short_since: since when the list has been too short to be believed; None after a good one.
         connections: by ``platform_id``, removed ones included.
         incidents: the open ones about this target or its connections.
         recent: how often each problem was opened lately, by subject key and rule.
@@ -362,6 +363,7 @@ class TargetState:
     fingerprint: bytes = b""
     next_review_at: datetime | None = None
     doubted: int = 0
+    short_since: datetime | None = None
     connections: Mapping[str, KnownConnection] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
     recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)

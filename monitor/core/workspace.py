@@ -12,6 +12,9 @@ from monitor.core.rules import Problem, at
 # An incident about somebody who left is of no use to anybody for longer.
 REMEMBERED_FOR = timedelta(days=7)
 
+# What to do about a managed user that is the owner of the key: what is wrong is told of both.
+OWNER_LISTED = "take it out of managed_users, or set include_owner: false"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -102,7 +105,7 @@ def take_census(
     now: datetime,
     *,
     unreadable_ids: Collection[str] = (),
-    failing_since: datetime | None = None,
+    short_since: datetime | None = None,
 ) -> Census:
     """
     Compare who is listed with who is known.
@@ -110,7 +113,7 @@ def take_census(
     Args:
         known: all managed users of the account, detached ones included.
         unreadable_ids: those listed whose entry can't be read: they are not missing.
-        failing_since: since when the list can't be had or isn't believed.
+        short_since: since when the list has been too short to be believed; an outage before it confirms nothing.
     """
     here = {user.id: user for user in listed}
     by_id = {str(each.target.managed_user_id): each for each in known}
@@ -140,7 +143,7 @@ def take_census(
     )
     missing = tuple(each for each in absent if each.missing_since is None)
     settled = sum(1 for each in watched.values() if each.missing_since is None)
-    is_believed = failing_since is not None and now - failing_since >= BELIEVED_AFTER
+    is_believed = short_since is not None and now - short_since >= BELIEVED_AFTER
     if _is_short(len(missing), settled) and not is_believed:
         return replace(census, doubt=_doubt(len(missing), settled))
     gone = tuple(

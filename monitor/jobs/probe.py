@@ -81,12 +81,11 @@ def probe(bench: Bench) -> int:
     for account, plan in bench.probing.items():
         now = bench.clock()
         with bench.database.read() as store:
-            last_at = probing.last_tested_at(store.connection, account)
-            # A clock that was set back must not stop all tests until it has caught up.
-            if last_at is not None and timedelta() <= now - last_at < plan.pause:
+            last_at = probing.last_tested_at(store.connection, account, now)
+            if last_at is not None and now - last_at < plan.pause:
                 continue
             due = probing.next_due(store.connection, account, now, is_wanted=wants_test)
-        if due and (bench.budgets is None or bench.budgets.take(account, now)):
+        if due and (bench.budgets is None or bench.budgets.take(account, now, ahead=1)):
             try_one(bench, *due)
             tested += 1
     return tested

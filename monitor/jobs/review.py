@@ -22,12 +22,16 @@ def review_due(*, database: Database, rules: Rules, routing: Routing, clock: Clo
         How many targets were reviewed.
     """
     reviewed = 0
-    while batch := _review_batch(database=database, rules=rules, routing=routing, clock=clock):
+    judged: set[str] = set()
+    while batch := _review_batch(judged, database=database, rules=rules, routing=routing, clock=clock):
         reviewed += batch
     return reviewed
 
 
-def _review_batch(*, database: Database, rules: Rules, routing: Routing, clock: Clock) -> int:
+def _review_batch(
+    judged: set[str], *, database: Database, rules: Rules, routing: Routing, clock: Clock
+) -> int:
+    """Review some; accounts in ``judged`` have been as sources in this pass, and whoever is now joins them."""
     now = clock()
     with database.read() as store:
         due = store.due_for_review(now, limit=BATCH)
@@ -41,13 +45,14 @@ def _review_batch(*, database: Database, rules: Rules, routing: Routing, clock: 
         changes: list[tuple[IncidentChange, Target | None]] = [
             (change, decision.target) for decision in decisions for change in decision.incidents
         ]
-        accounts = {target.account for target in due} | set(calm)
-        for source in store.sources_of(accounts, recent_since=since):
+        accounts = {*(target.account for target in due), *calm} - judged
+        for source in store.sources_of(accounts, recent_since=since) if accounts else ():
             changes.extend(
                 (change, source.target_of(change.incident.subject))
                 for change in decide_source(source, now, rules=rules)
             )
         told = record_changes(changes, store=store, routing=routing, now=now)
         store.reviewed(decisions)
+    judged |= accounts
     log_told(told)
     return len(due)

@@ -12,11 +12,11 @@ from monitor.core.cadence import next_slot
 from monitor.core.incidents import IncidentChange, reconcile, resolve
 from monitor.core.links import LinkUse, good_link, look_at_link
 from monitor.core.model import Failure, Reason, Resolution, RuleName, Subject, Target
-from monitor.core.retry import next_poll_at
+from monitor.core.retry import RETRY_AFTER_AT_MOST, next_poll_at
 from monitor.core.routes import Routing, tell
 from monitor.core.rules import Rules
 from monitor.core.source import decide_source
-from monitor.core.workspace import Census, KnownUser, Plan, departed, take_census
+from monitor.core.workspace import OWNER_LISTED, Census, KnownUser, Plan, departed, take_census
 from monitor.errors import FetchError
 from monitor.jobs import log_told, record_changes
 from monitor.logs import scrub
@@ -42,6 +42,7 @@ class Office:
     Args:
         plans: what of each account is to be polled, by its name.
         link_use: what is done with reconnect links, by account; none where it isn't said.
+        said: the managed users that were said to be the owner of their key, by their targets' ids.
     """
 
     database: Database
@@ -53,6 +54,7 @@ class Office:
     routing: Routing
     clock: Clock
     link_use: Mapping[str, LinkUse] = field(default_factory=dict)
+    said: set[int] = field(default_factory=set)
 
 
 def survey(office: Office, *, force: bool = False, accounts: Iterable[str] | None = None) -> int:
@@ -83,7 +85,10 @@ def _is_due(plan: Plan, office: Office) -> bool:
         return False  # one of its targets tries, and that is enough
     if not office.roster.knows(plan.account) and not known.failures:
         return True  # names and links are kept in memory alone
-    return known.next_at is None or known.next_at <= now
+    if known.next_at is None:
+        return True
+    # A clock that was set back must not put it off until it has caught up.
+    return not now < known.next_at <= now + max(plan.discover_every, RETRY_AFTER_AT_MOST)
 
 
 def _survey_one(plan: Plan, office: Office) -> None:
@@ -100,11 +105,11 @@ def _survey_one(plan: Plan, office: Office) -> None:
                 found.users,
                 now,
                 unreadable_ids=found.unreadable_ids,
-                failing_since=discovery.failing_since,
+                short_since=discovery.short_since,
             )
             failure = census.doubt
             changes += _apply(census, found, plan, office, store=store, now=now)
-        _note(plan, failure, office, store, now)
+        _note(plan, failure, office, store, now, is_short=census is not None and census.doubt is not None)
         since = now - office.rules.flapping.within
         for source in store.sources_of([plan.account], recent_since=since):
             changes += [
@@ -113,8 +118,10 @@ def _survey_one(plan: Plan, office: Office) -> None:
             ]
         if found:
             changes += _links(plan, office, store, now)
+        owners = workspaces.seeming_owners(store.connection, plan.account)
         told = record_changes(changes, store=store, routing=office.routing, now=now)
     _log(plan, found, census, failure)
+    _log_owners(owners, office)
     log_told(told)
 
 
@@ -128,7 +135,9 @@ def _ask(plan: Plan, office: Office) -> tuple[Workspace | None, Failure | None]:
     return found, None
 
 
-def _note(plan: Plan, failure: Failure | None, office: Office, store: Store, now: datetime) -> None:
+def _note(
+    plan: Plan, failure: Failure | None, office: Office, store: Store, now: datetime, *, is_short: bool
+) -> None:
     before = sources.discovery_of(store.connection, plan.account)
     next_at = next_poll_at(
         now,
@@ -138,7 +147,9 @@ def _note(plan: Plan, failure: Failure | None, office: Office, store: Store, now
         failure=failure,
         failures=before.failures + 1,
     )
-    sources.discovered(store.connection, plan.account, now, next_at=next_at, failure=failure)
+    sources.discovered(
+        store.connection, plan.account, now, next_at=next_at, failure=failure, is_short=is_short
+    )
 
 
 def _apply(
@@ -262,3 +273,16 @@ def _log(plan: Plan, found: Workspace | None, census: Census | None, failure: Fa
         log.info("workspace.joined", account=plan.account, users=fresh)
     if census.unmanaged:
         log.warning("workspace.unmanaged", account=plan.account, managed_user_ids=list(census.unmanaged[:20]))
+
+
+def _log_owners(owners: Sequence[Target], office: Office) -> None:
+    """Say once of each managed user that seems to be the owner of the key that it is watched twice."""
+    for target in owners:
+        if target.id not in office.said:
+            office.said.add(target.id)
+            log.warning(
+                "workspace.owner_listed",
+                account=target.account,
+                managed_user_id=target.managed_user_id,
+                remedy=OWNER_LISTED,
+            )

@@ -1,6 +1,7 @@
 """What the bodies are made of: JSON documents, and fields that may not be what they should."""
 
 import json
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
@@ -14,6 +15,7 @@ from monitor.providers.failures import steady
 ID_LENGTH = 255
 NAME_LENGTH = 255
 _URL_LENGTH = 2000
+_USER_ID = re.compile("[0-9a-fA-F]{24}")
 _MOST_COMPLAINTS = 50
 
 
@@ -102,6 +104,11 @@ def is_id(value: Any) -> TypeGuard[str]:
         return False
     # Controls, lone surrogates and line breaks can't be stored or would forge a line.
     return value.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in value)
+
+
+def one_spelling(user_id: str) -> str:
+    """Write the id of a managed user in lower case: the API means the same by either."""
+    return user_id.lower() if _USER_ID.fullmatch(user_id) else user_id
 
 
 def is_link(url: str) -> bool:

@@ -19,7 +19,7 @@ ANSWER_LIMIT = 2 * 2**20
 USERS_LIMIT = 32 * 2**20
 
 _T = TypeVar("_T")
-_LIMIT_HEADER = "X-RateLimit-Limit"
+_LIMIT_HEADER, _LEFT_HEADER = "X-RateLimit-Limit", "X-RateLimit-Remaining"
 _SENDABLE = re.compile(r"[!-~]{1,255}")
 
 
@@ -139,12 +139,12 @@ class PostPost:
 
     def _read_answer(self, reply: Reply, known: bytes) -> Answer:
         answer = wire.read_connections(reply.body, known)
-        if _LIMIT_HEADER not in reply.headers:
+        if _LIMIT_HEADER not in reply.headers and _LEFT_HEADER not in reply.headers:
             return answer
         return replace(
             answer,
             limit=refusals.count(reply.headers.get(_LIMIT_HEADER)),
-            remaining=refusals.count(reply.headers.get("X-RateLimit-Remaining")),
+            remaining=refusals.count(reply.headers.get(_LEFT_HEADER)),
             reset_after=refusals.wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
         )
 

@@ -174,7 +174,7 @@ def count(text: str | None) -> int | None:
 
 def wait(text: str | None, now: datetime) -> timedelta | None:
     """
-    Read how long to stay away: seconds, a moment in seconds since 1970, or an HTTP date.
+    Read how long to stay away: seconds, a moment in seconds or milliseconds since 1970, or an HTTP date.
 
     Returns:
         An hour at most; None for the past and for nonsense.
@@ -183,6 +183,8 @@ def wait(text: str | None, now: datetime) -> timedelta | None:
         return None
     try:
         seconds = float(text)
+        if seconds > 1e11:  # nor the year 5138
+            seconds /= 1000
         if seconds > 1e9:  # no server means 30 years
             seconds -= now.timestamp()
     except ValueError:

@@ -22,6 +22,7 @@ from monitor.providers.fields import (
     is_link,
     json_document,
     json_object,
+    one_spelling,
     read_text,
     read_time,
     read_time_or_complain,
@@ -109,6 +110,8 @@ def read_workspace(body: bytes) -> Workspace:
         UnreadableError: there is no list of users in it.
     """
     document = json_document(body)
+    if isinstance(document, dict) and document.get("success") is False:
+        raise UnreadableError(f"the answer says success: false{_words_in(document)}")
     items = document.get("users") if isinstance(document, dict) else document
     if not isinstance(items, list):
         raise UnreadableError(f"`users` should be a list, but is {shown(items)}")
@@ -127,7 +130,7 @@ def read_workspace(body: bytes) -> Workspace:
     return Workspace(
         users=tuple(users.values()),
         complaints=notes.complaints,
-        unreadable_ids=frozenset(notes.ids_left_out - users.keys()),
+        unreadable_ids=frozenset({one_spelling(each) for each in notes.ids_left_out} - users.keys()),
     )
 
 
@@ -218,6 +221,7 @@ def _user(item: Any, notes: Notes) -> ManagedUser:
     user_id = item.get("_id", item.get("id"))
     if not is_id(user_id):
         raise UnreadableError(f"_id: expected an id, got {shown(user_id)}")
+    user_id = one_spelling(user_id)
     username = _first_text(item, "username", "email")
     url = item.get("connectionsPageUrl")
     if url is not None and not (isinstance(url, str) and is_link(url)):

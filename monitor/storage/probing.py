@@ -15,13 +15,18 @@ _TOLD = (TokenStatus.VALID, TokenStatus.EXPIRING_SOON, TokenStatus.EXPIRED)
 _CHUNK = 100
 
 
-def last_tested_at(database: DatabaseConnection, account: str) -> datetime | None:
-    """Say when a connection of an account was last tested; None if never."""
+def last_tested_at(database: DatabaseConnection, account: str, now: datetime) -> datetime | None:
+    """
+    Say when a connection of an account was last tested; None if never.
+
+    A test in the future was before the clock was set back: it says nothing of how long ago that was, and must
+    hide none of those since.
+    """
     query = (
         select(func.max(probes.c.tested_at))
         .join(connections, connections.c.id == probes.c.connection_id)
         .join(targets, targets.c.id == connections.c.target_id)
-        .where(targets.c.account == account)
+        .where(targets.c.account == account, probes.c.tested_at <= now)
     )
     found: datetime | None = database.execute(query).scalar()
     return found
@@ -52,7 +57,7 @@ def next_due(
             connections.c.last_error.is_not(None),
             probes.c.meaning.is_not(None),
         ),
-        or_(probes.c.next_test_at.is_(None), probes.c.next_test_at <= now),
+        or_(probes.c.next_test_at.is_(None), probes.c.next_test_at <= now, probes.c.tested_at > now),
     ).order_by(probes.c.next_test_at.asc().nulls_first(), connections.c.id)
     with database.execute(query, execution_options={"yield_per": _CHUNK}) as found:
         each = ((as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found.mappings())
@@ -71,7 +76,7 @@ def named(
     if account is not None:
         wanted.append(targets.c.account == account)
     if managed_user_id is not None:
-        wanted.append(targets.c.managed_user_id == managed_user_id)
+        wanted.append(func.lower(targets.c.managed_user_id) == managed_user_id.lower())
     found = database.execute(_connections(*wanted).order_by(targets.c.account, connections.c.id)).mappings()
     return [(as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found]
 

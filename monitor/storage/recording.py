@@ -206,6 +206,7 @@ def _record_targets(database: DatabaseConnection, decided: Sequence[Polled]) -> 
                 | {"b_rule": failure.rule, "b_remedy": failure.remedy, "b_ok": polled.last_ok_at}
                 | {"b_reach": failure.reach, "b_alone": int(polled.is_alone)}
                 | {"b_doubted": decision.doubted, "b_review": decision.next_review_at}
+                | {"b_short": decision.short_since}
             )
         else:
             settled = decision.snapshot.fingerprint if decision.snapshot and decision.is_settled else None
@@ -301,6 +302,7 @@ _TARGET_FAILED = (
         failure_remedy=bindparam("b_remedy"),
         fingerprint=None,
         doubted=bindparam("b_doubted"),
+        short_since=bindparam("b_short"),
         next_review_at=bindparam("b_review"),
     )
 )
@@ -316,6 +318,7 @@ _TARGET_ANSWERED = (
         failure_remedy=None,
         fingerprint=bindparam("b_fingerprint"),
         doubted=0,
+        short_since=None,
         next_review_at=bindparam("b_review"),
     )
 )

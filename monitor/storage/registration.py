@@ -8,7 +8,7 @@ from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import Target
 from monitor.storage import sources
-from monitor.storage.rows import TARGET_COLUMNS, as_target
+from monitor.storage.rows import TARGET_COLUMNS, as_target, in_chunks
 from monitor.storage.tables import polls, targets
 
 _WATCHED = targets.c.detached_at.is_(None)
@@ -60,20 +60,21 @@ def attach(
     }
     back = [row.id for pair, row in known.items() if pair in wanted and row.detached_at]
     fresh = _add(connection, sorted(wanted - known.keys(), key=lambda pair: (pair[0], pair[1] or "")), now)
-    if back:
-        again = update(targets).where(targets.c.id.in_(back))
+    for ids in in_chunks(back):
+        again = update(targets).where(targets.c.id.in_(ids))
         connection.execute(again.values(detached_at=None, missing_since=None))
     if not fresh and not back:
         return []
-    found = [each for each in watched(connection, of_them) if each.id in {*fresh, *back}]
+    new = {*fresh, *back}
+    found = [each for each in watched(connection, of_them) if each.id in new]
     sources.plan(connection, {each.id: due_at(each) if due_at else now for each in found})
     return found
 
 
 def detach(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> None:
     """Poll targets no more; their incidents end with their going, so whoever comes back is decided anew."""
-    if ids:
-        gone = update(targets).where(targets.c.id.in_(ids))
+    for some in in_chunks(ids):
+        gone = update(targets).where(targets.c.id.in_(some))
         connection.execute(gone.values(detached_at=now, fingerprint=None))
 
 

@@ -1,7 +1,7 @@
 """Between rows and values: the only place that knows both."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from monitor.core.routes import Match, Silence, Telling
 from monitor.core.wording import Cause
 from monitor.storage.tables import connections, incidents, targets
 
+_CHUNK = 10_000
 TARGET_COLUMNS = (
     targets.c.id,
     targets.c.account,
@@ -32,6 +33,13 @@ TARGET_COLUMNS = (
     targets.c.managed_user,
     targets.c.managed_username,
 )
+
+
+def in_chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Cut ids into lists that a statement can hold: PostgreSQL takes 65,535 values, SQLite 32,766."""
+    rest = list(ids)
+    for start in range(0, len(rest), _CHUNK):
+        yield rest[start : start + _CHUNK]
 
 
 def as_target(row: RowMapping | Mapping[Any, Any]) -> Target:

@@ -25,12 +25,14 @@ class Discovery:
     Args:
         next_at: when it is due; None for at once.
         failures: in a row.
+        short_since: since when the list has been too short to be believed; None after a good one.
         is_refused: whether nothing at all may be asked with the key, so that only one target tries.
     """
 
     next_at: datetime | None = None
     failures: int = 0
     failing_since: datetime | None = None
+    short_since: datetime | None = None
     is_refused: bool = False
 
 
@@ -146,6 +148,7 @@ def discovery_of(connection: DatabaseConnection, account: str) -> Discovery:
         next_at=row["next_discovery_at"],
         failures=row["failures"],
         failing_since=row["failing_since"],
+        short_since=row["short_since"],
         is_refused=row["paused_reach"] == Reach.KEY and row["probe_id"] is not None,
     )
 
@@ -159,9 +162,20 @@ def unlisted(connection: DatabaseConnection) -> dict[str, datetime]:
 
 
 def discovered(
-    connection: DatabaseConnection, account: str, now: datetime, *, next_at: datetime, failure: Failure | None
+    connection: DatabaseConnection,
+    account: str,
+    now: datetime,
+    *,
+    next_at: datetime,
+    failure: Failure | None,
+    is_short: bool = False,
 ) -> None:
-    """Write down how asking for an account's managed users went, and when to ask again."""
+    """
+    Write down how asking for an account's managed users went, and when to ask again.
+
+    Args:
+        is_short: whether the failure is that too many were missing for the list to be believed.
+    """
     if failure is None:
         _put(
             connection,
@@ -170,6 +184,7 @@ def discovered(
             discovered_at=now,
             failures=0,
             failing_since=None,
+            short_since=None,
             failed_at=None,
             failure_rule=None,
             failure_reach=None,
@@ -184,6 +199,7 @@ def discovered(
         next_discovery_at=next_at,
         failures=before.failures + 1,
         failing_since=before.failing_since or now,
+        short_since=before.short_since or (now if is_short else None),
         failed_at=now,
         failure_rule=failure.rule,
         failure_reach=failure.reach,
@@ -197,7 +213,7 @@ def forget_discovery(connection: DatabaseConnection, accounts: Sequence[str]) ->
     connection.execute(
         update(sources)
         .where(sources.c.account.in_(accounts), sources.c.failures > 0)
-        .values(failures=0, failing_since=None, failure_rule=None, failure_error=None)
+        .values(failures=0, failing_since=None, short_since=None, failure_rule=None, failure_error=None)
     )
 
 

@@ -161,6 +161,7 @@ class Store:
                 fingerprint=bytes(row["fingerprint"] or b""),
                 next_review_at=row["next_review_at"],
                 doubted=row["doubted"],
+                short_since=row["short_since"],
             )
             for row in self.connection.execute(query).mappings()
         }

@@ -63,6 +63,8 @@ targets = Table(
     Column("failure_reach", Text),
     # Of its failures in a row, those before which others of its account had an answer.
     Column("failed_alone", Integer, nullable=False, server_default="0"),
+    # Since when its list has been too short to be believed; null after a good one.
+    Column("short_since", UtcDateTime),
 )
 # One row a target, however often it is registered.
 Index(
@@ -92,6 +94,8 @@ sources = Table(
     Column("paused_at", UtcDateTime),
     Column("paused_reach", Text),
     Column("probe_id", Integer),
+    # Since when the list of managed users has been too short to be believed; null after a good one.
+    Column("short_since", UtcDateTime),
 )
 
 # The moving hands of a target, apart from the rest and narrow on purpose: every poll rewrites this row.

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import bindparam, distinct, func, insert, select, update
+from sqlalchemy import and_, bindparam, distinct, exists, func, insert, select, update
 
 from monitor.core.model import Incident, RuleName, Target
+from monitor.core.wording import Cause
 from monitor.core.workspace import KnownUser, Listed
-from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, incident_query
+from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, in_chunks, incident_query
 from monitor.storage.tables import connections, incidents, snapshots, targets
 
 
@@ -39,6 +40,26 @@ def watched_users(connection: DatabaseConnection) -> list[Target]:
     return [as_target(row) for row in connection.execute(query).mappings()]
 
 
+def seeming_owners(connection: DatabaseConnection, account: str | None = None) -> list[Target]:
+    """Find the polled managed users whose newest list is the very one of the account itself, and isn't empty."""
+    owner = targets.alias()
+    query = (
+        select(*TARGET_COLUMNS)
+        .join(owner, and_(owner.c.account == targets.c.account, owner.c.fingerprint == targets.c.fingerprint))
+        .where(
+            targets.c.managed_user_id.is_not(None),
+            targets.c.detached_at.is_(None),
+            owner.c.managed_user_id.is_(None),
+            owner.c.detached_at.is_(None),
+            exists().where(connections.c.target_id == targets.c.id, connections.c.removed_at.is_(None)),
+        )
+        .order_by(targets.c.id)
+    )
+    if account is not None:
+        query = query.where(targets.c.account == account)
+    return [as_target(row) for row in connection.execute(query).mappings()]
+
+
 def name(connection: DatabaseConnection, named: Mapping[int, Listed]) -> None:
     """Give managed users the names they have now, by the ids of their targets."""
     if named:
@@ -57,29 +78,28 @@ def name(connection: DatabaseConnection, named: Mapping[int, Listed]) -> None:
 
 def miss(connection: DatabaseConnection, ids: Sequence[int], since: datetime | None) -> None:
     """Write down since when managed users have not been listed; None for those that are."""
-    if ids:
-        connection.execute(update(targets).where(targets.c.id.in_(ids)).values(missing_since=since))
+    for some in in_chunks(ids):
+        connection.execute(update(targets).where(targets.c.id.in_(some)).values(missing_since=since))
 
 
 def remove_connections(connection: DatabaseConnection, target_ids: Sequence[int], now: datetime) -> None:
     """Take all that detached targets had for gone; what it was stays in the history."""
-    if not target_ids:
-        return
-    here = connections.c.target_id.in_(target_ids) & connections.c.removed_at.is_(None)
     kept = ("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at")
-    rows = [
-        {
-            "connection_id": row["id"],
-            "taken_at": now,
-            "from_status": row["token_status"],
-            "removed_at": now,
-            **{name: row[name] for name in kept},
-        }
-        for row in connection.execute(select(connections).where(here)).mappings()
-    ]
-    if rows:
-        connection.execute(insert(snapshots), rows)
-        connection.execute(update(connections).where(here).values(removed_at=now))
+    for some in in_chunks(target_ids):
+        here = connections.c.target_id.in_(some) & connections.c.removed_at.is_(None)
+        rows = [
+            {
+                "connection_id": row["id"],
+                "taken_at": now,
+                "from_status": row["token_status"],
+                "removed_at": now,
+                **{name: row[name] for name in kept},
+            }
+            for row in connection.execute(select(connections).where(here)).mappings()
+        ]
+        if rows:
+            connection.execute(insert(snapshots), rows)
+            connection.execute(update(connections).where(here).values(removed_at=now))
 
 
 def open_incidents(
@@ -91,27 +111,29 @@ def open_incidents(
     Args:
         rules: only those of these; all unless given.
     """
-    query = (
-        incident_query()
-        .where(incidents.c.resolved_at.is_(None), incidents.c.target_id.in_(list(target_ids)))
-        .order_by(incidents.c.id)
-    )
-    if rules:
-        query = query.where(incidents.c.rule.in_(rules))
     found: dict[int, list[Incident]] = {}
-    for row in connection.execute(query).mappings():
-        found.setdefault(row["target_id"], []).append(as_incident(row))
+    for some in in_chunks(target_ids):
+        query = (
+            incident_query()
+            .where(incidents.c.resolved_at.is_(None), incidents.c.target_id.in_(some))
+            .order_by(incidents.c.id)
+        )
+        if rules:
+            query = query.where(incidents.c.rule.in_(rules))
+        for row in connection.execute(query).mappings():
+            found.setdefault(row["target_id"], []).append(as_incident(row))
     return found
 
 
 def in_need(connection: DatabaseConnection, account: str) -> dict[int, int]:
-    """Count the connections of each managed user that an open incident is about, by target."""
+    """Count the connections of each managed user that wait to be reconnected, by target."""
     query = (
         select(incidents.c.target_id, func.count(distinct(incidents.c.connection_id)).label("needing"))
         .where(
             incidents.c.account == account,
             incidents.c.resolved_at.is_(None),
             incidents.c.connection_id.is_not(None),
+            incidents.c.cause.in_([each for each in Cause if each.needs_reconnect]),
         )
         .group_by(incidents.c.target_id)
     )

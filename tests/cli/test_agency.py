@@ -19,6 +19,12 @@ from tests.receivers import smtp_receiver
 EXAMPLE = Path(monitor.__file__).parent.parent / "config.example.yaml"
 
 
+def free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return int(any_port.getsockname()[1])
+
+
 def add_user(place: Place, name: str, *platform_ids: str) -> str:
     user = place.world.add_user(f"{name.lower()}@example.com", display_name=name)
     for platform_id in platform_ids:
@@ -85,6 +91,37 @@ def test_the_check_says_how_often_a_budget_lets_everybody_be_looked_at(workspace
     assert "17 minutes" in ran.out
     workspace.tree["polling"] = {"requests_per_minute": 600}
     assert "can't be kept" not in workspace.run("check-config").out
+
+
+def test_accounts_with_one_key_are_checked_against_one_budget(workspace: Place) -> None:
+    [account] = workspace.tree["accounts"]
+    ids = [f"{n:024x}" for n in range(1000)]
+    workspace.tree["accounts"] = [
+        account | {"name": name, "managed_users": some, "include_owner": False, "every": "10m"}
+        for name, some in (("north", ids[:500]), ("south", ids[500:]))
+    ]
+    workspace.tree["polling"] = {"requests_per_minute": 60}
+    ran = workspace.run("check-config")
+    assert ran.status == 0
+    for name in ("north", "south"):
+        assert f"account {name}: every 10 minutes can't be kept for 1000 targets" in ran.out
+
+
+def test_the_check_names_the_owner_among_the_managed_users(workspace: Place) -> None:
+    account = workspace.world.account()
+    workspace.tree["accounts"][0]["managed_users"] = [account.owner.id.upper(), *account.users]
+    workspace.run("poll")
+    ran = workspace.run("check-config")
+    [line] = [line for line in ran.out.splitlines() if "seems to be the owner" in line]
+    assert account.owner.id in line
+    assert "take it out of managed_users" in line
+
+
+def test_a_managed_user_is_named_in_either_case(workspace: Place) -> None:
+    workspace.run("poll")
+    user = next(iter(workspace.world.account().users))
+    ran = workspace.run("test", "linkedin-1", "--managed-user", user.upper())
+    assert ran.status == 0
 
 
 def test_the_check_counts_whom_a_workspace_was_seen_to_hold(workspace: Place) -> None:
@@ -154,8 +191,10 @@ def test_the_agency_example_works_unchanged_against_the_sandbox(place: Place) ->
     example = "database: {url: sqlite:///agency.db}\n" + re.sub("^# ?", "", lines, flags=re.MULTILINE)
     port = int(re.search(r"base_url: http://127.0.0.1:(\d+)", example)[1])  # type: ignore[index]
     with socket.socket() as free:
-        if free.connect_ex(("127.0.0.1", port)) == 0:
-            pytest.skip(f"somebody else serves on {port}")
+        is_taken = free.connect_ex(("127.0.0.1", port)) == 0
+    if is_taken:
+        taken, port = port, free_port()
+        example = example.replace(f":{taken}", f":{port}")
     tree = yaml.safe_load(example)
     (place.folder / "agency.yaml").write_text(example)
     with pytest.MonkeyPatch.context() as patch, serve(sample_world(utc_now), port=port):

@@ -73,6 +73,7 @@ class Life:
             failing_since=(self.state.failing_since or self.now) if failed else None,
             fingerprint=seen.fingerprint if decision.is_settled else b"",
             doubted=decision.doubted,
+            short_since=decision.short_since,
             connections=fold(self.state, decision.changes),
         )
         return self._tell(decision)

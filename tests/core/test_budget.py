@@ -98,6 +98,17 @@ def test_a_request_that_cannot_wait_is_made_up_for_later() -> None:
     assert budget.take(NOW + 5 * SECOND)
 
 
+def test_a_request_ahead_of_its_time_is_made_up_for_and_a_pause_has_none() -> None:
+    budget = Budget(per_minute=60)
+    while budget.take(NOW):
+        pass
+    assert [budget.take(NOW, ahead=2) for _ in range(3)] == [True, True, False]
+    assert not budget.take(NOW + timedelta(seconds=2))
+    assert budget.take(NOW + timedelta(seconds=4))
+    budget.pause(NOW + MINUTE, MINUTE)
+    assert not budget.take(NOW + MINUTE, ahead=100)
+
+
 @pytest.mark.parametrize(
     ("targets", "every", "kept"),
     [(1, 5 * MINUTE, 5 * MINUTE), (280, 5 * MINUTE, 5 * MINUTE), (1000, 5 * MINUTE, 17 * MINUTE)],

@@ -69,9 +69,9 @@ def test_a_list_that_lacks_most_is_doubted_for_a_day() -> None:
         census = take_census(EVERYONE, many, listed(*numbers), NOW)
         assert census.doubt is not None
         assert (census.missing, census.gone) == ((), ())
-    after = take_census(EVERYONE, many, listed(0), NOW, failing_since=NOW - 23 * HOUR)
+    after = take_census(EVERYONE, many, listed(0), NOW, short_since=NOW - 23 * HOUR)
     assert after.doubt is not None
-    after = take_census(EVERYONE, many, listed(0), NOW, failing_since=NOW - DAY)
+    after = take_census(EVERYONE, many, listed(0), NOW, short_since=NOW - DAY)
     assert (after.doubt, len(after.missing)) == (None, 9)
 
 

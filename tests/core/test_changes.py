@@ -277,6 +277,20 @@ def test_a_doubted_list_is_believed_after_a_day_and_its_connections_removed_afte
     assert set() == gone(life)
 
 
+def test_an_outage_of_days_makes_no_empty_list_believable() -> None:
+    life = Life()
+    life.poll(*named("a", "b", "c"))
+    for _ in range(5):
+        life.poll(after=12 * HOUR, failure=failure())
+    for _ in range(23):
+        life.poll(after=HOUR)
+        assert (failing(life), gone(life)) == (True, set())
+    life.poll(after=12 * HOUR, failure=failure())  # what was doubted before it stays so
+    for _ in range(3):
+        life.poll(after=HOUR)
+    assert gone(life) == {"a", "b", "c"}
+
+
 def test_the_first_empty_list_is_what_it_is() -> None:
     life = Life()
     assert [] == life.poll()

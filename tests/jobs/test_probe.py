@@ -7,7 +7,7 @@ import pytest
 
 from monitor.budgets import Budgets
 from monitor.core.budget import Budget
-from monitor.core.model import Connection, Outcome, Severity
+from monitor.core.model import Connection, Outcome, Reach, Severity
 from monitor.core.probing import Meaning, Probing
 from monitor.jobs.probe import Bench, probe, try_one
 from monitor.providers import Trial
@@ -136,11 +136,29 @@ def test_polls_leave_a_finding_as_it_is_and_a_restart_remembers_it(house: House)
 def test_a_key_without_requests_left_is_not_used_for_a_test(house: House) -> None:
     house.shows(blind())
     budgets = Budgets({house.account: house.every}, {house.account: Budget(per_minute=60)})
-    while budgets.take(house.account, house.clock()):
-        pass
+    for _ in range(3):
+        budgets.spend(house.account, house.clock())
     assert probe(bench(house, budgets=budgets)) == 0
+    limited = failure(Outcome.RATE_LIMITED, reach=Reach.KEY, retry_after=HOUR)
+    budgets.refused(house.account, house.clock(), limited)
     house.clock.advance(MINUTE)
+    assert probe(bench(house, budgets=budgets)) == 0
+    house.clock.advance(HOUR)
     assert probe(bench(house, budgets=budgets)) == 1
+
+
+def test_a_key_whose_every_request_polls_would_use_is_used_for_tests_in_their_time(house: House) -> None:
+    house.shows(*(blind(n) for n in range(3)))
+    budgets = Budgets({house.account: house.every}, {house.account: Budget(per_minute=60)})
+    polls = 0
+    for second in range(3600):
+        while budgets.take(house.account, house.clock()):
+            polls += 1
+        if second % 10 == 0:
+            probe(bench(house, budgets=budgets))
+        house.clock.advance(timedelta(seconds=1))
+    assert len(house.api.tested) == 3
+    assert 3400 < polls + 3 <= 3460
 
 
 def test_a_clock_that_was_set_back_does_not_end_all_tests(house: House) -> None:
@@ -150,6 +168,28 @@ def test_a_clock_that_was_set_back_does_not_end_all_tests(house: House) -> None:
     house.look()
     assert probe(bench(house)) == 1
     assert house.api.tested == ["mastodon-1", "mastodon-2"]
+
+
+def test_a_clock_that_was_set_back_makes_no_burst_of_tests(house: House) -> None:
+    house.shows(*(blind(n) for n in range(8)))
+    probe(bench(house))
+    house.clock.advance(-30 * DAY)
+    house.look()
+    for _ in range(30):
+        probe(bench(house))
+        house.clock.advance(MINUTE)
+    assert len(house.api.tested) == 1 + 2
+
+
+def test_who_was_tested_before_a_clock_was_set_back_is_tested_again(house: House) -> None:
+    house.shows(blind())
+    probe(bench(house))
+    house.clock.advance(-365 * DAY)
+    house.look()
+    assert probe(bench(house)) == 1
+    house.clock.advance(DAY)
+    assert probe(bench(house)) == 1
+    assert len(house.api.tested) == 3
 
 
 def test_a_connection_that_was_forgotten_while_it_was_tested_costs_nothing(house: House) -> None:

@@ -388,6 +388,37 @@ def test_the_users_of_a_workspace_are_listed_in_both_shapes(
     assert server.requests[-1].path == "/api/v1/workspace/users"
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            {"users": [{"_id": USER}], "success": False, "error": "timed out"},
+            'success: false, which says "timed out"',
+        ),
+        ({"users": None}, "`users` should be a list, but is nothing"),
+        ({"users": {USER: {}}}, "`users` should be a list, but is an object"),
+        ({}, "`users` should be a list, but is nothing"),
+        ("users", "`users` should be a list"),
+    ],
+    ids=["not whole", "null", "an object", "nothing", "text"],
+)
+def test_what_is_no_list_of_users_is_a_bad_answer_not_an_empty_workspace(
+    server: StandIn, http: Http, brand: Brand, body: object, words: str
+) -> None:
+    server.says(body)
+    with pytest.raises(FetchError) as caught:
+        account(server.url, http, brand=brand).workspace_users()
+    assert caught.value.failure.outcome is Outcome.BAD_ANSWER
+    assert words in caught.value.failure.error
+
+
+def test_an_id_of_a_managed_user_has_one_spelling(server: StandIn, http: Http, brand: Brand) -> None:
+    server.says({"users": [{"_id": USER.upper()}, {"_id": USER}, {"_id": "Acme-1"}]})
+    workspace = account(server.url, http, brand=brand).workspace_users()
+    assert [user.id for user in workspace.users] == [USER, "Acme-1"]
+    assert workspace.unreadable_ids == frozenset()
+
+
 def test_a_reconnect_link_is_asked_for_and_rotated_only_when_told(
     server: StandIn, http: Http, brand: Brand
 ) -> None:
