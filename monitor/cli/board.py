@@ -1,18 +1,19 @@
 """status --watch: the connections on a terminal, the worst first, drawn anew as the history moves on."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from monitor.cli.tables import Cell, cleaned
+from monitor.signals import listening
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, OverflowMethod, RenderableType
 
 REFRESH_SECONDS = 2.0
+HEAR_SECONDS = 0.1
 # Rows that are kept: no terminal shows more.
 MOST = 300
 SHORT = 90
@@ -51,8 +52,10 @@ class Board:
         from rich.table import Table
         from rich.text import Text
 
+        overflow: OverflowMethod = "crop" if console.options.ascii_only else "ellipsis"
+
         def line(text: str, style: str = "") -> Text:
-            return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+            return Text(text, style=style, no_wrap=True, overflow=overflow)
 
         count = f"{self.total} connection{'' if self.total == 1 else 's'}, {self.problems} with a problem"
         yield line(f"{count}  {self.read_at:%H:%M:%S} UTC  ctrl-C ends", "bold")
@@ -61,14 +64,14 @@ class Board:
         for source in self.sources[:3]:
             yield line(source, "bold red")
         used = 1 + bool(self.complaint) + min(len(self.sources), 3)
-        room = max(console.size.height - used - 4, 1)  # the heads, the rule, and the line below
+        room = max(console.size.height - used - 5, 1)  # the heads between their rules, and the line below
         hidden = next(without for width, without in _ROOM if console.width >= width)
         shown = [index for index, header in enumerate(self.headers) if header not in hidden]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
         for index in shown:
             # Of all columns the status must stay readable.
             least = len("expiring_soon") if self.headers[index] == "token" else None
-            table.add_column(self.headers[index], overflow="ellipsis", no_wrap=True, min_width=least)
+            table.add_column(self.headers[index], overflow=overflow, no_wrap=True, min_width=least)
         for row in self.rows[:room]:
             cells = [cleaned(row[index]) for index in shown]
             if console.width < SHORT:  # "in 3 days" without the date behind it
@@ -81,24 +84,21 @@ class Board:
 
 def show(look: Callable[[], Board]) -> None:
     """
-    Draw what ``look`` finds, again and again, until somebody presses ctrl-C.
+    Draw what ``look`` finds, again and again, until somebody presses ctrl-C or the process is told to end.
 
-    The terminal is given back as it was, also when the process is told to end.
+    Signals are only noted: one that broke into the drawing would leave the terminal as it was drawn on.
     """
     from rich.console import Console
     from rich.live import Live
 
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        with Live(look(), console=Console(highlight=False), screen=True, auto_refresh=False) as live:
-            while True:
+    with (
+        listening() as asked,
+        Live(look(), console=Console(highlight=False), screen=True, auto_refresh=False) as live,
+    ):
+        live.refresh()
+        drawn_at = time.monotonic()
+        while not (asked.stop or asked.reload):
+            time.sleep(HEAR_SECONDS)
+            if time.monotonic() - drawn_at >= REFRESH_SECONDS:
                 live.update(look(), refresh=True)
-                time.sleep(REFRESH_SECONDS)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+                drawn_at = time.monotonic()

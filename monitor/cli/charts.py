@@ -80,7 +80,7 @@ def expiries(tokens: Iterable[Row], *, now: datetime) -> Iterator["RenderableTyp
 def _line(text: str, style: str = "") -> "Text":
     from rich.text import Text
 
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+    return Text(text, style=style, no_wrap=True, overflow="crop")
 
 
 def _width(console: "Console", label: int = 0) -> int:
@@ -104,7 +104,7 @@ class _Timeline:
             ended_at = period["ended_at"] or self._end
             if ended_at < self._start:
                 continue
-            first = max(int((period["began_at"] - self._start) / step), 0)
+            first = min(max(int((period["began_at"] - self._start) / step), 0), len(worst) - 1)
             last = min(int((ended_at - self._start) / step), len(worst) - 1)
             if ended_at < self._end and last > first and (ended_at - self._start) % step == timedelta():
                 last -= 1
