@@ -1,5 +1,6 @@
 """The daemon: schedules the jobs, listens to signals; decides nothing."""
 
+import faulthandler
 import os
 import threading
 from collections import Counter
@@ -73,7 +74,14 @@ class Daemon:
         self.metrics = Metrics(
             version=__version__, schema=HEAD, accounts=app.providers, channels=app.post.channels
         )
-        self.cycles = Cycles(app, stuck=self.progress.stuck, say=say, is_start=is_start)
+        self.cycles = Cycles(
+            app,
+            stuck=self.progress.stuck,
+            say=say,
+            is_start=is_start,
+            counted=self._counted,
+            on_ended=self.metrics.cycle_ended,
+        )
         self._office = office_of(app)
         self._bench = bench_of(app)
         self._tick = tick
@@ -120,7 +128,6 @@ class Daemon:
             ("survey", self._survey, 2 * tick),
             ("probe", self._probe, 10 * tick),
             ("prune", self._prune, 3600 * tick),
-            ("report", self._report, 60 * tick),
             ("cycle", self.cycles.look, 5 * tick),
         ):
             self._scheduler.add_job(self._guarded(name, job), "interval", seconds=seconds, id=name, name=name)
@@ -134,8 +141,7 @@ class Daemon:
             self._scheduler.shutdown(wait=False)
         self._poller.close(within * 0.6)
         self._sender.close(timedelta(seconds=max(ends - monotonic(), 0.5)))
-        self._report()
-        log.info("daemon.stopped")
+        log.info("daemon.stopped", **self._counted())
 
     def _discover(self) -> None:
         app = self._app
@@ -181,10 +187,10 @@ class Daemon:
         self._recorded["changed"] += changed
         self.metrics.recorded(len(batch), changed)
 
-    def _report(self) -> None:
+    def _counted(self) -> dict[str, int]:
+        """Tell how many polls were recorded since this was last asked, how many failed, and what changed."""
         counted, self._recorded = self._recorded, Counter()
-        if counted:
-            log.info("polls.recorded", **{key: counted[key] for key in ("polls", "failed", "changed")})
+        return {key: counted[key] for key in ("polls", "failed", "changed")}
 
     def _guarded(self, name: str, job: Callable[[], object]) -> Callable[[], None]:
         """Let no job end over a database that is away; complain once a minute, not every second."""
@@ -225,6 +231,8 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
         MonitorError: the address of the web door can't be had.
     """
     line = Line(systemd or Systemd(os.environ))
+    # Where each thread was, should the watchdog or the interpreter itself end us: names and lines, no values.
+    faulthandler.enable()
     with listening() as asked, app.database.held(), closing(Door()) as door:
         door.show(app)
         is_start = True
@@ -285,6 +293,7 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             line.systemd.waiting(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
             asked.wake.wait(wait)
+            asked.wake.clear()  # a reload is for later, and must not end every wait from now on
             wait = min(wait * 2, 30)
     return None
 
@@ -304,7 +313,8 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
     pulse = (line.systemd.pulse or PULSE).total_seconds()
     was_stuck: list[str] = []
     while not asked.stop:
-        asked.wake.wait(pulse)
+        if not asked.reload:
+            asked.wake.wait(pulse)
         asked.wake.clear()
         stuck = daemon.progress.stuck()
         if not stuck:

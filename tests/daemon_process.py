@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,9 @@ class DaemonProcess:
         log: each line as it was written, decoded.
     """
 
-    def __init__(self, config: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: Path, environ: Mapping[str, str], program: Sequence[str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", "--config", str(config), "run"],
+            [sys.executable, "-m", *program, "--config", str(config), "run"],
             env={**os.environ, **environ},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -121,18 +121,25 @@ def notify_socket(folder: Path) -> Iterator[NotifySocket]:
 
 
 @contextmanager
-def daemon(config: Path, environ: Mapping[str, str]) -> Iterator[DaemonProcess]:
-    """Run the daemon; it is killed where it doesn't end by itself."""
-    process = DaemonProcess(config, environ)
+def daemon(
+    config: Path, environ: Mapping[str, str], *, program: Sequence[str] = ("monitor",)
+) -> Iterator[DaemonProcess]:
+    """
+    Run the daemon; it is killed where it doesn't end by itself.
+
+    Args:
+        program: the module that runs it, and what that one wants to know.
+    """
+    process = DaemonProcess(config, environ, program)
     try:
         yield process
     finally:
         process.close()
 
 
-def wait_until(is_so: Callable[[], bool], *, what: str) -> None:
+def wait_until(is_so: Callable[[], bool], *, what: str, seconds: float = PATIENCE) -> None:
     """Wait until something is so, or fail naming it."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < ends, f"waited in vain for {what}"
         time.sleep(0.02)

@@ -14,6 +14,7 @@ from monitor.app import assemble
 from monitor.clock import utc_now
 from monitor.config import load_config
 from monitor.daemon import Daemon, Line, wait_for_renewal
+from monitor.errors import StorageError
 from monitor.progress import DISPATCHER, RECORDER, SENDER, Progress
 from monitor.sandbox.faults import Fault
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
@@ -21,6 +22,8 @@ from monitor.sandbox.server import Server, serve
 from monitor.signals import Asked
 from monitor.systemd import Systemd
 from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
+from tests.hanging import PLACES
+from tests.visitor import Hands
 
 WATCHDOG = "600000"  # microseconds; pinged three times as often
 
@@ -169,6 +172,35 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(
         assert process.end() == 0
 
 
+def test_a_reload_asked_for_while_the_database_is_away_makes_nobody_hurry(
+    tmp_path: Path, api: Server
+) -> None:
+    config = written(tmp_path, api)
+    url = "postgresql://nobody@127.0.0.1:9/none"
+    config.write_text(config.read_text().replace(f"sqlite:///{tmp_path}/history.db", url))
+    with daemon(config, environ()) as process:
+        process.wait_for("database.unavailable")
+        process.process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert len(process.lines("database.unavailable")) < 5
+        process.process.terminate()
+        assert process.end() == 0
+
+
+def test_a_reload_asked_for_before_the_start_is_taken_right_after_it(tmp_path: Path, api: Server) -> None:
+    app = assemble(load_config(written(tmp_path, api), environ()))
+    daemon = Daemon(app)
+    asked = Asked()
+    asked.reload = True
+    try:
+        began = time.monotonic()
+        assert wait_for_renewal(daemon, asked, lambda: app, Line(Systemd({}))) is app
+        assert time.monotonic() - began < 30  # and not after the next minute
+    finally:
+        daemon.stop()
+        app.close()
+
+
 def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api: Server) -> None:
     config = written(tmp_path, api)
     with daemon(config, environ()) as process:
@@ -187,6 +219,60 @@ def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api
         down = process.wait_for("daemon.was_down")[0]
         assert down["since"] < down["until"]
         assert process.wait_for("daemon.caught_up")[0]["problems_found"] == 1
+
+
+@pytest.mark.parametrize("part", PLACES)
+def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
+    tmp_path: Path, api: Server, line: NotifySocket, part: str
+) -> None:
+    hook = (
+        "channels: [{name: ops, url: 'json://127.0.0.1:9/'}]\nroutes: [{channels: [ops], group_wait: 0s}]\n"
+    )
+    trigger = tmp_path / "hang"
+    config = written(tmp_path, api, hook)
+    with daemon(config, environ(line), program=("tests.hanging", part, str(trigger))) as process:
+        process.wait_for("notification.failed")
+        line.wait_for("WATCHDOG", after=len(line.notes))
+        trigger.touch()
+        assert process.wait_for("daemon.stuck")[0]["parts"] == [part.removesuffix("'s pass")]
+        pings = line.notes.count({"WATCHDOG": "1"})
+        time.sleep(1)  # five times as long as between two pings
+        assert line.notes.count({"WATCHDOG": "1"}) == pings
+        # As the watchdog ends it: with a word on where each thread was.
+        process.process.send_signal(signal.SIGABRT)
+        assert process.end() == -signal.SIGABRT
+        assert "in _record_forever" in process.text
+
+
+def test_a_part_that_stumbles_time_and_again_does_not_move() -> None:
+    hands = Hands()
+    progress = Progress(monotonic=hands)
+    hands.now += 10
+    with pytest.raises(StorageError), progress.moving(DISPATCHER):  # asking in vain is moving
+        raise StorageError("away", passing=True)
+    assert progress.ages() == {DISPATCHER: 0, RECORDER: 10, SENDER: 10}
+    hands.now += 10
+    with pytest.raises(ZeroDivisionError), progress.moving(DISPATCHER):
+        raise ZeroDivisionError
+    assert progress.ages()[DISPATCHER] == 10
+
+
+def test_each_cycle_is_one_line_and_every_line_says_its_cycle(tmp_path: Path, api: Server) -> None:
+    with daemon(written(tmp_path, api), environ()) as process:
+        ended = process.wait_for("cycle.ended", times=2)
+        process.process.terminate()
+        assert process.end() == 0
+    assert ended[0]["verdict"] == "complete"
+    assert ended[0]["seen"] == "1 of 1 targets seen"
+    assert ended[0]["polls"] >= 1
+    assert (ended[0]["failed"], ended[1]["changed"]) == (0, 0)
+    run, _, number = ended[0]["cycle"].partition("-")
+    assert (number, ended[1]["cycle"]) == ("1", f"{run}-2")
+    opened = process.lines("incident.opened")
+    assert {line["cycle"] for line in opened} == {f"{run}-1"}
+    assert {line["target"] for line in [*opened, *process.lines("token.changed")]} == {1}
+    begun = process.log.index(process.lines("daemon.started")[0])
+    assert all("cycle" in line for line in process.log[begun:])
 
 
 def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(

@@ -44,6 +44,7 @@ class Post:
         words: of the channels that have templates.
         routing: what digests are made by.
         link_of: gives the page where a managed user reconnects; empty where there is none.
+        moved: told the channel's name at each step of a pass over it.
     """
 
     database: Database
@@ -55,6 +56,7 @@ class Post:
     words: Mapping[str, Words] = field(default_factory=dict)
     routing: Routing = NOWHERE
     link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
+    moved: Callable[[str], None] = field(default=lambda channel: None, repr=False)
 
 
 def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int]:
@@ -72,6 +74,7 @@ def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int
     place = post.channels.get(channel)
     tells_clients = isinstance(place, ClientChannel)
     while True:
+        post.moved(channel)
         now = post.clock()
         with post.database.begin() as store:
             claimed = outbox.claim(
@@ -176,6 +179,7 @@ def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
                 outbox.settle(store.connection, claimed, post.clock(), told=told)
         except StorageError as error:
             log.error("database.unavailable", error=str(error), message=claimed.name)
+            post.moved(claimed.channel)
             Event().wait(pause)
         else:
             return

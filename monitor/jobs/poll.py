@@ -1,7 +1,7 @@
 """Look at a target; record what follows, for many at once."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,6 +18,7 @@ from monitor.core.rules import Rules
 from monitor.core.source import rests
 from monitor.errors import FetchError
 from monitor.jobs import log_told, record_changes
+from monitor.logs import scrub
 from monitor.providers import Provider
 from monitor.storage import Database, sources
 from monitor.storage.recording import Polled
@@ -74,7 +75,9 @@ def take_snapshot(
     except FetchError as error:
         if budgets:
             budgets.refused(target.account, clock(), error.failure)
-        return Snapshot(target=target, taken_at=clock(), failure=error.failure)
+        # Whoever answered may know more than our key: what it says is kept, and told.
+        failure = replace(error.failure, error=scrub(error.failure.error))
+        return Snapshot(target=target, taken_at=clock(), failure=failure)
     if budgets:
         told = {"limit": answer.limit, "remaining": answer.remaining}
         budgets.answered(target.account, clock(), **told, reset_after=answer.reset_after)
@@ -233,7 +236,12 @@ def _log(batch: Sequence[Polled]) -> None:
         decision = polled.decision
         if decision is None:
             continue
-        about = {"account": polled.target.account, "managed_user_id": polled.target.managed_user_id}
+        target = polled.target
+        about = {
+            "account": target.account,
+            "managed_user_id": target.managed_user_id,
+            "target": target.id,
+        }
         if decision.failure:
             failure = decision.failure
             log.warning(

@@ -19,6 +19,7 @@ from monitor.core.source import decide_source
 from monitor.core.workspace import Census, KnownUser, Plan, departed, take_census
 from monitor.errors import FetchError
 from monitor.jobs import log_told, record_changes
+from monitor.logs import scrub
 from monitor.providers import Provider, Workspace
 from monitor.roster import Roster
 from monitor.storage import Database, registration, sources, workspaces
@@ -122,7 +123,7 @@ def _ask(plan: Plan, office: Office) -> tuple[Workspace | None, Failure | None]:
         found = office.providers[plan.account].workspace_users()
     except FetchError as error:
         office.budgets.refused(plan.account, office.clock(), error.failure)
-        return None, error.failure
+        return None, replace(error.failure, error=scrub(error.failure.error))
     office.roster.put(plan.account, found.users)
     return found, None
 

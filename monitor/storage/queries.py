@@ -13,7 +13,8 @@ from sqlalchemy.types import TypeEngine
 from monitor.core.expiry import keeps_its_habit
 from monitor.core.model import DeliveryState, KnownConnection, Severity, TokenStatus
 from monitor.storage.rows import as_connection, as_habit
-from monitor.storage.tables import connections, incidents, notifications, polls, targets
+from monitor.storage.sources import is_resting
+from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
 from monitor.storage.types import UtcDateTime
 
 # Rows held in memory at once, however many there are.
@@ -146,6 +147,7 @@ class Watched:
     Args:
         last_at: when it was last looked at, whatever came of it; None before the first time.
         last_ok_at: when that last succeeded.
+        is_resting: whether it isn't looked at on purpose: its key is refused, and another target tries.
     """
 
     account: str
@@ -153,6 +155,7 @@ class Watched:
     first_seen_at: datetime
     last_at: datetime | None
     last_ok_at: datetime | None
+    is_resting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +190,11 @@ def health(
         lately: how long a dead letter is worth a word.
     """
     of_account = [] if account is None else [targets.c.account == account]
-    watched = select(targets, polls.c.last_at).join(polls, polls.c.target_id == targets.c.id)
+    watched = (
+        select(targets, polls.c.last_at, is_resting().label("is_resting"))
+        .join(polls, polls.c.target_id == targets.c.id)
+        .join(sources, sources.c.account == targets.c.account, isouter=True)
+    )
     by_severity = (
         select(incidents.c.severity, func.count())
         .where(incidents.c.resolved_at.is_(None), *_about(account))
@@ -216,6 +223,7 @@ def health(
                 first_seen_at=row["first_seen_at"],
                 last_at=row["last_at"],
                 last_ok_at=row["last_ok_at"] if row["failures"] else row["last_at"],
+                is_resting=bool(row["is_resting"]),
             )
             for row in database.execute(
                 watched.where(targets.c.detached_at.is_(None), *of_account).order_by(targets.c.id)

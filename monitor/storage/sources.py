@@ -150,6 +150,14 @@ def discovery_of(connection: DatabaseConnection, account: str) -> Discovery:
     )
 
 
+def unlisted(connection: DatabaseConnection) -> dict[str, datetime]:
+    """Tell since when the managed users of accounts can't be listed, where they can't."""
+    query = select(sources.c.account, sources.c.failing_since).where(
+        sources.c.failures > 0, sources.c.failing_since.is_not(None)
+    )
+    return {row.account: row.failing_since for row in connection.execute(query)}
+
+
 def discovered(
     connection: DatabaseConnection, account: str, now: datetime, *, next_at: datetime, failure: Failure | None
 ) -> None:

@@ -94,6 +94,34 @@ def test_a_first_look_is_a_transition_from_nothing() -> None:
     assert (None, True, True) == (change.before, change.is_transition, change.is_history)
 
 
+def test_a_good_post_is_known_and_no_history() -> None:
+    (change,) = diff(state(known()), snapshot(connection(last_successful_post_at=NOW)), removed_after=3)
+    assert (False, NOW) == (change.is_history, change.after.connection.last_successful_post_at)
+
+
+def test_a_date_that_moves_rarely_is_history_and_one_that_moves_every_hour_once() -> None:
+    def moves(every: timedelta) -> list[bool]:
+        now, lived, found = NOW, state(known(connection(expires_at=NOW + every))), []
+        for _ in range(6):
+            now += every
+            seen = snapshot(connection(expires_at=now + every), taken_at=now)
+            changes = diff(lived, seen, removed_after=3)
+            lived = state(*fold(lived, changes).values())
+            found += [change.is_history for change in changes]
+        return found
+
+    assert [True] * 6 == moves(timedelta(days=50))
+    assert [True] * 6 == moves(timedelta(days=1))
+    assert [True, *[False] * 5] == moves(timedelta(hours=1))
+
+
+def test_a_date_that_goes_away_or_appears_is_history() -> None:
+    dated, bare = connection(expires_at=NOW + 30 * DAY), connection()
+    for before, after in ((dated, bare), (bare, dated)):
+        (change,) = diff(state(known(before)), snapshot(after), removed_after=3)
+        assert change.is_history
+
+
 def test_a_new_name_is_known_and_no_history() -> None:
     (change,) = diff(state(known()), snapshot(connection(display_name="Johnny")), removed_after=3)
     assert (False, False) == (change.is_transition, change.is_history)
