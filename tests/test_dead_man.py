@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text as sql
 from structlog.testing import capture_logs
 
 from monitor.app import App, assemble, office_of
@@ -368,7 +368,7 @@ def test_a_start_is_announced_with_what_came_up_while_nobody_watched(watch: Watc
     assert "daemon.was_down" in events
     assert "daemon.caught_up" in events
     with watch.app.database.read() as store:
-        gap = store.connection.execute(text("SELECT seconds FROM monitor_gaps")).scalar_one()
+        gap = store.connection.execute(sql("SELECT seconds FROM monitor_gaps")).scalar_one()
     assert 5 * 3600 <= gap < 5 * 3600 + 60  # since the newest poll
     assert watch.after(minutes=15) == [""]
     assert len(watch.ops.requests) == 3
@@ -381,7 +381,7 @@ def test_a_short_pause_is_no_time_down(watch: Watch) -> None:
         watch.restart()
     assert not [line for line in logged if line["event"] == "daemon.was_down"]
     with watch.app.database.read() as store:
-        assert store.connection.execute(text("SELECT count(*) FROM monitor_gaps")).scalar_one() == 0
+        assert store.connection.execute(sql("SELECT count(*) FROM monitor_gaps")).scalar_one() == 0
 
 
 def test_the_end_is_announced_where_that_was_asked_for(watch: Watch) -> None:

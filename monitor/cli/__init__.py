@@ -13,8 +13,9 @@ The command line: every command translates its arguments into a job, and its out
     check-config, send-test; db, forget
 ``playing``
     sandbox, demo
-``session``, ``tables``, ``status``
-    what commands share: the configuration and the database; output; the table of connections
+``session``, ``tables``, ``status``, ``charts``, ``board``
+    what commands share: the configuration and the database; output; the table of connections; on a terminal,
+    the history as charts, and the table as it changes
 
 Whatever takes long to import is imported by the command that needs it, so ``--help`` stays quick.
 """

@@ -92,7 +92,7 @@ def export(
         asked = {"account": account, "since": wire_time(since) if since else None}
         write(wanted, counted(iter(rows), **asked), sink)
     if file is not None:
-        say(f"{file}: {rows.count:,} rows")
+        say(f"{file}: {rows.count:,} row{'' if rows.count == 1 else 's'}")
 
 
 def _form_of(file: Path | None) -> str:

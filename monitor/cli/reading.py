@@ -1,15 +1,18 @@
 """status, history, incidents, deliveries: what the history database knows."""
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from monitor.cli import board, charts
 from monitor.cli import status as known
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import Row
-from monitor.cli.tables import STYLES, Cell, print_json, print_table, say, styled
+from monitor.cli.tables import STYLES, Cell, print_drawn, print_json, print_table, say, styled
 from monitor.clock import utc_now
 from monitor.core.rules import at
 
@@ -58,6 +61,7 @@ class Moment(click.ParamType[datetime]):
 @click.option("--platform", metavar="NAME", help="Only this platform, such as instagram.")
 @click.option("--problems", is_flag=True, help="Only what has a problem, or a token at or near its end.")
 @click.option("--shared", is_flag=True, help="Only profiles that are connected more than once, side by side.")
+@click.option("--watch", is_flag=True, help="Draw it anew as it changes, the worst first, until ctrl-C.")
 @as_json_option
 @pass_session
 def status(
@@ -67,6 +71,7 @@ def status(
     *,
     problems: bool,
     shared: bool,
+    watch: bool,
     as_json: bool,
 ) -> None:
     """
@@ -74,6 +79,12 @@ def status(
 
     Removed connections are in the JSON alone, with removed_at set.
     """
+    if watch:
+        if as_json or not sys.stdout.isatty():
+            raise click.UsageError(
+                "--watch is for a terminal: leave it out, or run `status --json` again and again."
+            )
+        return _watch(session, account=account, platform=platform, problems=problems, shared=shared)
     with session.history(as_json=as_json) as store:
         if store is None:
             return print_json([])
@@ -90,6 +101,30 @@ def status(
     return None
 
 
+def _watch(
+    session: Session, *, account: str | None, platform: str | None, problems: bool, shared: bool
+) -> None:
+    from monitor.errors import StorageError
+
+    with session.existing() as database:
+        last: board.Board | None = None
+
+        def look() -> board.Board:
+            nonlocal last
+            try:
+                with database.read() as store:
+                    last = known.board_of(
+                        store, utc_now(), account=account, platform=platform, problems=problems, shared=shared
+                    )
+            except StorageError as error:
+                if last is None or not error.passing:
+                    raise
+                return replace(last, complaint=str(error))
+            return last
+
+        board.show(look)
+
+
 @click.command()
 @click.argument("platform_id", required=False)
 @account_option
@@ -101,6 +136,9 @@ def history(
 ) -> None:
     """
     Show how tokens changed and what was wrong, oldest first.
+
+    On a terminal a chart stands above: the timeline of one connection, or the tokens of all that end within 60
+    days.
 
     The JSON holds the changes of tokens; `incidents --all --json` has the rest.
     """
@@ -117,6 +155,17 @@ def history(
 
         if as_json:
             return print_json(counted(found(queries.TRANSITIONS), platform_id=platform_id, account=account))
+        if sys.stdout.isatty():
+            now = utc_now()
+            if platform_id:
+                wanted = queries.equals(queries.TIMELINE, account=account, platform_id=platform_id)
+                periods = queries.rows(store.connection, queries.TIMELINE, *wanted)
+                print_drawn(charts.timelines(periods, since=since, now=now))
+            else:
+                tokens = queries.rows(
+                    store.connection, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
+                )
+                print_drawn(charts.expiries(tokens, now=now))
         story = [_transition(row) for row in found(queries.TRANSITIONS)]
         for row in found(queries.INCIDENTS):
             story.extend(line for line in _life(row) if since is None or line[0] >= since)

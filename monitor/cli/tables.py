@@ -5,10 +5,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from monitor.core.text import one_line
 from monitor.errors import MonitorError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # Text, or text and how it looks on a terminal.
 Cell: TypeAlias = str | tuple[str, str]
@@ -74,7 +77,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
     A column in which no row has anything is left out.
     """
-    clean = [[_clean(cell) for cell in row] for row in rows]
+    clean = [[cleaned(cell) for cell in row] for row in rows]
     used = [index for index in range(len(headers)) if any(row[index][0] for row in clean)]
     headers = [headers[index] for index in used]
     clean = [[row[index] for index in used] for row in clean]
@@ -82,6 +85,15 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         _print_drawn(headers, clean)
     else:
         _print_plain([header.upper() for header in headers], clean)
+
+
+def print_drawn(parts: "Iterable[RenderableType]") -> None:
+    """Print what rich draws, on a terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part)
 
 
 def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:
@@ -136,7 +148,8 @@ def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
         say(_GAP.join(padded).rstrip())
 
 
-def _clean(cell: Cell) -> tuple[str, str]:
+def cleaned(cell: Cell) -> tuple[str, str]:
+    """Give a cell's text, in which nothing can act, and its look."""
     text, style = (cell, "") if isinstance(cell, str) else cell
     return one_line(text), style
 

@@ -54,6 +54,15 @@ DELIVERIES = _view(
     *("id", "incident_id", "channel", "reason", "state", "attempts", "created_at", "delivered_at"),
     *("error", "message"),
 )
+EXPIRING = _view(
+    "expiring_tokens",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "expires_at"),
+)
+TIMELINE = _view(
+    "connection_timeline",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username"),
+    *("token_status", "began_at", "ended_at"),
+)
 VIEWS: Mapping[str, TableClause] = MappingProxyType(
     {
         "connections": CONNECTIONS,
@@ -67,6 +76,8 @@ _ORDERS = {
     TRANSITIONS.name: ("at", "id"),
     INCIDENTS.name: ("id",),
     DELIVERIES.name: ("id",),
+    EXPIRING.name: ("expires_at",),
+    TIMELINE.name: ("began_at", "id"),
 }
 
 
