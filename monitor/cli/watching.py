@@ -1,7 +1,9 @@
 """run, poll: watching, for good or once."""
 
 import ctypes
+import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -49,6 +51,7 @@ def run(session: Session) -> None:
         return renewed
 
     daemon.run(app, rebuilt)
+    _leave_nobody_behind()
 
 
 @click.command()
@@ -251,3 +254,13 @@ def _use_few_arenas() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-8, 2)
+
+
+def _leave_nobody_behind() -> None:
+    """End threads that hang in a request: the interpreter would wait for them for as long as they do."""
+    import structlog
+
+    if any(thread.is_alive() and not thread.daemon for thread in threading.enumerate()[1:]):
+        log = structlog.get_logger()
+        log.warning("daemon.cut_short", threads=threading.active_count() - 1)
+        os._exit(0)

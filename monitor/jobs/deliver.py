@@ -44,6 +44,7 @@ class Post:
         words: of the channels that have templates.
         routing: what digests are made by.
         link_of: gives the page where a managed user reconnects; empty where there is none.
+        unwritten: by the name of their message, what channels were told and the database wouldn't take.
     """
 
     database: Database
@@ -55,6 +56,7 @@ class Post:
     words: Mapping[str, Words] = field(default_factory=dict)
     routing: Routing = NOWHERE
     link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
+    unwritten: dict[str, Mapping[int, str]] = field(default_factory=dict, repr=False)
 
 
 def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int]:
@@ -85,6 +87,9 @@ def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int
         if claimed is None:
             return delivered, failed
         if until:
+            continue
+        if (went_out := post.unwritten.get(claimed.name)) is not None:
+            _settle(post, claimed, went_out)
             continue
         to = _client(place, items) if isinstance(place, ClientChannel) else place
         if to is None:
@@ -169,7 +174,13 @@ def _message(items: Sequence[Item], to: Channel, post: Post, *, key: str, is_cli
 
 
 def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
-    """Write down that a message went out, with patience: what isn't written down is sent again."""
+    """
+    Write down that a message went out, with patience.
+
+    Where it can't be, it is remembered: the claim comes back when its lease has ended, and isn't sent again.
+    Only a process that dies meanwhile forgets.
+    """
+    post.unwritten[claimed.name] = told
     for pause in PATIENCE_SECONDS:
         try:
             with post.database.begin() as store:
@@ -178,9 +189,11 @@ def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
             log.error("database.unavailable", error=str(error), message=claimed.name)
             Event().wait(pause)
         else:
+            del post.unwritten[claimed.name]
             return
     with post.database.begin() as store:
         outbox.settle(store.connection, claimed, post.clock(), told=told)
+    del post.unwritten[claimed.name]
 
 
 def _send(post: Post, claimed: Claim, to: Channel, message: Message) -> bool:
