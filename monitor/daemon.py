@@ -124,6 +124,7 @@ class Daemon:
             ("prune", self._prune, 3600 * tick),
             ("report", self._report, 60 * tick),
             ("cycle", self.cycles.look, 5 * tick),
+            ("clock", self._rewind.is_due, 3 * tick),
         ):
             self._scheduler.add_job(self._guarded(name, job), "interval", seconds=seconds, id=name, name=name)
         self._scheduler.start()

@@ -35,7 +35,12 @@ class Rewind:
         self._by = timedelta()
 
     def is_due(self) -> bool:
-        """Whether the clock was set back, and this wasn't done since."""
+        """
+        Whether the clock was set back, and this wasn't done since.
+
+        To be asked often: what was set forward and back again between two questions isn't seen, and what was
+        planned meanwhile lies far off.
+        """
         if back := self._steps.back():
             self._by += back
             log.warning("clock.set_back", seconds=round(back.total_seconds()))
