@@ -294,7 +294,7 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
             log.info("database.ready", database=app.database.name, found_schema=found)
             return _running(app, line, is_start=is_start)
         except StorageError as error:
-            if not error.passing:
+            if not error.passing and is_start:  # who watches already waits, whatever it is
                 raise
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             line.systemd.waiting(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))

@@ -1,5 +1,6 @@
 """The history database: one file, or one server; opened, guarded, and never trusted to be there."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -262,7 +263,9 @@ class Database:
                 f"{self.name}: {type(error).__name__}: {str(error)[:200]}", passing=passing
             ) from error
         except OSError as error:
-            raise StorageError(f"{self.name}: {error.strerror or error}") from error
+            reason = error.strerror or str(error)
+            remedy = _REMEDIES["full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "read-only"]
+            raise StorageError(f"{self.name}: {reason}; {remedy}") from error
 
 
 def _identity(file: Path | str) -> Identity | None:
