@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import structlog
@@ -26,6 +26,7 @@ from monitor.jobs.probe import probe
 from monitor.jobs.prune import prune
 from monitor.jobs.remind import remind
 from monitor.jobs.review import review_due
+from monitor.jobs.rewind import Rewind
 from monitor.jobs.survey import log_pace, survey
 from monitor.logs import scrub
 from monitor.metrics import Metrics
@@ -87,6 +88,7 @@ class Daemon:
         self._bench = bench_of(app)
         self._tick = tick
         self._recorded: Counter[str] = Counter()
+        self._rewind = Rewind(app.clock, every=app.policy.every, database=app.database)
         self._unavailable_since: dict[str, float] = {}
         self._poller = Poller(
             database=app.database,
@@ -131,10 +133,18 @@ class Daemon:
             ("probe", self._probe, 10 * tick),
             ("prune", self._prune, 3600 * tick),
             ("cycle", self.cycles.look, 5 * tick),
+            ("clock", self._rewind.is_due, 3 * tick),
         ):
             self._scheduler.add_job(self._guarded(name, job), "interval", seconds=seconds, id=name, name=name)
         self._scheduler.start()
         log.info("daemon.started", accounts=len(self._app.providers), channels=len(self._app.post.channels))
+
+    def rewind(self) -> None:
+        """Go on where the clock was set back: the scheduler would wait until it has caught up."""
+        if self._rewind.is_due():
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=datetime.now(UTC))
+            self._guarded("rewind", self._rewind)()
 
     def stop(self, within: timedelta = STOP_WITHIN) -> None:
         """Finish what is in flight, as far as the time allows; the rest is taken up by the next start."""
@@ -263,7 +273,6 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
             app, is_start = renewed, False
             log.info("configuration.taken")
     app.close()
-    _leave_nobody_behind()
 
 
 class Line:
@@ -281,6 +290,11 @@ class Line:
         """Say that a start or a reload is done, and how things are."""
         self.systemd.ready(self._whole(text))
 
+    def migrating(self, revision: str, deed: str) -> None:
+        """Say that the schema is brought up to date, which may take its time."""
+        log.info("database.migrating", revision=revision, deed=deed)
+        self.systemd.waiting(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
+
     def _whole(self, text: str) -> str:
         return scrub(f"{self.refusal}; {text}" if self.refusal else text)
 
@@ -290,11 +304,11 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
     wait = 1.0
     while not asked.stop:
         try:
-            found = app.database.upgrade(lambda revision, deed: _migrating(line, revision, deed))
+            found = app.database.upgrade(line.migrating)
             log.info("database.ready", database=app.database.name, found_schema=found)
             return _running(app, line, is_start=is_start)
         except StorageError as error:
-            if not error.passing:
+            if not error.passing and is_start:  # who watches already waits, whatever it is
                 raise
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             line.systemd.waiting(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
@@ -302,11 +316,6 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
             asked.wake.clear()  # a reload is for later, and must not end every wait from now on
             wait = min(wait * 2, 30)
     return None
-
-
-def _migrating(line: Line, revision: str, deed: str) -> None:
-    log.info("database.migrating", revision=revision, deed=deed)
-    line.systemd.waiting(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
 
 
 def _running(app: App, line: Line, *, is_start: bool) -> Daemon:
@@ -327,6 +336,7 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
         if not asked.reload:
             asked.wake.wait(pulse)
         asked.wake.clear()
+        daemon.rewind()
         stuck = daemon.progress.stuck()
         if not stuck:
             line.systemd.alive()
@@ -346,20 +356,3 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
                 line.refusal = ""
                 return renewed
     return None
-
-
-def _leave_nobody_behind(patience: float = 0.5) -> None:
-    """
-    End threads that hang in a request or on the database: the interpreter would wait for them as long as they do.
-
-    That goes for daemonic ones, too, where they belong to a pool: a pool's threads are joined at the end whatever
-    they are, and those that a job of the scheduler starts are daemonic as it is.
-    """
-    ends = monotonic() + patience
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    for thread in others:
-        thread.join(max(ends - monotonic(), 0))
-    hanging = sum(thread.is_alive() for thread in others)
-    if hanging:
-        log.warning("daemon.cut_short", threads=hanging)
-        os._exit(0)

@@ -1,12 +1,14 @@
 """run, poll: watching, for good or once."""
 
-import ctypes
+import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -49,6 +51,7 @@ def run(session: Session) -> None:
         return renewed
 
     daemon.run(app, rebuilt)
+    _leave_nobody_behind()
 
 
 @click.command()
@@ -255,5 +258,26 @@ def _use_few_arenas() -> None:
 
     The daemon's memory grew for as long as it ran. M_ARENA_MAX of mallopt(3); other libraries don't need it.
     """
+    import ctypes
+
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-8, 2)
+
+
+def _leave_nobody_behind(patience_seconds: float = 0.5) -> None:
+    """
+    End threads that hang in a request or on the database: the interpreter would wait for them as long as they do.
+
+    That goes for daemonic ones, too, where they belong to a pool: a pool's threads are joined at the end whatever
+    they are, and those that a job of the scheduler starts are daemonic as it is.
+    """
+    import structlog
+
+    ends = monotonic() + patience_seconds
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in others:
+        thread.join(max(ends - monotonic(), 0))
+    if hanging := sum(thread.is_alive() for thread in others):
+        log = structlog.get_logger()
+        log.warning("daemon.cut_short", threads=hanging)
+        os._exit(0)

@@ -49,6 +49,7 @@ class Post:
         routing: what digests are made by.
         link_of: gives the page where a managed user reconnects; empty where there is none.
         moved: told the channel's name at each step of a pass over it.
+        unwritten: by the name of their message, what channels were told and the database wouldn't take.
     """
 
     database: Database
@@ -61,6 +62,7 @@ class Post:
     routing: Routing = NOWHERE
     link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
     moved: Callable[[str], None] = field(default=lambda channel: None, repr=False)
+    unwritten: dict[str, Mapping[int, str]] = field(default_factory=dict, repr=False)
 
 
 def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int]:
@@ -123,6 +125,9 @@ def _take(channel: str, post: Post, *, wait: bool, tells_clients: bool) -> _Take
 
 def _deliver(claimed: Claim, items: list[Item], told_of: Summary | None, post: Post) -> bool | None:
     """Send one message; None where there was nothing left to tell, or another sender has it."""
+    if (went_out := post.unwritten.get(claimed.name)) is not None:
+        _settle(post, claimed, went_out)
+        return None
     now = post.clock()
     place = post.channels.get(claimed.channel)
     is_client = isinstance(place, ClientChannel)
@@ -229,7 +234,13 @@ def _message(
 
 
 def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
-    """Write down that a message went out, with patience: what isn't written down is sent again."""
+    """
+    Write down that a message went out, with patience.
+
+    Where it can't be, it is remembered: the claim comes back when its lease has ended, and isn't sent again.
+    Only a process that dies meanwhile forgets.
+    """
+    post.unwritten[claimed.name] = told
     for pause in PATIENCE_SECONDS:
         try:
             with post.database.begin() as store:
@@ -239,9 +250,11 @@ def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
             post.moved(claimed.channel)
             Event().wait(pause)
         else:
+            del post.unwritten[claimed.name]
             return
     with post.database.begin() as store:
         outbox.settle(store.connection, claimed, post.clock(), told=told)
+    del post.unwritten[claimed.name]
 
 
 def _send(post: Post, claimed: Claim, to: Channel, message: Message) -> bool:

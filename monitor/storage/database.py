@@ -1,5 +1,6 @@
 """The history database: one file, or one server; opened, guarded, and never trusted to be there."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -274,7 +275,9 @@ class Database:
         except but:
             raise
         except OSError as error:
-            raise StorageError(f"{self.name}: {error.strerror or error}; {_FILE_REMEDY}") from error
+            is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            remedy = _REMEDIES["full"] if is_full else _FILE_REMEDY
+            raise StorageError(f"{self.name}: {error.strerror or error}; {remedy}") from error
 
 
 def _identity(file: Path | str) -> Identity | None:

@@ -140,6 +140,17 @@ def claim(
     return _claim(connection, name)
 
 
+def pull_in(connection: DatabaseConnection, now: datetime) -> None:
+    """Have due now what waits for its group or for another attempt: the clock was set back meanwhile."""
+    waits = and_(_PENDING, notifications.c.held_until.is_(None), notifications.c.silence_id.is_(None))
+    connection.execute(update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now))
+    connection.execute(
+        update(notifications)
+        .where(_SENDING, notifications.c.leased_until > now + LEASE)
+        .values(leased_until=now + LEASE)
+    )
+
+
 def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, told: Mapping[int, str]) -> None:
     """
     Write down that a claim is done.
