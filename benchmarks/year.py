@@ -95,10 +95,12 @@ class World:
 
     Args:
         per_day: status changes of one connection a day, on average.
+        is_quiet: whether they go between words that alarm nobody; else every other one is an incident.
     """
 
     targets: list[Target]
     per_day: float
+    is_quiet: bool
     dice: random.Random = field(default_factory=lambda: random.Random(7))
     listed: dict[int, list[Connection]] = field(default_factory=dict)
     versions: dict[int, int] = field(default_factory=dict)
@@ -113,7 +115,7 @@ class World:
             self.versions[target.id] = 0
             for place in range(CONNECTIONS):
                 self._plan(now, "status", target.id, place, 1 / self.per_day)
-                self._plan(now, "post", target.id, place, 1.0)
+                self._plan(now, "post", target.id, place, 7.0)
                 self._plan(now, "error", target.id, place, 60.0)
         for number, target in enumerate(self.targets[:: len(self.targets) // ACCOUNTS][:ACCOUNTS]):
             self._plan(now, "outage", target.id, number, 15.0)
@@ -130,7 +132,7 @@ class World:
             seen = self.listed[target_id][place]
             self.listed[target_id][place] = getattr(self, f"_{what}")(seen, at)
             self.versions[target_id] += 1
-            days = {"status": 1 / self.per_day, "post": 1.0, "error": 60.0}[what]
+            days = {"status": 1 / self.per_day, "post": 7.0, "error": 60.0}[what]
             self._plan(at, what, target_id, place, days)
 
     def snapshot(self, target: Target, now: datetime, known: bytes) -> Snapshot:
@@ -145,6 +147,8 @@ class World:
 
     def _status(self, seen: Connection, at: datetime) -> Connection:
         """Valid, then about to expire, then reconnected; one in ten expires before that."""
+        if self.is_quiet:
+            return replace(seen, token_status="unknown" if seen.token_status == "valid" else "valid")
         if seen.token_status == "valid":
             return replace(
                 seen, token_status="expiring_soon", expires_at=at + 2.5 * DAY / max(self.per_day, 1)
@@ -176,7 +180,9 @@ class World:
         heapq.heappush(self._ahead, (at, self._number, what, target_id, place))
 
 
-def live(database: Database, *, targets: int, days: int, per_day: float) -> Iterator[tuple[int, int]]:
+def live(
+    database: Database, *, targets: int, days: int, per_day: float, is_quiet: bool
+) -> Iterator[tuple[int, int]]:
     """Live so many days; gives each 30th day and the size of the database then, in bytes."""
     now = BEGINS_AT
     clock: Callable[[], datetime] = lambda: now  # noqa: E731 - the clock is the name that moves
@@ -198,7 +204,7 @@ def live(database: Database, *, targets: int, days: int, per_day: float) -> Iter
     with database.begin() as store:
         store.register([(names[number % ACCOUNTS], f"{number:024x}") for number in range(targets)], now)
         everyone = store.watched()
-    world = World(targets=everyone, per_day=per_day)
+    world = World(targets=everyone, per_day=per_day, is_quiet=is_quiet)
     world.begin(now)
     for tick in range(days * int(DAY / EVERY)):
         now = BEGINS_AT + tick * EVERY
@@ -252,6 +258,7 @@ def main() -> None:
     parser.add_argument(
         "--per-day", type=float, default=1.0, help="status changes of one connection a day (1.0)"
     )
+    parser.add_argument("--quiet", action="store_true", help="changes that nobody needs to hear of")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
     parser.add_argument("--keep", type=Path, help="where the SQLite file goes, to be kept")
     parser.add_argument("--json", action="store_true")
@@ -267,7 +274,13 @@ def main() -> None:
         database.upgrade()
         began, cpu_began = time.monotonic(), time.process_time()
         sizes = [(0, size_of(database))]
-        for day, size in live(database, targets=given.targets, days=given.days, per_day=given.per_day):
+        for day, size in live(
+            database,
+            targets=given.targets,
+            days=given.days,
+            per_day=given.per_day,
+            is_quiet=given.quiet,
+        ):
             sizes.append((day, size))
             print(
                 f"day {day}: {size / 2**20:.1f} MiB, {time.monotonic() - began:.0f} s",
@@ -286,6 +299,7 @@ def main() -> None:
             "targets": given.targets,
             "days": given.days,
             "changes_per_day": given.per_day,
+            "is_quiet": given.quiet,
             "size_mib": size_of(database) / 2**20,
             "growth_mib_a_month": (sizes[-1][1] - sizes[0][1]) / 2**20 / max(sizes[-1][0] / 30, 1),
             "rows": rows,
