@@ -34,6 +34,7 @@ from monitor.core.renewal import Profile
 from monitor.core.routes import Match, QuietHours, Route, Routing, Schedule
 from monitor.core.workspace import Plan
 from monitor.dead_man import DeadMan, Style, style_of
+from monitor.errors import ConfigError
 from monitor.jobs.deliver import Post
 from monitor.jobs.poll import Policy
 from monitor.jobs.probe import Bench
@@ -226,13 +227,17 @@ def channels_of(config: Config) -> Mapping[str, Channel]:
 
 def words_of(config: Config, now: datetime) -> Mapping[str, Words]:
     """Make the templates of the channels that have some ready; raises ConfigError for one that fails."""
-    return {
-        channel.name: compile_words(
-            channel.name, title=channel.template.title, body=channel.template.body, now=now
-        )
-        for channel in config.channels
-        if channel.template
-    }
+    words = {}
+    for index, channel in enumerate(config.channels):
+        if channel.template is None:
+            continue
+        try:
+            words[channel.name] = compile_words(
+                channel.name, title=channel.template.title, body=channel.template.body, now=now
+            )
+        except ConfigError as error:
+            raise ConfigError(f"channels[{index}].template.{error}") from None
+    return words
 
 
 def dashboard_of(account: AccountConfig) -> str:

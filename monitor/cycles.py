@@ -1,6 +1,6 @@
 """What is said of the monitor itself, cycle by cycle: to the dead man's switch, to systemd, to channels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from threading import Thread
 
@@ -13,7 +13,8 @@ from monitor.core.notices import Gap, open_line, stopping, watching
 from monitor.dead_man import DeadMan
 from monitor.errors import DeliveryError
 from monitor.jobs.announce import announce
-from monitor.storage import queries
+from monitor.logs import accompany
+from monitor.storage import gaps, queries, sources
 from monitor.storage.queries import Health
 
 log = structlog.get_logger()
@@ -30,6 +31,8 @@ class Cycles:
     Args:
         stuck: names the parts of the daemon that hang.
         say: is told of each cycle in one line.
+        counted: gives what was counted since it was last asked, for the log.
+        on_ended: told how each cycle ended.
         is_start: the program starts; a new configuration in a running one isn't worth a word.
 
     Attributes:
@@ -37,12 +40,21 @@ class Cycles:
     """
 
     def __init__(
-        self, app: App, *, stuck: Callable[[], Sequence[str]], say: Callable[[str], None], is_start: bool
+        self,
+        app: App,
+        *,
+        stuck: Callable[[], Sequence[str]],
+        say: Callable[[str], None],
+        is_start: bool,
+        counted: Callable[[], Mapping[str, int]] = lambda: {},
+        on_ended: Callable[[Verdict], None] = lambda verdict: None,
     ) -> None:
         self.text = f"watching {len(app.providers)} account{'' if len(app.providers) == 1 else 's'}"
         self._app = app
         self._stuck = stuck
         self._say = say
+        self._counted = counted
+        self._on_ended = on_ended
         self._every = app.config.polling.every
         if app.config.dead_man and app.config.dead_man.every:
             self._every = app.config.dead_man.every
@@ -52,6 +64,9 @@ class Cycles:
         self._next_at = self._watching_since
         self._verdict: Verdict | None = None
         self._is_heard = True
+        self._run = app.post.new_name()[:4]
+        self._number = 0
+        self._ends_at = self._watching_since
 
     def begin(self) -> None:
         """
@@ -60,11 +75,15 @@ class Cycles:
         Raises:
             StorageError: the database can't be used.
         """
-        last_at = max((target.last_at for target in self._health().watched if target.last_at), default=None)
+        found, _ = self._health()
+        last_at = max((target.last_at for target in found.watched if target.last_at), default=None)
         every = min(self._app.policy.every.values(), default=timedelta())
         if self._is_start and last_at and self._watching_since - last_at > 3 * every:
             self._gap = Gap(starts_at=last_at, ends_at=self._watching_since)
+            with self._app.database.begin() as store:
+                gaps.remember(store.connection, self._gap)
             log.warning("daemon.was_down", since=last_at.isoformat(), until=self._watching_since.isoformat())
+        self._begin_next(self._watching_since)
 
     def look(self) -> None:
         """
@@ -75,11 +94,12 @@ class Cycles:
         """
         app = self._app
         now = app.clock()
-        if now < self._next_at and self._verdict is Verdict.COMPLETE and not self._is_start:
+        is_steady = self._verdict is Verdict.COMPLETE and not self._is_start
+        if now < min(self._next_at, self._ends_at) and is_steady:
             return
         if self._is_start and self._verdict is None:
             self._ping(DeadMan.started)
-        found = self._health()
+        found, unlisted = self._health()
         cycle = judge(
             found.watched,
             every=app.policy.intervals(),
@@ -88,13 +108,24 @@ class Cycles:
             waiting_since=found.waiting_since,
             stuck=self._stuck(),
             now=now,
+            unlisted=unlisted,
         )
         self.text = f"last cycle {now:%H:%M} UTC: {cycle.text}. {open_line(found.incidents)}"
         self._say(self.text)
         self._tell(cycle, now)
+        if now >= self._ends_at:
+            log.info("cycle.ended", verdict=cycle.verdict, seen=cycle.text, **self._counted())
+            self._on_ended(cycle.verdict)
+            self._begin_next(now)
         if self._is_start and (cycle.is_round or now - self._watching_since > FIRST_ROUND):
             self._is_start = False
             self._announce_start(found)
+
+    def _begin_next(self, now: datetime) -> None:
+        """Begin a cycle, whose name every line of the log carries."""
+        self._number += 1
+        self._ends_at = now + self._app.config.polling.every
+        accompany(cycle=f"{self._run}-{self._number}")
 
     def announce_stop(self) -> list[Thread]:
         """Begin to tell the channels that asked for it that the monitor stops."""
@@ -154,6 +185,10 @@ class Cycles:
             if what in channel.announce:
                 yield app.post.channels[channel.name]
 
-    def _health(self) -> Health:
+    def _health(self) -> tuple[Health, Mapping[str, datetime]]:
+        plans = self._app.plans
         with self._app.database.read() as store:
-            return queries.health(store.connection, self._app.clock(), lately=LATELY)
+            found = queries.health(store.connection, self._app.clock(), lately=LATELY)
+            unlisted = sources.unlisted(store.connection)
+        asked = {name: at for name, at in unlisted.items() if name in plans and plans[name].asks_for_users}
+        return found, asked

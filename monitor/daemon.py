@@ -1,11 +1,12 @@
 """The daemon: schedules the jobs, listens to signals; decides nothing."""
 
+import faulthandler
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import structlog
@@ -17,6 +18,7 @@ from monitor.app import App, bench_of, office_of
 from monitor.core.text import one_line
 from monitor.cycles import Cycles
 from monitor.errors import MonitorError, StorageError
+from monitor.jobs.catch_up import catch_up
 from monitor.jobs.digest import digest
 from monitor.jobs.discover import discover
 from monitor.jobs.oversee import oversee
@@ -24,6 +26,7 @@ from monitor.jobs.probe import probe
 from monitor.jobs.prune import prune
 from monitor.jobs.remind import remind
 from monitor.jobs.review import review_due
+from monitor.jobs.rewind import Rewind
 from monitor.jobs.survey import log_pace, survey
 from monitor.logs import scrub
 from monitor.metrics import Metrics
@@ -73,11 +76,19 @@ class Daemon:
         self.metrics = Metrics(
             version=__version__, schema=HEAD, accounts=app.providers, channels=app.post.channels
         )
-        self.cycles = Cycles(app, stuck=self.progress.stuck, say=say, is_start=is_start)
+        self.cycles = Cycles(
+            app,
+            stuck=self.progress.stuck,
+            say=say,
+            is_start=is_start,
+            counted=self._counted,
+            on_ended=self.metrics.cycle_ended,
+        )
         self._office = office_of(app)
         self._bench = bench_of(app)
         self._tick = tick
         self._recorded: Counter[str] = Counter()
+        self._rewind = Rewind(app.clock, every=app.policy.every, database=app.database)
         self._unavailable_since: dict[str, float] = {}
         self._poller = Poller(
             database=app.database,
@@ -108,6 +119,7 @@ class Daemon:
         self._discover()
         with self._app.database.begin() as store:
             store.reconsider(self._app.clock())
+        self._catch_up()
         tick = self._tick.total_seconds()
         for name, job, seconds in (
             ("review", self._review, 5 * tick),
@@ -120,12 +132,19 @@ class Daemon:
             ("survey", self._survey, 2 * tick),
             ("probe", self._probe, 10 * tick),
             ("prune", self._prune, 3600 * tick),
-            ("report", self._report, 60 * tick),
             ("cycle", self.cycles.look, 5 * tick),
+            ("clock", self._rewind.is_due, 3 * tick),
         ):
             self._scheduler.add_job(self._guarded(name, job), "interval", seconds=seconds, id=name, name=name)
         self._scheduler.start()
         log.info("daemon.started", accounts=len(self._app.providers), channels=len(self._app.post.channels))
+
+    def rewind(self) -> None:
+        """Go on where the clock was set back: the scheduler would wait until it has caught up."""
+        if self._rewind.is_due():
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=datetime.now(UTC))
+            self._guarded("rewind", self._rewind)()
 
     def stop(self, within: timedelta = STOP_WITHIN) -> None:
         """Finish what is in flight, as far as the time allows; the rest is taken up by the next start."""
@@ -134,8 +153,7 @@ class Daemon:
             self._scheduler.shutdown(wait=False)
         self._poller.close(within * 0.6)
         self._sender.close(timedelta(seconds=max(ends - monotonic(), 0.5)))
-        self._report()
-        log.info("daemon.stopped")
+        log.info("daemon.stopped", **self._counted())
 
     def _discover(self) -> None:
         app = self._app
@@ -148,6 +166,10 @@ class Daemon:
             budgets=app.budgets,
         )
 
+    def _catch_up(self) -> None:
+        app = self._app
+        catch_up(app.post.channels, database=app.database, routing=app.policy.routing, clock=app.clock)
+
     def _survey(self) -> None:
         survey(self._office)
         for pace in self._app.budgets.news():
@@ -158,7 +180,7 @@ class Daemon:
 
     def _prune(self) -> None:
         app = self._app
-        prune(database=app.database, keep=app.config.retention.history, clock=app.clock)
+        prune(database=app.database, keep=app.config.retention, clock=app.clock)
 
     def _review(self) -> None:
         app = self._app
@@ -181,10 +203,10 @@ class Daemon:
         self._recorded["changed"] += changed
         self.metrics.recorded(len(batch), changed)
 
-    def _report(self) -> None:
+    def _counted(self) -> dict[str, int]:
+        """Tell how many polls were recorded since this was last asked, how many failed, and what changed."""
         counted, self._recorded = self._recorded, Counter()
-        if counted:
-            log.info("polls.recorded", **{key: counted[key] for key in ("polls", "failed", "changed")})
+        return {key: counted[key] for key in ("polls", "failed", "changed")}
 
     def _guarded(self, name: str, job: Callable[[], object]) -> Callable[[], None]:
         """Let no job end over a database that is away; complain once a minute, not every second."""
@@ -225,6 +247,8 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
         MonitorError: the address of the web door can't be had.
     """
     line = Line(systemd or Systemd(os.environ))
+    # Where each thread was, should the watchdog or the interpreter itself end us: names and lines, no values.
+    faulthandler.enable()
     with listening() as asked, app.database.held(), closing(Door()) as door:
         door.show(app)
         is_start = True
@@ -249,7 +273,6 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
             app, is_start = renewed, False
             log.info("configuration.taken")
     app.close()
-    _leave_nobody_behind()
 
 
 class Line:
@@ -267,6 +290,11 @@ class Line:
         """Say that a start or a reload is done, and how things are."""
         self.systemd.ready(self._whole(text))
 
+    def migrating(self, revision: str, deed: str) -> None:
+        """Say that the schema is brought up to date, which may take its time."""
+        log.info("database.migrating", revision=revision, deed=deed)
+        self.systemd.waiting(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
+
     def _whole(self, text: str) -> str:
         return scrub(f"{self.refusal}; {text}" if self.refusal else text)
 
@@ -276,15 +304,16 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
     wait = 1.0
     while not asked.stop:
         try:
-            found = app.database.upgrade()
+            found = app.database.upgrade(line.migrating)
             log.info("database.ready", database=app.database.name, found_schema=found)
             return _running(app, line, is_start=is_start)
         except StorageError as error:
-            if not error.passing:
+            if not error.passing and is_start:  # who watches already waits, whatever it is
                 raise
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             line.systemd.waiting(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
             asked.wake.wait(wait)
+            asked.wake.clear()  # a reload is for later, and must not end every wait from now on
             wait = min(wait * 2, 30)
     return None
 
@@ -304,8 +333,10 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
     pulse = (line.systemd.pulse or PULSE).total_seconds()
     was_stuck: list[str] = []
     while not asked.stop:
-        asked.wake.wait(pulse)
+        if not asked.reload:
+            asked.wake.wait(pulse)
         asked.wake.clear()
+        daemon.rewind()
         stuck = daemon.progress.stuck()
         if not stuck:
             line.systemd.alive()
@@ -325,10 +356,3 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
                 line.refusal = ""
                 return renewed
     return None
-
-
-def _leave_nobody_behind() -> None:
-    """End threads that hang in a request: the interpreter would wait for them for as long as they do."""
-    if any(thread.is_alive() and not thread.daemon for thread in threading.enumerate()[1:]):
-        log.warning("daemon.cut_short", threads=threading.active_count() - 1)
-        os._exit(0)

@@ -7,7 +7,8 @@ Every way the monitor gives up, one error a seam.
     ├── ConfigError      the configuration can't be used: file, key path, found, wanted
     ├── FetchError       the API gave no usable answer; carries a core Failure
     ├── DeliveryError    a channel didn't take a message; says whether trying again can help
-    └── StorageError     the history database can't be used, and what to do
+    ├── StorageError     the history database can't be used, and what to do
+    └── ExportError      an export can't be written, and where to
 """
 
 from datetime import timedelta
@@ -58,6 +59,10 @@ class DeliveryError(MonitorError):
         self.permanent = permanent
         self.uncertain = uncertain
         self.retry_after = retry_after
+
+
+class ExportError(MonitorError):
+    """An export can't be written; of a file nothing is left."""
 
 
 class StorageError(MonitorError):

@@ -5,6 +5,7 @@ Everything goes the same way: the monitor's own lines and, from WARNING up, what
 """
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -26,11 +27,14 @@ _WORD = re.compile(r"[A-Za-z0-9_~.-]{6,}")
 # Said at a finer level they quote URLs and bodies.
 _LIBRARIES = ("apprise", "urllib3", "apscheduler", "alembic", "sqlalchemy")
 
+# What journald takes a line's level from, at its beginning; it doesn't keep it there. See sd-daemon(3).
+_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 _COLORS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m"}
 _PLAIN = "\x1b[0m"
 
 _pattern = _API_KEY
 _hidden_words: set[str] = set()
+_everywhere: dict[str, object] = {}
 
 
 def set_secrets(secrets: Iterable[str]) -> None:
@@ -66,12 +70,22 @@ def scrub(text: str) -> str:
     return _WORD.sub(lambda match: HIDDEN if match[0] in _hidden_words else match[0], text)
 
 
+def accompany(**keys: object) -> None:
+    """Have every line of the process carry these keys from now on; None takes one away."""
+    for key, value in keys.items():
+        if value is None:
+            _everywhere.pop(key, None)
+        else:
+            _everywhere[key] = value
+
+
 def configure_logs(
     *,
     format: Literal["auto", "json", "console"],  # noqa: A002 - the configuration's own word
     level: str,
     secrets: Iterable[str],
     stream: TextIO,
+    environ: Mapping[str, str] = os.environ,
 ) -> None:
     """
     Send every line to ``stream``. May be called again; the newest call counts.
@@ -79,13 +93,15 @@ def configure_logs(
     Args:
         format: ``auto`` is ``console`` on a terminal and ``json`` elsewhere.
         level: the least that is written: debug, info, warning or error.
+        environ: ``JOURNAL_STREAM`` tells whether journald reads the stream, as systemd.exec(5) has it.
     """
     set_secrets(secrets)
     least = logging.getLevelNamesMapping()[level.upper()]
     on_terminal = _is_terminal(stream)
     console = format == "console" or (format == "auto" and on_terminal)
     tail: list[Processor] = [_ordered, structlog.processors.format_exc_info, _scrubbed]
-    tail.append(_for_people(on_terminal) if console else structlog.processors.JSONRenderer())
+    render = _for_people(on_terminal) if console else structlog.processors.JSONRenderer()
+    tail.append(_for_journal(render) if _is_journal(stream, environ) else render)
     sink = _Sink(stream)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, *tail],
@@ -154,7 +170,8 @@ def _forms(secret: str) -> set[str]:
 def _ordered(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Begin with when, how bad and what."""
     at = utc_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"timestamp": at, "level": line.pop("level", ""), "event": line.pop("event", ""), **line}
+    first = {"timestamp": at, "level": line.pop("level", ""), "event": line.pop("event", "")}
+    return {**first, **line, **_everywhere}
 
 
 def _scrubbed(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -193,6 +210,16 @@ def _for_people(colors: bool) -> Processor:
     return render
 
 
+def _for_journal(render: Processor) -> Processor:
+    """Begin each line with its level, so that ``journalctl --priority`` knows what it is asked for."""
+
+    def rendered(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
+        priority = _PRIORITIES.get(str(line.get("level")), _PRIORITIES["info"])
+        return "\n".join(priority + each for each in str(render(logger, name, line)).split("\n"))
+
+    return rendered
+
+
 def _quoted(value: object) -> str:
     if isinstance(value, str) and value and value.isprintable() and not set(value) & set(" ='\""):
         return value
@@ -208,3 +235,11 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except (OSError, ValueError):
         return False
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
+from monitor.core.cycle import Verdict
 from monitor.core.model import Outcome, Snapshot
 
 PREFIX = "postpost_monitor"
@@ -52,6 +53,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         build = self._gauge("build_info", "What is running; always 1.", "version", "python", "schema")
         build.labels(version, python_version(), schema).set(1)
+        self._cycles = self._counter("cycles", "Cycles that ended, by what is to be said of them.", "verdict")
         self._polls = self._counter("polls", "Polls that ended, by how they ended.", "outcome")
         self._limited = self._counter("rate_limited", "Polls that an API put off (429).", "account")
         self._poll_seconds = self._histogram(
@@ -67,6 +69,8 @@ class Metrics:
         )
         self._runs = self._counter("job_runs", "Runs of a job that ended well.", "name")
         self._errors = self._counter("job_errors", "Runs of a job that failed.", "name")
+        for verdict in Verdict:
+            self._cycles.labels(verdict.value)
         for outcome in Outcome:
             self._polls.labels(outcome.value)
         for account in accounts:
@@ -74,6 +78,10 @@ class Metrics:
         for channel in channels:
             self._messages.labels(channel, "delivered")
             self._messages.labels(channel, "failed")
+
+    def cycle_ended(self, verdict: Verdict) -> None:
+        """Count a cycle."""
+        self._cycles.labels(verdict.value).inc()
 
     def fetched(self, snapshot: Snapshot, seconds: float, late: float | None) -> None:
         """Count a poll; ``late`` is None where it wasn't due but asked for."""

@@ -116,7 +116,7 @@ class Poller:
 
     def dispatch(self) -> int:
         """Hand over what is due, as far as the budgets of the keys allow."""
-        try:
+        with self._progress.moving(DISPATCHER):
             now = self._clock()
             in_flight = self.in_flight
             budgets = self._policy.budgets
@@ -129,8 +129,6 @@ class Poller:
                 turns = figures.turns(store.connection, now) if due else {}
             free = [target for target in due if target.id not in in_flight]
             return self.hand_over(budgets.admit(free, now) if budgets else free, turns)
-        finally:  # a database that is away was asked all the same
-            self._progress.moved(DISPATCHER)
 
     def look_at(self, targets: Iterable[Target]) -> None:
         """
@@ -199,7 +197,12 @@ class Poller:
             snapshot = take_snapshot(target, provider, self._clock, budgets, known=known)
         except Exception as error:
             # A mistake of ours must neither end the daemon nor pass for silence.
-            log.exception("poll.broken", account=target.account, managed_user_id=target.managed_user_id)
+            log.exception(
+                "poll.broken",
+                account=target.account,
+                managed_user_id=target.managed_user_id,
+                target=target.id,
+            )
             snapshot = Snapshot(target=target, taken_at=self._clock(), failure=_our_mistake(error))
         _tell(self._on_fetched, snapshot, monotonic() - began, late)
         while not self._stopping.is_set():

@@ -1,10 +1,13 @@
 """When each part of the daemon last moved: what tells work in progress from a thread that hangs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Lock
 from time import monotonic
 from types import MappingProxyType
+
+from monitor.errors import StorageError
 
 DISPATCHER = "dispatcher"
 RECORDER = "recorder"
@@ -38,14 +41,29 @@ class Progress:
         with self._lock:
             self._moved[part] = self._monotonic()
 
+    @contextmanager
+    def moving(self, part: str) -> Iterator[None]:
+        """
+        Note that a part moved once the block is done.
+
+        A database that is away was asked all the same; a part that stumbles time and again doesn't move.
+        """
+        try:
+            yield
+        except StorageError:
+            self.moved(part)
+            raise
+        self.moved(part)
+
     def ages(self, now_monotonic: float | None = None) -> Mapping[str, float]:
         """Tell for how many seconds each part has been silent."""
         now = self._monotonic() if now_monotonic is None else now_monotonic
         with self._lock:
             return {part: max(now - moved, 0.0) for part, moved in self._moved.items()}
 
-    def stuck(self, bounds: Mapping[str, timedelta] = BOUNDS) -> list[str]:
+    def stuck(self, bounds: Mapping[str, timedelta] | None = None) -> list[str]:
         """Name the parts that have been silent for longer than they may be, in alphabetical order."""
+        bounds = BOUNDS if bounds is None else bounds
         return sorted(part for part, age in self.ages().items() if _too_long(age, bounds.get(part)))
 
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from threading import Lock
 from time import monotonic
 
@@ -16,6 +19,8 @@ from monitor.storage import outbox
 log = structlog.get_logger()
 
 SENDERS = 16
+# One message may take so long, links and retries of the database included; a pass that stays silent longer hangs.
+SILENT_AT_MOST = timedelta(minutes=3)
 
 
 class Sender:
@@ -32,27 +37,27 @@ class Sender:
         progress: Progress | None = None,
         *,
         on_sent: Callable[[str, int, int], None] = lambda channel, delivered, failed: None,
+        monotonic: Callable[[], float] = monotonic,
     ) -> None:
-        self._post = post
+        self._post = replace(post, moved=self._moved)
         self._on_sent = on_sent
         self._progress = progress or Progress()
-        self._busy: set[str] = set()
+        self._monotonic = monotonic
+        self._busy: dict[str, float] = {}  # when the pass over each channel last moved
         self._lock = Lock()
         self._closed = False
         self._threads = ThreadPoolExecutor(SENDERS, thread_name_prefix="send")
 
     def dispatch(self, *, wait: bool = True) -> list[Future[tuple[int, int]]]:
         """Start to deliver what is due for every channel that isn't at it already."""
-        try:
-            with self._post.database.read() as store:
-                due = outbox.due_channels(store.connection, self._post.clock(), wait=wait)
-        finally:
-            self._progress.moved(SENDER)
+        progress = nullcontext() if self._hangs() else self._progress.moving(SENDER)
+        with progress, self._post.database.read() as store:
+            due = outbox.due_channels(store.connection, self._post.clock(), wait=wait)
         with self._lock:
             if self._closed:
                 return []
             free = [channel for channel in due if channel not in self._busy]
-            self._busy.update(free)
+            self._busy.update(dict.fromkeys(free, inf))  # none has begun
             return [self._threads.submit(self._deliver, channel, wait) for channel in free]
 
     def close(self, timeout: timedelta) -> None:
@@ -78,5 +83,14 @@ class Sender:
             log.exception("delivery.broken", channel=channel)
         finally:
             with self._lock:
-                self._busy.discard(channel)
+                self._busy.pop(channel, None)
         return 0, 1
+
+    def _moved(self, channel: str) -> None:
+        with self._lock:
+            self._busy[channel] = self._monotonic()
+
+    def _hangs(self) -> bool:
+        now = self._monotonic()
+        with self._lock:
+            return any(now - moved > SILENT_AT_MOST.total_seconds() for moved in self._busy.values())

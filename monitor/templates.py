@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.core.messages import Item, describe, platform_name, span
@@ -19,6 +19,7 @@ from monitor.errors import ConfigError
 log = structlog.get_logger()
 
 MOST_CHARACTERS = 100_000
+VARIABLES = ("title", "body", "severity", "key", "now", "accounts", "items")
 
 # Messages are plain text: what a service would read as markup is escaped by its own channel, and what came from
 # outside is harmless before a template sees it. So nothing is escaped here.
@@ -42,27 +43,33 @@ class Words:
     title: Template | None = None
     body: Template | None = None
 
-    def rewritten(self, message: Message, items: Sequence[Item], now: datetime) -> Message:
+    def rewritten(
+        self, message: Message, items: Sequence[Item], now: datetime, *, limit: int | None = None
+    ) -> Message:
         """
         Put a message into the channel's own words.
 
         A template that fails costs nobody the message: the built-in words are sent, and the log says so.
+
+        Args:
+            limit: the longest body that the channel takes, in characters.
         """
         try:
-            return self._rewritten(message, items, now)
+            return self._rewritten(message, items, now, limit or MOST_CHARACTERS)
         except Exception as error:  # noqa: BLE001 - whatever a template does, the message goes out
             log.error("template.failed", channel=self.channel, error=one_line(_reason(error)))
             return message
 
-    def _rewritten(self, message: Message, items: Sequence[Item], now: datetime) -> Message:
+    def _rewritten(self, message: Message, items: Sequence[Item], now: datetime, limit: int) -> Message:
         given = variables(message, items, now)
         title, body = message.title, message.body
         if self.title:
             title = one_line(self.title.render(given), 250) or message.title
         if self.body:
-            body = self.body.render(given)[:MOST_CHARACTERS].strip() or message.body
+            body = self.body.render(given).strip()[:limit].strip() or message.body
         if message.key not in body:  # a receiver must be able to drop a duplicate
-            body = f"{body}\n\nmessage {message.key}"
+            foot = f"\n\nmessage {message.key}"
+            body = body[: max(limit - len(foot), 0)].rstrip() + foot
         return replace(message, title=title, body=body)
 
 
@@ -92,11 +99,9 @@ def compile_words(channel: str, *, title: str | None, body: str | None, now: dat
     Make a channel's templates ready, and try them on samples.
 
     Raises:
-        ConfigError: one can't be read, or names something that isn't there.
+        ConfigError: one can't be read, or names something that isn't there; which of the two, not of whom.
     """
-    words = Words(
-        channel=channel, title=_compile(channel, "title", title), body=_compile(channel, "body", body)
-    )
+    words = Words(channel=channel, title=_compile("title", title), body=_compile("body", body))
     items = sample_items("agency", now, "https://app.postpost.dev")
     for chosen in (items, items[:1], items[-1:]):
         sample = Message(title="title", body="body", severity=chosen[0].incident.severity, key="0123456789")
@@ -105,23 +110,24 @@ def compile_words(channel: str, *, title: str | None, body: str | None, now: dat
                 _ = template and template.render(variables(sample, chosen, now))
             except Exception as error:  # noqa: BLE001 - whatever a template does, it is refused
                 raise ConfigError(
-                    f"the {name} of channel {channel!r}'s template: {one_line(_reason(error))}; "
-                    "docs/alerting.md lists what a template may name"
+                    f"{name}: {one_line(_reason(error))}; docs/alerting.md lists what a template may name"
                 ) from None
     return words
 
 
-def _compile(channel: str, name: str, source: str | None) -> Template | None:
+def _compile(name: str, source: str | None) -> Template | None:
     if source is None:
         return None
     try:
+        unknown = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+        unknown -= {*VARIABLES, *_ENVIRONMENT.globals}
+        if unknown:  # also where the samples don't get to
+            raise TemplateError(f"names {min(unknown)!r}; want {', '.join(VARIABLES)}")
         return _ENVIRONMENT.from_string(source)
     except TemplateSyntaxError as error:
-        raise ConfigError(
-            f"the {name} of channel {channel!r}'s template: line {error.lineno}: {one_line(error.message or '')}"
-        ) from None
+        raise ConfigError(f"{name}: line {error.lineno}: {one_line(error.message or '')}") from None
     except TemplateError as error:
-        raise ConfigError(f"the {name} of channel {channel!r}'s template: {one_line(str(error))}") from None
+        raise ConfigError(f"{name}: {one_line(str(error))}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class NotifySocket:
@@ -63,13 +63,18 @@ class DaemonProcess:
     """
     A daemon that runs.
 
+    Args:
+        prefix: a program, with its arguments, that becomes the daemon.
+
     Attributes:
         log: each line as it was written, decoded.
     """
 
-    def __init__(self, config: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Path, environ: Mapping[str, str], program: Sequence[str], prefix: Sequence[str]
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", "--config", str(config), "run"],
+            [*prefix, sys.executable, "-m", *program, "--config", str(config), "run"],
             env={**os.environ, **environ},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -121,18 +126,30 @@ def notify_socket(folder: Path) -> Iterator[NotifySocket]:
 
 
 @contextmanager
-def daemon(config: Path, environ: Mapping[str, str]) -> Iterator[DaemonProcess]:
-    """Run the daemon; it is killed where it doesn't end by itself."""
-    process = DaemonProcess(config, environ)
+def daemon(
+    config: Path,
+    environ: Mapping[str, str],
+    prefix: Sequence[str] = (),
+    *,
+    program: Sequence[str] = ("monitor",),
+) -> Iterator[DaemonProcess]:
+    """
+    Run the daemon; it is killed where it doesn't end by itself.
+
+    Args:
+        prefix: what runs it, and what that wants to know; the daemon itself by default.
+        program: the module that runs it, and what that one wants to know.
+    """
+    process = DaemonProcess(config, environ, program, prefix)
     try:
         yield process
     finally:
         process.close()
 
 
-def wait_until(is_so: Callable[[], bool], *, what: str) -> None:
+def wait_until(is_so: Callable[[], bool], *, what: str, seconds: float = PATIENCE) -> None:
     """Wait until something is so, or fail naming it."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < ends, f"waited in vain for {what}"
         time.sleep(0.02)

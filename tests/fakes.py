@@ -32,6 +32,7 @@ class FakeProvider:
     dashboard_url: str = "https://app.postpost.dev"
     listed: dict[str | None, Sequence[Connection]] = field(default_factory=dict)
     failing: dict[str | None, Failure] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
     asked: list[str | None] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
     tested: list[str] = field(default_factory=list)
@@ -43,10 +44,15 @@ class FakeProvider:
         if failure := self.failing.get(managed_user_id):
             raise FetchError(failure)
         listed = tuple(self.listed.get(managed_user_id, ()))
-        name = repr(listed).encode()
+        name = repr((listed, self.unreadable)).encode()
         if name == known:
             return Answer(connections=(), fingerprint=name, is_unread=True)
-        return Answer(connections=listed, fingerprint=name)
+        return Answer(
+            connections=listed,
+            complaints=tuple(f"{id_}: odd" for id_ in sorted(self.unreadable)),
+            unreadable_ids=self.unreadable,
+            fingerprint=name,
+        )
 
     def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
         self.tested.append(platform_id)

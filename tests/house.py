@@ -1,6 +1,6 @@
 """The whole house on a walked clock: a fake API and fake channels outside, everything inside real."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -12,6 +12,7 @@ from monitor.core.model import Connection, Snapshot
 from monitor.core.outgoing import Message
 from monitor.core.routes import Route, Routing
 from monitor.core.rules import Rules
+from monitor.jobs.catch_up import catch_up
 from monitor.jobs.deliver import Post, deliver_to
 from monitor.jobs.digest import digest
 from monitor.jobs.discover import discover
@@ -20,6 +21,7 @@ from monitor.jobs.poll import Policy, record, take_snapshot
 from monitor.jobs.remind import remind
 from monitor.jobs.review import review_due
 from monitor.storage import Database, outbox
+from monitor.templates import Words
 from tests.fakes import FakeChannel, FakeProvider, FrozenClock
 
 EVERY = timedelta(minutes=15)
@@ -43,6 +45,7 @@ class House:
     every: timedelta = EVERY
     account: str = "agency"
     users: Sequence[str] = ()
+    words: Mapping[str, Words] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._names = count(1)
@@ -80,6 +83,7 @@ class House:
             dice=lambda: 0.0,
             new_name=lambda: f"m{next(self._names)}",
             routing=self.routing,
+            words=self.words,
         )
 
     def restart(self) -> None:
@@ -91,12 +95,15 @@ class House:
                     [(self.account, None), *((self.account, user) for user in self.users)], self.clock()
                 )
             store.reconsider(self.clock())
+        catch_up(self.channels, database=self.database, routing=self.routing, clock=self.clock)
 
     def poll(self) -> None:
         """Poll what is due, and record it in one batch."""
         with self.database.read() as store:
             due = store.due(self.clock(), limit=100_000)
-        snapshots: list[Snapshot] = [take_snapshot(target, self.api, self.clock) for target in due]
+        self.record([take_snapshot(target, self.api, self.clock) for target in due])
+
+    def record(self, snapshots: Sequence[Snapshot]) -> None:
         for start in range(0, len(snapshots), 200):
             record(
                 snapshots[start : start + 200], database=self.database, policy=self.policy, clock=self.clock
@@ -138,6 +145,12 @@ class House:
         with self.database.begin() as store:
             store.pull_in(self.account, latest=self.clock())
         self.tick()
+
+    def look_quietly(self) -> None:
+        """Poll at once and tell nobody yet."""
+        with self.database.begin() as store:
+            store.pull_in(self.account, latest=self.clock())
+        self.poll()
 
     def rows(self, view: str, where: str = "") -> list[dict[str, Any]]:
         with self.database.read() as store:

@@ -318,6 +318,12 @@ def test_channels_come_from_the_environment_as_they_are() -> None:
     assert config.routes[0].channels == ("notify-1", "notify-2", "notify-3")
 
 
+def test_a_channel_that_the_environment_names_twice_is_told_once() -> None:
+    twice = "json://host/ mailto://a:b@example.com json://host/"
+    config = load_config(None, {"POSTPOST_API_KEY": KEY, "POSTPOST_MONITOR_NOTIFY": twice})
+    assert [channel.name for channel in config.channels] == ["notify-1", "notify-2"]
+
+
 def test_address_and_database_come_from_the_environment() -> None:
     config = load_config(
         None,

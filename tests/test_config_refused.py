@@ -62,6 +62,8 @@ REFUSED = [
     ("- a\n", "found a list, want a mapping with the key 'accounts'"),
     ("accounts: [\n", "line 2, column 1: expected the node content, but found '<stream end>'"),
     ("a: b: c\n", "line 1, column 5: mapping values are not allowed here"),
+    ("accounts:\n\t- name: a\n", "line 2, column 1: a tab in the indentation; want spaces"),
+    ("accounts:\n  - name: a\n  \tprovider: publora\n", "line 3, column 3: a tab in the indentation; want spaces"),
     (b"a: \xff\n", "line 1: isn't UTF-8; want a YAML file in UTF-8"),
     (b"a: 1\nb: \x1b\n", "line 2: a control character, which YAML doesn't allow"),
     ("polling: {}\npolling: {}\n", "line 2, column 1: the key polling is given twice"),
@@ -125,16 +127,16 @@ REFUSED = [
     ),
     (
         ACCOUNT % "discover_every: 0s",
-        "accounts[0].discover_every: found '0s', want a duration such as 15m (s, m, h, d; from 1s up)",
+        "accounts[0].discover_every: found '0s', want a duration such as 15m (s, m, h, d; from 1s to 36500d)",
     ),
     # values
     (
         WHOLE + "polling: {every: 15 minutes}\n",
-        "polling.every: found '15 minutes', want a duration such as 15m (s, m, h, d; from 1s up)",
+        "polling.every: found '15 minutes', want a duration such as 15m (s, m, h, d; from 1s to 36500d)",
     ),
     (
         WHOLE + "polling: {every: 900}\n",
-        "polling.every: found 900, want a duration such as 15m (s, m, h, d; from 1s up)",
+        "polling.every: found 900, want a duration such as 15m (s, m, h, d; from 1s to 36500d)",
     ),
     (
         WHOLE + "polling: {every: '${EVERY}'}\n",
@@ -143,7 +145,7 @@ REFUSED = [
     ),
     (
         WHOLE + "polling: {every: '${KEY}'}\n",
-        "polling.every: found '${KEY}', want a duration such as 15m (s, m, h, d; from 1s up)",
+        "polling.every: found '${KEY}', want a duration such as 15m (s, m, h, d; from 1s to 36500d)",
     ),
     (
         WHOLE + "polling: {every: '${a b}'}\n",
@@ -164,7 +166,7 @@ REFUSED = [
     (WHOLE + "polling:\n", "polling: found nothing, want a mapping of keys"),
     (WHOLE + "log: {format: xml}\n", "log.format: found 'xml', want 'auto', 'json' or 'console'"),
     (WHOLE + "unrouted: maybe\n", "unrouted: found 'maybe', want 'error' or 'ignore'"),
-    (WHOLE + "retention: {history: 200000d}\n", "retention.history: found '200000d', want a duration such as 15m (s, m, h, d; from 1s up)"),
+    (WHOLE + "retention: {history: 200000d}\n", "retention.history: found '200000d', want a duration such as 15m (s, m, h, d; from 1s to 36500d)"),
     # accounts
     (CHANNELS, "accounts: missing"),
     ("accounts: []\n", "accounts: found an empty list, want at least one item"),
@@ -222,7 +224,7 @@ REFUSED = [
     (ROUTES % "match: {severity: bad}", "routes[0].match.severity: found 'bad', want 'notice', 'warning' or 'critical'"),
     (ROUTES % "match: {platform: ['']}", "routes[0].match.platform[0]: found '', want a name, or a pattern with *"),
     (ROUTES % "group_by: [channel]", "routes[0].group_by[0]: found 'channel', want 'account', 'managed_user', 'platform', 'rule' or 'severity'"),
-    (ROUTES % "group_wait: -1s", "routes[0].group_wait: found '-1s', want a duration such as 15m (s, m, h, d; from 0s up)"),
+    (ROUTES % "group_wait: -1s", "routes[0].group_wait: found '-1s', want a duration such as 15m (s, m, h, d; from 0s to 36500d)"),
     (ROUTES % "remind_at_most: 3", "routes[0].remind_at_most: there are no reminders to count; want remind_every beside it"),
     (ROUTES % "quiet_hours: {from: '20:00', to: '08:00', time_zone: Mars/Base}", "routes[0].quiet_hours.time_zone: found 'Mars/Base', want a time zone such as Europe/Berlin or UTC"),
     (ROUTES % "quiet_hours: {from: '24:00', to: '08:00', time_zone: UTC}", "routes[0].quiet_hours.from: found '24:00', want a time of day such as \"20:00\""),
@@ -237,7 +239,7 @@ REFUSED = [
     (RULES % "{rule: bad_answer, after: 0}", "rules[0].after: found 0, want a whole number from 1 to 1000"),
     (RULES % "{rule: bad_answer, max_age: 1d}", "rules[0].max_age: unknown key; want rule, enabled or after"),
     (RULES % "{rule: token_expiry, before: {1d: bad}}", "rules[0].before.1d: found 'bad', want notice, warning or critical"),
-    (RULES % "{rule: token_expiry, before: {1 day: notice}}", "rules[0].before: found '1 day', want a duration such as 15m (s, m, h, d; from 1s up)"),
+    (RULES % "{rule: token_expiry, before: {1 day: notice}}", "rules[0].before: found '1 day', want a duration such as 15m (s, m, h, d; from 1s to 36500d)"),
     (RULES % "{rule: token_expiry, before: {1d: notice, 24h: notice}}", "rules[0].before.24h: another rung has the same time left; want each once"),
     (RULES % "{rule: token_expiry, before: {7d: warning, 1d: notice}}", "rules[0].before: 1d is notice, milder than the longer one before it; want severities that only rise as the time gets shorter"),
     # the database

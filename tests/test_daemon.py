@@ -14,6 +14,7 @@ from monitor.app import assemble
 from monitor.clock import utc_now
 from monitor.config import load_config
 from monitor.daemon import Daemon, Line, wait_for_renewal
+from monitor.errors import StorageError
 from monitor.progress import DISPATCHER, RECORDER, SENDER, Progress
 from monitor.sandbox.faults import Fault
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
@@ -21,6 +22,9 @@ from monitor.sandbox.server import Server, serve
 from monitor.signals import Asked
 from monitor.systemd import Systemd
 from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
+from tests.hanging import PLACES
+from tests.receivers import Answer, http_receiver
+from tests.visitor import Hands
 
 WATCHDOG = "600000"  # microseconds; pinged three times as often
 
@@ -57,7 +61,11 @@ def test_systemd_is_told_of_the_start_each_cycle_and_the_end(
 ) -> None:
     with daemon(written(tmp_path, api), environ(line)) as process:
         line.wait_for("READY")
-        assert line.notes[0] == {"READY": "1", "STATUS": "watching 1 account"}
+        (ready,) = (note for note in line.notes if "READY" in note)
+        assert ready == {"READY": "1", "STATUS": "watching 1 account"}
+        # A migration may take longer than a start is given.
+        assert line.notes[0]["STATUS"].startswith("migrating the database: 0001: ")
+        assert int(line.notes[0]["EXTEND_TIMEOUT_USEC"]) >= 60_000_000
         assert (tmp_path / "history.db").exists()
         line.wait_for("WATCHDOG")
         status = line.wait_for("STATUS", lambda status: "last cycle" in status)
@@ -127,6 +135,28 @@ def test_a_request_that_hangs_holds_up_neither_reload_nor_end(
         assert time.monotonic() - begins < 10
 
 
+def test_neither_a_channel_that_hangs_nor_a_locked_database_holds_up_the_end(
+    tmp_path: Path, api: Server
+) -> None:
+    with http_receiver(Answer(delay=120)) as hangs:
+        more = (
+            f"channels: [{{name: ops, url: 'json://{hangs.address}/'}}]\n"
+            "routes: [{channels: [ops], group_wait: 0s}]\n"
+        )
+        with daemon(written(tmp_path, api, more), environ()) as process:
+            hangs.wait_for(1, 30)
+            lock = create_engine(f"sqlite:///{tmp_path}/history.db").connect()
+            lock.exec_driver_sql("BEGIN IMMEDIATE")
+            time.sleep(1.5)  # more than a tick: jobs wait for the lock by now
+            begins = time.monotonic()
+            process.process.send_signal(signal.SIGINT)
+            assert process.end() == 0
+            assert time.monotonic() - begins < 10
+            assert process.lines("daemon.cut_short")
+            lock.close()
+            lock.engine.dispose()
+
+
 def test_a_second_daemon_on_one_file_says_who_holds_it(tmp_path: Path, api: Server) -> None:
     config = written(tmp_path, api)
     with daemon(config, environ()) as first:
@@ -169,6 +199,35 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(
         assert process.end() == 0
 
 
+def test_a_reload_asked_for_while_the_database_is_away_makes_nobody_hurry(
+    tmp_path: Path, api: Server
+) -> None:
+    config = written(tmp_path, api)
+    url = "postgresql://nobody@127.0.0.1:9/none"
+    config.write_text(config.read_text().replace(f"sqlite:///{tmp_path}/history.db", url))
+    with daemon(config, environ()) as process:
+        process.wait_for("database.unavailable")
+        process.process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert len(process.lines("database.unavailable")) < 5
+        process.process.terminate()
+        assert process.end() == 0
+
+
+def test_a_reload_asked_for_before_the_start_is_taken_right_after_it(tmp_path: Path, api: Server) -> None:
+    app = assemble(load_config(written(tmp_path, api), environ()))
+    daemon = Daemon(app)
+    asked = Asked()
+    asked.reload = True
+    try:
+        began = time.monotonic()
+        assert wait_for_renewal(daemon, asked, lambda: app, Line(Systemd({}))) is app
+        assert time.monotonic() - began < 30  # and not after the next minute
+    finally:
+        daemon.stop()
+        app.close()
+
+
 def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api: Server) -> None:
     config = written(tmp_path, api)
     with daemon(config, environ()) as process:
@@ -187,6 +246,60 @@ def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api
         down = process.wait_for("daemon.was_down")[0]
         assert down["since"] < down["until"]
         assert process.wait_for("daemon.caught_up")[0]["problems_found"] == 1
+
+
+@pytest.mark.parametrize("part", PLACES)
+def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
+    tmp_path: Path, api: Server, line: NotifySocket, part: str
+) -> None:
+    hook = (
+        "channels: [{name: ops, url: 'json://127.0.0.1:9/'}]\nroutes: [{channels: [ops], group_wait: 0s}]\n"
+    )
+    trigger = tmp_path / "hang"
+    config = written(tmp_path, api, hook)
+    with daemon(config, environ(line), program=("tests.hanging", part, str(trigger))) as process:
+        process.wait_for("notification.failed")
+        line.wait_for("WATCHDOG", after=len(line.notes))
+        trigger.touch()
+        assert process.wait_for("daemon.stuck")[0]["parts"] == [part.removesuffix("'s pass")]
+        pings = line.notes.count({"WATCHDOG": "1"})
+        time.sleep(1)  # five times as long as between two pings
+        assert line.notes.count({"WATCHDOG": "1"}) == pings
+        # As the watchdog ends it: with a word on where each thread was.
+        process.process.send_signal(signal.SIGABRT)
+        assert process.end() == -signal.SIGABRT
+        assert "in _record_forever" in process.text
+
+
+def test_a_part_that_stumbles_time_and_again_does_not_move() -> None:
+    hands = Hands()
+    progress = Progress(monotonic=hands)
+    hands.now += 10
+    with pytest.raises(StorageError), progress.moving(DISPATCHER):  # asking in vain is moving
+        raise StorageError("away", passing=True)
+    assert progress.ages() == {DISPATCHER: 0, RECORDER: 10, SENDER: 10}
+    hands.now += 10
+    with pytest.raises(ZeroDivisionError), progress.moving(DISPATCHER):
+        raise ZeroDivisionError
+    assert progress.ages()[DISPATCHER] == 10
+
+
+def test_each_cycle_is_one_line_and_every_line_says_its_cycle(tmp_path: Path, api: Server) -> None:
+    with daemon(written(tmp_path, api), environ()) as process:
+        ended = process.wait_for("cycle.ended", times=2)
+        process.process.terminate()
+        assert process.end() == 0
+    assert ended[0]["verdict"] == "complete"
+    assert ended[0]["seen"] == "1 of 1 targets seen"
+    assert ended[0]["polls"] >= 1
+    assert (ended[0]["failed"], ended[1]["changed"]) == (0, 0)
+    run, _, number = ended[0]["cycle"].partition("-")
+    assert (number, ended[1]["cycle"]) == ("1", f"{run}-2")
+    opened = process.lines("incident.opened")
+    assert {line["cycle"] for line in opened} == {f"{run}-1"}
+    assert {line["target"] for line in [*opened, *process.lines("token.changed")]} == {1}
+    begun = process.log.index(process.lines("daemon.started")[0])
+    assert all("cycle" in line for line in process.log[begun:])
 
 
 def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(

@@ -1,14 +1,15 @@
 """The dead man's switch: pinged when all is seen, told of failures, silent in between."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text as sql
 from structlog.testing import capture_logs
 
-from monitor.app import App, assemble
+from monitor.app import App, assemble, office_of
 from monitor.config import load_config
 from monitor.core.cycle import Cycle, Verdict, judge
 from monitor.core.model import Severity
@@ -19,6 +20,7 @@ from monitor.errors import ConfigError, DeliveryError
 from monitor.jobs.deliver import deliver_to
 from monitor.jobs.discover import discover
 from monitor.jobs.poll import record, take_snapshot
+from monitor.jobs.survey import survey
 from monitor.providers.http import Http
 from monitor.sandbox.faults import Fault
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
@@ -53,7 +55,11 @@ class Seen:
 
 
 def judged(
-    *targets: Seen, watched_for: float = 600, waiting: float | None = None, stuck: tuple[str, ...] = ()
+    *targets: Seen,
+    watched_for: float = 600,
+    waiting: float | None = None,
+    stuck: tuple[str, ...] = (),
+    unlisted: Mapping[str, datetime] | None = None,
 ) -> Cycle:
     return judge(
         targets,
@@ -63,6 +69,7 @@ def judged(
         waiting_since=None if waiting is None else NOW - timedelta(minutes=waiting),
         stuck=stuck,
         now=NOW,
+        unlisted=unlisted or {},
     )
 
 
@@ -90,6 +97,19 @@ def test_what_was_missed_before_the_start_is_no_failure_yet() -> None:
     cycle = judged(Seen(last=600, last_ok=600), watched_for=1)
     assert (Verdict.PARTIAL, "1 target not looked at yet (agency)") == (cycle.verdict, cycle.text)
     assert not cycle.is_round
+
+
+def test_a_workspace_that_cannot_be_listed_is_never_complete() -> None:
+    for minutes, verdict, said in (
+        (1, Verdict.PARTIAL, "users not listed (agency)"),
+        (30, Verdict.PARTIAL, "users not listed (agency)"),
+        (31, Verdict.FAILED, "users not listed in time (agency)"),
+    ):
+        cycle = judged(Seen(), unlisted={"agency": NOW - timedelta(minutes=minutes)})
+        assert (verdict, said) == (cycle.verdict, cycle.text)
+        assert cycle.is_round
+    fresh = judged(Seen(), watched_for=5, unlisted={"agency": NOW - timedelta(days=1)})
+    assert fresh.verdict is Verdict.PARTIAL
 
 
 def test_a_round_is_done_when_all_were_looked_at_though_one_fails() -> None:
@@ -285,9 +305,26 @@ def test_a_partial_cycle_is_never_pinged_and_a_failed_one_is_told_as_such(watch:
         assert watch.after(minutes=14) == ["/fail"]
         watch.api.faults.clear()
         assert watch.after(seconds=10) == [""]  # good news doesn't wait for the next cycle
-    own = [line for line in logged if line["event"].startswith("cycle.")]
+    ended = [line["verdict"] for line in logged if line["event"] == "cycle.ended"]
+    assert ended == ["partial", "partial", "failed"]
+    own = [line for line in logged if line["event"] in {"cycle.failed", "cycle.complete"}]
     assert [line["event"] for line in own] == ["cycle.failed", "cycle.complete"]
     assert own[0]["reason"] == "1 target not seen in time (agency)"
+
+
+def test_a_cycle_without_the_list_of_users_is_partial_until_it_is_had_again(watch: Watch) -> None:
+    plan = replace(watch.app.plans["agency"], everyone=True)
+    app = replace(watch.app, plans={"agency": plan})
+    watch.cycles = Cycles(app, stuck=list, say=watch.said.append, is_start=False)
+    office = office_of(app)
+    assert watch.after(seconds=1) == [""]
+    watch.api.faults.put(Fault(status=500, body=b"{}"))
+    survey(office, force=True)
+    watch.api.faults.clear()
+    assert watch.after(minutes=15) == []
+    assert watch.said[-1].partition(": ")[2].startswith("users not listed (agency).")
+    survey(office, force=True)
+    assert watch.after(seconds=5) == [""]
 
 
 def test_a_switch_that_takes_no_ping_is_logged_once_and_tried_again(watch: Watch) -> None:
@@ -324,12 +361,15 @@ def test_a_start_is_announced_with_what_came_up_while_nobody_watched(watch: Watc
         watch.restart()
         assert watch.look() == ["/start"]  # nothing to announce before it has looked
         assert watch.after(seconds=2) == [""]
-        text = told(watch, 3)
-    assert "Nobody watched from 2026" in text
-    assert "1 problem came up in that time." in text
+        announced = told(watch, 3)
+    assert "Nobody watched from 2026" in announced
+    assert "1 problem came up in that time." in announced
     events = [line["event"] for line in logged]
     assert "daemon.was_down" in events
     assert "daemon.caught_up" in events
+    with watch.app.database.read() as store:
+        gap = store.connection.execute(sql("SELECT seconds FROM monitor_gaps")).scalar_one()
+    assert 5 * 3600 <= gap < 5 * 3600 + 60  # since the newest poll
     assert watch.after(minutes=15) == [""]
     assert len(watch.ops.requests) == 3
 
@@ -340,6 +380,8 @@ def test_a_short_pause_is_no_time_down(watch: Watch) -> None:
     with capture_logs() as logged:
         watch.restart()
     assert not [line for line in logged if line["event"] == "daemon.was_down"]
+    with watch.app.database.read() as store:
+        assert store.connection.execute(sql("SELECT count(*) FROM monitor_gaps")).scalar_one() == 0
 
 
 def test_the_end_is_announced_where_that_was_asked_for(watch: Watch) -> None:

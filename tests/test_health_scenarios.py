@@ -271,6 +271,8 @@ def test_a_connection_that_is_gone_is_told_once_with_its_problems_and_comes_back
     [before] = ward.rows("current_connections", "WHERE removed_at IS NOT NULL")
     ward.world.add_connection(replace(gone, expires_at=ward.clock.now + 60 * DAY))
     ward.look()
+    assert ward.titles()[2:] == []  # one look more, before it is said to be back
+    ward.live(15 * MINUTE, step=15 * MINUTE)
     assert ward.titles()[2:] == ["OK: Instagram: the connection is listed again (agency)"]
     [after] = ward.rows("current_connections", "WHERE platform = 'instagram'")
     assert (before["id"], None) == (after["id"], after["removed_at"])

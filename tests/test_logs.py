@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 import structlog
 
-from monitor.logs import configure_logs, scrub, set_secrets
+from monitor.logs import accompany, configure_logs, scrub, set_secrets
 
 KEY = "sk_abc123_0011ff.99aa88"
 SECRET = "hunter/2 & sons"
@@ -27,7 +27,9 @@ Kind: TypeAlias = Literal["auto", "json", "console"]
 def _leave_no_trace() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    accompany(cycle=None)
     yield
+    accompany(cycle=None)
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
     set_secrets(())
@@ -40,6 +42,52 @@ def test_a_line_is_json_with_time_level_and_event() -> None:
     at = datetime.fromisoformat(line.pop("timestamp"))
     assert at.utcoffset() is not None
     assert line == {"level": "info", "event": "poll.failed", "account": "agency", "failures": 3}
+
+
+def test_every_line_carries_what_accompanies_it_until_it_is_taken_away() -> None:
+    stream = _configured("json")
+    accompany(cycle="a1-1")
+    structlog.get_logger().info("poll.failed", account="agency")
+    logging.getLogger("alembic").warning("said")
+    accompany(cycle=None)
+    structlog.get_logger().info("poll.failed")
+    assert [line.get("cycle") for line in _lines(stream)] == ["a1-1", "a1-1", None]
+
+
+LEVELS = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+def test_journald_is_told_the_level_of_every_line(tmp_path: Path, kind: Kind) -> None:
+    with (tmp_path / "journal").open("w+") as file:
+        found = os.fstat(file.fileno())
+        environ = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        configure_logs(format=kind, level="debug", secrets=(), stream=file, environ=environ)
+        for level in LEVELS:
+            getattr(structlog.get_logger(), level)("poll.failed")
+        try:
+            _fail(HOSTILE)
+        except ValueError:
+            structlog.get_logger().exception("job.failed")
+        logging.getLogger("alembic").warning("said")
+        file.seek(0)
+        lines = file.read().splitlines()
+    assert [line[:3] for line in lines[:5]] == [*LEVELS.values()]
+    assert {line[:3] for line in lines[5:-1]} == {"<3>"}
+    assert lines[-1].startswith("<4>")
+    if kind == "json":
+        assert [json.loads(line[3:])["level"] for line in lines[:5]] == [*LEVELS]
+
+
+@pytest.mark.parametrize("named", ["", "1:2", "nonsense"])
+def test_nobody_else_is_told_it_that_way(tmp_path: Path, named: str) -> None:
+    with (tmp_path / "log").open("w+") as file:
+        configure_logs(
+            format="json", level="info", secrets=(), stream=file, environ={"JOURNAL_STREAM": named}
+        )
+        structlog.get_logger().info("poll.failed")
+        file.seek(0)
+        assert file.read().startswith("{")
 
 
 def test_times_are_utc_in_milliseconds() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import sqlite3
 import subprocess
 import time
@@ -21,11 +20,13 @@ from monitor.progress import DISPATCHER, RECORDER, SENDER
 from monitor.storage import Database
 from monitor.storage.migrate import HEAD
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, snapshot, target
+from tests.needs import needs_program
 from tests.visitor import Visit, visiting
 
 DOCS = Path(__file__).parent.parent / "docs"
 DASHBOARD = DOCS / "grafana.json"
 RULES = DOCS / "prometheus-rules.yaml"
+RULES_TEST = Path(__file__).parent / "prometheus_rules_test.yaml"
 P = "postpost_monitor_"
 
 Labels = frozenset[tuple[str, str]]
@@ -381,7 +382,7 @@ def test_values_that_rules_choose_by_are_values_that_exist(busy: Scrape) -> None
     for expression in _expressions():
         for name, chosen in re.findall(r"(postpost_monitor_\w+)\{([^}]*)\}", expression):
             for label, value in re.findall(r'(\w+)="([^"$]*)"', chosen):
-                if label in {"state", "outcome", "severity"}:
+                if label in {"state", "outcome", "severity", "verdict"}:
                     values = {dict(labels)[label] for labels in busy.samples[name]}
                     assert value in values, f"{name} has no {label} {value}"
 
@@ -425,20 +426,42 @@ def test_the_dashboard_is_whole() -> None:
         assert panel["datasource"]["uid"] == "${datasource}"
 
 
-promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def promtool(*arguments: str | Path, given: str | None = None) -> tuple[int, str]:
+    program = needs_program("promtool", "prometheus")
+    done = subprocess.run(
+        [program, *map(str, arguments)], input=given, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
-@promtool
 def test_prometheus_takes_the_rules() -> None:
-    found = subprocess.run(
-        ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
+    status, text = promtool("check", "rules", RULES)
+    assert status == 0, text
 
 
-@promtool
+def test_each_rule_speaks_in_its_trouble_and_keeps_silent_otherwise() -> None:
+    status, text = promtool("test", "rules", RULES_TEST)
+    assert status == 0, text
+    tried = RULES_TEST.read_text("utf-8")
+    rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+    assert [rule["alert"] for rule in rules if tried.count(rule["alert"]) < 1] == []
+
+
+def test_what_the_rules_are_tried_on_is_what_is_there(busy: Scrape) -> None:
+    """Else the rules would be right about series that nobody gives."""
+    tests = yaml.safe_load(RULES_TEST.read_text("utf-8"))["tests"]
+    series = [each["series"] for test in tests for each in test["input_series"]]
+    assert series
+    for each in series:
+        name, _, chosen = each.partition("{")
+        if name == "up":
+            continue
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', chosen))
+        known = {label for sample in busy.samples[name] for label, _ in sample}
+        assert labels.keys() <= known | ADDED, each
+        for label in labels.keys() & {"state", "outcome", "severity", "verdict", "part", "rule", "le"}:
+            assert labels[label] in {dict(sample)[label] for sample in busy.samples[name]}, each
+
+
 def test_prometheus_has_nothing_to_say_of_our_names(busy: Scrape) -> None:
-    found = subprocess.run(
-        ["promtool", "check", "metrics"], input=busy.text, capture_output=True, text=True, check=False
-    )
-    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+    assert promtool("check", "metrics", given=busy.text) == (0, "")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from monitor.core.model import Outcome
+from monitor.storage.database import _REMEDIES
+from monitor.storage.soundness import _INVARIANTS
 
 ROOT = Path(__file__).parent.parent
 HANDBOOK = (ROOT / "docs" / "operations.md").read_text()
@@ -38,3 +40,13 @@ def test_every_line_of_the_log_is_in_the_handbook() -> None:
 
 def test_every_outcome_of_a_poll_is_in_the_handbook() -> None:
     assert [outcome for outcome in Outcome if f"| `{outcome}` |" not in HANDBOOK] == []
+
+
+def test_what_a_database_may_say_is_in_the_handbook() -> None:
+    table = HANDBOOK.partition("### What the database says")[2].partition("###")[0].lower()
+    assert [words for words in _REMEDIES if words not in table] == []
+
+
+def test_what_a_look_at_the_invariants_may_find_is_in_the_handbook() -> None:
+    table = HANDBOOK.partition("### What `db check` finds")[2].partition("###")[0]
+    assert [said for said in _INVARIANTS if said.partition(":")[0] not in table] == []

@@ -106,7 +106,7 @@ def test_an_hour_without_answers_is_one_problem_of_the_source(house: House, brok
     house.api.failing[None] = broken  # type: ignore[assignment]
     house.live(HOUR, step=MINUTE)
     house.api.failing.clear()
-    house.live(15 * MINUTE, step=MINUTE)
+    house.live(17 * MINUTE, step=MINUTE)
     about_the_source = house.rows("incident_log", "WHERE platform_id IS NULL")
     assert len(about_the_source) == 1
     assert len(house.sent) == 3  # Instagram at first, the source, the source again
@@ -118,10 +118,34 @@ def test_an_empty_list_for_an_hour_is_one_problem_of_the_source(house: House) ->
     house.api.lists()
     house.live(HOUR, step=MINUTE)
     house.api.lists(SOON, connection())
-    house.live(15 * MINUTE, step=MINUTE)
+    house.live(17 * MINUTE, step=MINUTE)
     assert [row["rule"] for row in house.rows("incident_log", "WHERE platform_id IS NULL")] == ["bad_answer"]
     assert len(house.sent) == 3
     assert all(row["removed_at"] is None for row in house.rows("current_connections"))
+
+
+def test_a_connection_that_nobody_can_read_is_told_once_and_the_others_are_watched_as_ever(
+    house: House,
+) -> None:
+    house.shows(WELL)
+    house.api.unreadable = frozenset({SOON.platform_id})
+    house.live(HOUR, step=MINUTE)
+    [told] = house.sent
+    assert f"1 of 2 connections can't be read: {SOON.platform_id}" in told.body
+    runs = house.rows("poll_runs")
+    house.live(HOUR, step=MINUTE)
+    assert len(house.sent) == 1
+    assert house.rows("poll_runs") == runs
+    [seen] = house.rows("targets")
+    assert house.clock.now - moment(seen["last_ok_at"]) <= house.every
+    house.api.lists(replace(WELL, token_status="expired"))
+    house.live(HOUR, step=MINUTE)
+    assert [message.severity for message in house.sent] == [Severity.WARNING, Severity.CRITICAL]
+    house.api.unreadable = frozenset()
+    house.live(HOUR, step=MINUTE)
+    assert house.sent[-1].title.startswith("OK")
+    about_the_source = house.rows("incident_log", "WHERE platform_id IS NULL")
+    assert [row["resolution"] for row in about_the_source] == ["recovered"]
 
 
 def test_failures_of_every_kind_in_turn_are_one_problem(house: House) -> None:
@@ -447,3 +471,45 @@ def _silence(house: House, match: dict[str, list[str]], *, until: object) -> int
             why="maintenance",
             routing=Routing(routes=house.routes),
         )
+
+
+def test_an_account_whose_tokens_all_turn_at_once_is_one_incident_that_says_how_many_and_which(
+    house: House,
+) -> None:
+    many = [connection(platform_id=f"{name}-{n}") for n in range(20) for name in ("linkedin", "tiktok")]
+    house.shows(*many)
+    house.shows(*(replace(each, token_status="expired") for each in many))
+    [doubt] = house.rows("incident_log")
+    assert (doubt["rule"], doubt["platform_id"], doubt["resolved_at"]) == ("bad_answer", None, None)
+    assert "40 of 40 tokens got worse at once (linkedin 20, tiktok 20)" in doubt["summary"]
+    assert house.sent == []
+    house.live(5 * MINUTE, step=MINUTE)
+    [told] = house.sent
+    assert "40 problems" in told.title
+    assert {row["rule"] for row in house.rows("incident_log", "WHERE resolved_at IS NULL")} == {
+        "token_expiry"
+    }
+
+
+def test_a_doubt_hides_no_failure_that_comes_after_it(house: House) -> None:
+    many = [connection(platform_id=f"linkedin-{n}") for n in range(20)]
+    house.shows(*many)
+    house.shows(*(replace(each, token_status="expired") for each in many))
+    house.api.fails(failure(Outcome.SERVER_ERROR))
+    house.live(HOUR, step=MINUTE)
+    [told] = house.sent
+    assert "the API can't be reached" in told.title
+
+
+def test_an_api_that_answers_now_and_then_is_one_problem(house: House) -> None:
+    house.shows(WELL)
+    for n in range(60):
+        if n % 4 == 3:
+            house.api.failing.clear()
+        else:
+            house.api.fails(failure(Outcome.SERVER_ERROR))
+        house.clock.advance(MINUTE)
+        house.look()
+    house.api.failing.clear()
+    house.live(HOUR, step=MINUTE)
+    assert [message.severity for message in house.sent] == [Severity.WARNING, None]

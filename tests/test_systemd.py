@@ -4,35 +4,33 @@ import ctypes
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from monitor.clock import utc_now
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import serve
 from monitor.systemd import Systemd
-from tests.daemon_process import NotifySocket, notify_socket
+from tests.daemon_process import NotifySocket, daemon, notify_socket
+from tests.needs import needs, needs_program
 from tests.receivers import http_receiver
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"
+SERVICE = UNITS / "postpost-monitor.service"
+BACKOFF = UNITS / "postpost-monitor.service.d" / "backoff.conf"
 PROGRAM = "/opt/postpost-monitor/bin/postpost-monitor"
 EXPOSED_AT_MOST = 1.3
-
-
-def needs(there: object, what: str) -> None:
-    """Skip where a tool is missing; where every test must run, fail."""
-    if not there:
-        if os.environ.get("POSTPOST_MONITOR_TESTS_MUST_RUN"):
-            pytest.fail(f"{what} is missing here")
-        pytest.skip(f"{what} is missing here")
 
 
 # The line
@@ -126,10 +124,10 @@ def test_the_watchdog_is_fed_three_times_as_often_as_it_asks(
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """Copy the units, their program being there: systemd wants to see it."""
-    needs(shutil.which("systemd-analyze"), "systemd-analyze (apt install systemd)")
+    needs_program("systemd-analyze", "systemd")
     folder = tmp_path / "units"
     folder.mkdir()
-    for unit in UNITS.iterdir():
+    for unit in filter(Path.is_file, UNITS.iterdir()):
         text = unit.read_text()
         assert unit.suffix == ".timer" or PROGRAM in text
         (folder / unit.name).write_text(text.replace(PROGRAM, "/bin/true"))
@@ -175,6 +173,16 @@ def test_both_services_are_hardened_alike() -> None:
     assert daemon[daemon.index(begin) : daemon.index(end)] == poll[poll.index(begin) : poll.index(end)]
 
 
+def test_newer_machines_restart_at_growing_pauses(units: Path) -> None:
+    shutil.copytree(BACKOFF.parent, units / BACKOFF.parent.name)
+    found = analyzed("verify", str(units / "postpost-monitor.service"))
+    about_ours = [line for line in (found.stdout + found.stderr).splitlines() if "postpost" in line]
+    version = re.search(r"systemd (\d+)", analyzed("--version").stdout)
+    assert version
+    unknown = [line for line in about_ours if "Unknown key" in line and "Restart" in line]
+    assert len(about_ours) == len(unknown) == (0 if int(version[1]) >= 254 else 2)
+
+
 def test_the_daemon_is_notified_reloaded_watched_and_restarted() -> None:
     wanted = {
         "Type=notify",
@@ -192,57 +200,81 @@ def test_the_timer_leads_to_the_service_of_its_name() -> None:
     assert not any(line.startswith("Unit=") for line in settings("postpost-monitor-poll.timer"))
 
 
-def test_the_monitor_bears_what_its_unit_confines_it_to(tmp_path: Path) -> None:
-    needs(shutil.which("systemd-analyze"), "systemd-analyze (apt install systemd)")
+@pytest.fixture
+def _can_confine() -> None:
+    needs_program("systemd-analyze", "systemd")
     needs(_has("libseccomp.so.2"), "libseccomp2")
     kernel = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
     needs(kernel >= (6, 3), "a kernel that can refuse executable memory (6.3)")
-    with serve(seed_world(utc_now)) as api, http_receiver() as receiver:
+
+
+@pytest.mark.usefixtures("_can_confine")
+def test_the_daemon_bears_what_its_unit_confines_it_to(
+    tmp_path: Path, empty_database_url: str, line: NotifySocket
+) -> None:
+    """All that it ever loads: the databases' drivers, the web door, the channels' library, TLS."""
+    plain = make_url(empty_database_url).set(drivername=make_url(empty_database_url).get_backend_name())
+    with serve(seed_world(utc_now)) as api, http_receiver() as ops, http_receiver() as switch:
+        tree = {
+            "database": {"url": plain.render_as_string(hide_password=False)},
+            "polling": {"every": "1s"},
+            "accounts": [
+                {"name": "agency", "base_url": api.url, "api_key_env": "KEY"},
+                {"name": "tls", "base_url": api.url.replace("http:", "https:"), "api_key_env": "KEY"},
+            ],
+            "channels": [
+                {"name": "ops", "url": f"json://{ops.address}", "announce": ["start", "stop"]},
+                {"name": "mail", "url": "mailto://localhost:9?from=a@example.com&to=b@example.com"},
+            ],
+            "routes": [{"channels": ["ops", "mail"], "group_wait": "0s"}],
+            "dead_man": {"url": f"http://{switch.address}/api/push/abc"},
+            "web": {"listen": "localhost:0"},
+        }
         config = tmp_path / "config.yaml"
-        config.write_text(
-            yaml.safe_dump(
-                {
-                    "database": {"url": f"sqlite:///{tmp_path}/history.db"},
-                    "accounts": [{"name": "agency", "base_url": api.url, "api_key_env": "KEY"}],
-                    "channels": [{"name": "ops", "url": f"json://{receiver.address}"}],
-                }
-            )
-        )
-        confined = [
-            sys.executable,
-            "-m",
-            "tests.confined",
-            str(UNITS / "postpost-monitor.service"),
-            sys.executable,
-        ]
-        found = subprocess.run(
-            [*confined, "-m", "monitor", "--config", str(config), "poll"],
-            env={**os.environ, "KEY": SANDBOX_KEY},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert found.returncode == 0, found.stderr
-        assert "instagram" in found.stdout
-        assert receiver.requests  # the channels' library works as well
-    # That it is confined at all: two things that any unconfined process may do.
+        config.write_text(yaml.safe_dump(tree))
+        environ = {"KEY": SANDBOX_KEY, "NOTIFY_SOCKET": str(line.path)}
+        program = ("tests.confined", str(SERVICE), sys.executable, "-m", "monitor")
+        with daemon(config, environ, program=program) as process:
+            port = process.wait_for("web.listening")[0]["port"]
+            ops.wait_for(2, 30)
+            process.wait_for("notification.failed")
+            process.wait_for("poll.failed")
+            process.wait_for("cycle.ended")
+            for path in ("/", "/metrics", "/api/connections"):
+                with urllib.request.urlopen(f"http://localhost:{port}{path}", timeout=10) as answer:
+                    assert answer.status == 200
+            tree["accounts"] = tree["accounts"][:1]  # type: ignore[index]  # a list
+            config.write_text(yaml.safe_dump(tree))
+            process.process.send_signal(signal.SIGHUP)
+            process.wait_for("configuration.taken")
+            switch.wait_for(1, 30)
+            process.process.terminate()
+            assert process.end() == 0
+        assert "STOPPING" in line.notes[-1]
+    assert "not permitted" not in process.text
+    assert {found["event"] for found in process.log if found["level"] == "error"} == set()
+
+
+@pytest.mark.usefixtures("_can_confine")
+def test_a_confined_process_is_confined() -> None:
+    """Else the test above would show nothing: any other process may do these."""
     attempt = """
-import mmap, os
+import mmap, os, socket
 for forbidden in (
     lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)),
     lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),
+    lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
 ):
     try:
         forbidden()
     except PermissionError:
         print("refused")
 """
+    confined = [sys.executable, "-m", "tests.confined", str(SERVICE), sys.executable]
     refused = subprocess.run(
         [*confined, "-c", attempt], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-    assert refused.stdout == "refused\n" * 2
+    assert refused.stdout == "refused\n" * 3
 
 
 def _has(library: str) -> bool:

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -252,6 +252,73 @@ def test_who_says_nothing_or_stops_half_way_is_cut_off(
                 line.sendall(said)
                 with suppress(ConnectionResetError):
                     assert line.recv(100) == b""
+
+
+HOST = b"Host: localhost\r\n"
+
+
+def said_to(visit: Visit, raw: bytes) -> tuple[bytes, bytes]:
+    """Say something to the door as it stands here; returns the first line of the answer, and the rest."""
+    with socket.create_connection(("127.0.0.1", visit.door.port or 0), timeout=10) as line:
+        line.sendall(raw)
+        answer = b""
+        with suppress(ConnectionResetError):
+            while more := line.recv(65536):
+                answer += more
+    first, _, rest = answer.partition(b"\r\n")
+    return first, rest
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"GET /\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Host: evil\r\n\r\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n", b"400"),
+        ("GET /ünï HTTP/1.1\r\n".encode() + HOST + b"\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01" + bytes(200) + b"\r\n\r\n", b"400"),
+        (b"GET /%C3%BC%F0%9F%98%80 HTTP/1.1\r\n" + HOST + b"\r\n", b"404"),
+        (b"GET /%ff%zz%00/../../etc/passwd HTTP/1.1\r\n" + HOST + b"\r\n", b"404"),
+        (b"GET http://evil.example/ HTTP/1.1\r\n" + HOST + b"\r\n", b"404"),
+        (b"GET /api/connections?account=%ED%A0%80%ff HTTP/1.1\r\n" + HOST + b"\r\n", b"200"),
+        (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", b"405"),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999\r\n\r\nhello", b"405"),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n", b"405"),
+        (b"GET /healthz HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", b"200"),
+        (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-HTTP-Method-Override: DELETE\r\n\r\n", b"200"),
+        (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 20_000 + b"\r\n\r\n", b"431"),
+        (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X: a\r\n" * 5000 + b"\r\n", b"431"),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", b"431"),
+        (b"GET /healthz?" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\nHost: localhost:80@evil.example\r\n\r\n", b"421"),
+        (b"GET / HTTP/1.1\r\nHost: localhost@evil.example\r\n\r\n", b"421"),
+        (b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\nGET /healthz HTTP/1.1\r\n" + HOST + b"\r\n", b"200"),
+    ],
+)
+def test_whatever_is_said_is_answered_once_and_trusts_nothing(
+    visit_of_a_file: Visit, raw: bytes, status: bytes
+) -> None:
+    with capture_logs() as lines:
+        first, rest = said_to(visit_of_a_file, raw)
+    assert first.split(b" ")[1] == status
+    assert rest.count(b"HTTP/1.1 ") == 0
+    assert b"x-content-type-options: nosniff" in rest
+    assert [line for line in lines if line["event"] == "web.broken"] == []
+    assert visit_of_a_file.get("/healthz").status == 200
+
+
+def test_who_reads_nothing_of_a_long_answer_holds_up_nobody(visit_of_a_file: Visit) -> None:
+    visit = visit_of_a_file
+    visit.house().sees(*(connection(platform_id=f"tiktok-{n}", display_name="x" * 200) for n in range(1000)))
+    with ExitStack() as deaf:
+        for _ in range(8):
+            line = deaf.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.connect(("127.0.0.1", visit.door.port or 0))
+            line.sendall(b"GET /api/connections?limit=1000 HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert len(visit.get("/api/connections?limit=1000").json["items"]) == 1000
+        assert visit.get("/healthz").status == 200
 
 
 def test_the_door_closes_at_once_though_somebody_hangs_on(sqlite_url: str) -> None:

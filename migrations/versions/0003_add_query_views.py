@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from monitor.storage.types import UtcDateTime
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -12,6 +14,14 @@ depends_on = None
 def upgrade() -> None:
     op.create_index("ix_connections_platform_id", "connections", ["platform_id"], unique=False)
     op.create_index("ix_incidents_account_resolved_at", "incidents", ["account", "resolved_at"], unique=False)
+
+    op.create_table(
+        "gaps",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("began_at", UtcDateTime(), nullable=False),
+        sa.Column("ended_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gaps")),
+    )
 
     sqlite = op.get_context().dialect.name == "sqlite"
     for statement in VIEWS:
@@ -34,6 +44,7 @@ _ON_SQLITE = {
     "{last_poll}": "strftime('%Y-%m-%d %H:%M:%f', p.last_at / 1000.0, 'unixepoch')",
     "{days_left}": "round(julianday(c.expires_at) - julianday('now'), 3)",
     "{days}": "round(julianday(coalesce(e.taken_at, 'now')) - julianday(s.taken_at), 3)",
+    "{gap}": "CAST((julianday(g.ended_at) - julianday(g.began_at)) * 86400 + 0.0005 AS INTEGER)",
     # The differences are whole milliseconds, but for what floating point adds or takes.
     "{from_warning}": "CAST((julianday(r.reconnected_at) - julianday(r.warned_at)) * 86400 + 0.0005 AS INTEGER)",
     "{from_expiry}": "CAST((julianday(r.reconnected_at) - julianday(r.expired_at)) * 86400 + 0.0005 AS INTEGER)",
@@ -43,6 +54,7 @@ _ON_POSTGRESQL = {
     "{last_poll}": "p.last_at",
     "{days_left}": "round(extract(epoch FROM c.expires_at - now()) / 86400, 3)::float8",
     "{days}": "round(extract(epoch FROM coalesce(e.taken_at, now()) - s.taken_at) / 86400, 3)::float8",
+    "{gap}": "trunc(extract(epoch FROM g.ended_at - g.began_at))::bigint",
     "{from_warning}": "trunc(extract(epoch FROM r.reconnected_at - r.warned_at))::bigint",
     "{from_expiry}": "trunc(extract(epoch FROM r.reconnected_at - r.expired_at))::bigint",
 }
@@ -153,5 +165,9 @@ VIEWS = (
           AND (b.last_error_at = s.last_error_at OR (b.last_error_at IS NULL AND s.last_error_at IS NULL))
           AND b.id = {before}
     )
+    """,
+    """
+    CREATE VIEW monitor_gaps AS
+    SELECT g.began_at, g.ended_at, {gap} AS seconds, g.id FROM gaps g
     """,
 )

@@ -145,7 +145,12 @@ class AppriseChannel:
                 interpret_escapes=False,
                 attach=self._file(message.attachment),
             )
-        return None if result else refusal(service.schema, lines)
+        if result:
+            return None
+        refused = refusal(service.schema, lines)
+        # Taken by some and not by all: only under the same key are those spared that have it.
+        refused.uncertain = refused.uncertain or self._taken.knows(message.key)
+        return refused
 
     def _file(self, attachment: Attachment | None) -> "AttachBase | None":
         if attachment is None or not self.takes_attachments:
@@ -191,6 +196,9 @@ class _Taken:
         self._by.setdefault(self._key, set()).add(repr(recipient))
         if len(self._by) > _MESSAGES_REMEMBERED:
             self._by.pop(next(iter(self._by)))
+
+    def knows(self, key: str) -> bool:
+        return bool(self._by.get(key))
 
     def forget(self, key: str) -> None:
         self._by.pop(key, None)

@@ -1,6 +1,7 @@
 """How much a service takes in one message."""
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
 TITLE_LENGTH = 200
 
 _CUT = "\n…"
+# The line by which a writer says how many lines it left out.
+_COUNTED = re.compile(r"\nand (\d+) more(: .*)$", re.MULTILINE)
+_FOOT_LENGTH = 200
+_COUNT_LENGTH = 60
 
 # ntfy keeps 4,096 bytes of a message and turns a longer one into a file, or refuses it. Apprise allows 7,800
 # characters, and makes a file itself of what is over 8,000 bytes as ASCII JSON.
@@ -56,12 +61,24 @@ def fitted(body: str, title: str, service: "NotifyBase") -> str:
     room = most - (size(title) + 20 if _title_counts(service) else 0)
     if most <= 0 or (len(body) <= room and size(body) <= room):
         return body
-    room = max(room - len(_CUT.encode()) - 2, 0)
+    # The last lines have the message's key, by which a receiver knows a duplicate.
+    story, gap, foot = body.rpartition("\n\n")
+    foot = gap + foot if story and len(foot) <= _FOOT_LENGTH else ""
+    room = max(room - len(_CUT.encode()) - _COUNT_LENGTH - size(foot), 0)
     kept = body[:room]
     while kept and (now := size(kept)) > room:
         kept = kept[: min(len(kept) * room // now, len(kept) - 1)]
     line_end = kept.rfind("\n")
-    return (kept[:line_end] if line_end > len(kept) // 2 else kept) + _CUT
+    kept = kept[:line_end] if line_end > len(kept) // 2 else kept
+    return kept + _cut(body[len(kept) :]) + foot
+
+
+def _cut(lost: str) -> str:
+    """Say that something was cut; where the writer counted what didn't fit, count what is lost here too."""
+    counted = _COUNTED.search(lost)
+    if counted is None:
+        return _CUT
+    return f"\nand {int(counted[1]) + lost[: counted.start()].count(chr(10))} more{counted[2]}"
 
 
 def _title_counts(service: "NotifyBase") -> bool:

@@ -3,18 +3,19 @@ The command line: every command translates its arguments into a job, and its out
 
 ``watching``
     run, poll
-``reading``, ``health``
+``reading``, ``exporting``, ``health``
     what the history database knows, for people, programs and monitoring systems
 ``hushing``
     ack, silence
 ``trying``
     test
 ``caring``, ``database``
-    check-config, send-test; db
+    check-config, send-test; db, forget
 ``playing``
     sandbox, demo
-``session``, ``tables``, ``status``
-    what commands share: the configuration and the database; output; the table of connections
+``session``, ``tables``, ``status``, ``charts``, ``board``
+    what commands share: the configuration and the database; output; the table of connections; on a terminal,
+    the history as charts, and the table as it changes
 
 Whatever takes long to import is imported by the command that needs it, so ``--help`` stays quick.
 """
@@ -27,9 +28,9 @@ from pathlib import Path
 import click
 
 from monitor import __version__
-from monitor.cli import caring, database, health, hushing, playing, reading, trying, watching
+from monitor.cli import caring, database, exporting, health, hushing, playing, reading, trying, watching
 from monitor.cli.session import Session
-from monitor.cli.tables import UnheardError
+from monitor.cli.tables import UnheardError, UnwritableError, flush
 from monitor.errors import ConfigError, MonitorError
 
 PROGRAM = "postpost-monitor"
@@ -77,12 +78,13 @@ for _command in (
     hushing.ack,
     hushing.silence,
     reading.deliveries,
-    reading.export,
+    exporting.export,
     trying.test,
     health.check_health,
     caring.check_config,
     caring.send_test,
     database.db,
+    database.forget,
     playing.sandbox,
     playing.demo,
 ):
@@ -91,11 +93,12 @@ for _command in (
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Whatever goes wrong is one line on standard error."""
+    _have_every_stream()
     _let_everything_be_written()
     session = Session()
     try:
         status = cli.main(args, prog_name=PROGRAM, obj=session, standalone_mode=False)
-        sys.stdout.flush()
+        flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -107,12 +110,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except (UnheardError, BrokenPipeError):
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter complains at its end
+        _drop_the_rest()
         return UNHEARD
     except SystemExit as end:  # click's own way out when nobody reads its help
         return end.code if isinstance(end.code, int) else 1
+    except UnwritableError as error:
+        _drop_the_rest()
+        return _complain(session, str(error), 1)
     except ConfigError as error:
         return _complain(session, str(error), 2)
     except (MonitorError, OSError) as error:
@@ -133,6 +137,22 @@ def _complain(session: Session, text: str, status: int) -> int:
         click.echo(scrub(traceback.format_exc()), err=True, nl=False)
     click.echo(f"{PROGRAM}: {one_line(scrub(text), 1000)}", err=True)
     return status
+
+
+def _drop_the_rest() -> None:
+    """Let what is still to be written go nowhere, or the interpreter complains at its end and has its own status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _have_every_stream() -> None:
+    """Open nothing where a standard stream is closed: the next file, a database, would take its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, hence this one
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _let_everything_be_written() -> None:

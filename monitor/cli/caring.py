@@ -2,59 +2,25 @@
 
 import secrets
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import click
 
 from monitor.cli.agency import print_clients, print_paces, what_is_known
 from monitor.cli.session import Session, pass_session
 from monitor.cli.tables import Cell, print_table, say, styled
+from monitor.cli.ways import Way, Ways, ways_of
 from monitor.clock import utc_now
 from monitor.core.messages import render
-from monitor.core.model import Incident, RuleName, Severity, Subject, Target
+from monitor.core.model import RuleName
 from monitor.core.outgoing import Message
-from monitor.core.phrases import PLATFORMS
-from monitor.core.routes import Routing, circumstances, matching
-from monitor.core.rules import REFUSED
 from monitor.core.samples import sample_items
 from monitor.core.text import one_line
-from monitor.core.wording import Cause
 from monitor.errors import ConfigError, DeliveryError
 
 if TYPE_CHECKING:
     from monitor.channels import Channel
     from monitor.config import Config
-
-# A kind of incident that can be opened: its rule, how bad it is, and what lies behind it.
-Kind: TypeAlias = tuple[RuleName, Severity, Cause | None]
-# Where an incident of a kind goes: for each account, by platform.
-Ways: TypeAlias = dict[Kind, dict[str, dict[str, tuple[str, ...]]]]
-
-_ABOUT_CONNECTIONS = {
-    RuleName.TOKEN_EXPIRY,
-    RuleName.RENEWAL_OVERDUE,
-    RuleName.PUBLISH_ERROR,
-    RuleName.CONNECTION_TEST_FAILED,
-    RuleName.CONNECTION_REMOVED,
-}
-_KINDS: dict[RuleName, tuple[tuple[Severity, Cause | None], ...]] = {
-    RuleName.TOKEN_EXPIRY: tuple((severity, Cause.AUTHORISATION) for severity in Severity),
-    RuleName.RENEWAL_OVERDUE: ((Severity.WARNING, Cause.AUTHORISATION),),
-    RuleName.PUBLISH_ERROR: tuple((REFUSED[cause][0], cause) for cause in Cause),
-    RuleName.CONNECTION_TEST_FAILED: (
-        (Severity.CRITICAL, Cause.AUTHORISATION),
-        (Severity.CRITICAL, Cause.PERMISSION),
-        (Severity.WARNING, Cause.PERMISSION),
-        (Severity.WARNING, Cause.UNKNOWN),
-    ),
-    RuleName.CONNECTION_REMOVED: ((Severity.NOTICE, None),),
-    RuleName.API_KEY_REJECTED: ((Severity.CRITICAL, None),),
-    RuleName.ACCESS_DENIED: ((Severity.CRITICAL, None),),
-    RuleName.USER_NOT_MANAGED: ((Severity.WARNING, None),),
-    RuleName.API_UNREACHABLE: ((Severity.WARNING, None),),
-    RuleName.BAD_ANSWER: ((Severity.WARNING, None),),
-    RuleName.RECONNECT_LINK_EXPIRING: ((Severity.WARNING, None),),
-}
 
 
 @click.command("check-config")
@@ -69,11 +35,11 @@ def check_config(session: Session, show: bool) -> None:
     config = session.config()
     session.prove_channels(config)
     session.warn(config)
-    from monitor.app import routing_of, words_of
+    from monitor.app import routing_of
 
-    words_of(config, utc_now())
+    session.prove_words(config)
     routing = routing_of(config)
-    ways = _ways(config, routing)
+    ways = ways_of(config, routing)
     if not show:
         _print_accounts(config)
         known = what_is_known(session, config)
@@ -82,9 +48,8 @@ def check_config(session: Session, show: bool) -> None:
         print_clients(config, known, routing)
         if config.routes:
             say()
-            print_table(("a sample", "severity", "account", "platform", "goes to"), _lines(ways))
-    if config.routes and config.unrouted == "error":
-        _refuse_unrouted(ways)
+            print_table(("a sample", "severity", "account", "platform", "route", "goes to"), _lines(ways))
+    session.prove_routes(config)
     if show:
         import yaml
 
@@ -170,82 +135,26 @@ def _print_channels(config: "Config") -> None:
         )
 
 
-def _incident(kind: Kind, account: str, platform: str) -> Incident:
-    rule, severity, cause = kind
-    subject = Subject(account=account)
-    if platform:
-        subject = Subject(account=account, target_id=0, platform_id=f"{platform}-sample")
-    return Incident(
-        id=0,
-        rule=rule,
-        subject=subject,
-        severity=severity,
-        worst=severity,
-        cause=cause,
-        summary="a sample",
-        opened_at=utc_now(),
-    )
-
-
-def _ways(config: "Config", routing: Routing) -> Ways:
-    """Find where an incident of every kind that the rules can open would go."""
-    ways: Ways = {}
-    for rule in config.rules:
-        if not rule.enabled:
-            continue
-        platforms = list(PLATFORMS) if rule.rule in _ABOUT_CONNECTIONS else [""]
-        for severity, cause in _KINDS[rule.rule]:
-            kind = (rule.rule, severity, cause)
-            ways[kind] = {
-                account.name: {
-                    platform: _channels(_incident(kind, account.name, platform), routing)
-                    for platform in platforms
-                }
-                for account in config.accounts
-            }
-    return ways
-
-
-def _channels(incident: Incident, routing: Routing) -> tuple[str, ...]:
-    target = Target(id=0, account=incident.subject.account or "")
-    taken = matching(circumstances(incident, target, routing), routing.routes)
-    told = (channel for route in taken for channel in route.channels)
-    # A client is told of its own connections alone: somebody else must be told of everything.
-    return tuple(dict.fromkeys(channel for channel in told if channel not in routing.clients))
-
-
 def _lines(ways: Ways) -> Iterator[list[Cell]]:
     """Write the ways, those that are alike on one line."""
     for (rule, severity, cause), by_account in ways.items():
-        alike: dict[tuple[tuple[str, tuple[str, ...]], ...], list[str]] = {}
+        alike: dict[tuple[tuple[str, Way], ...], list[str]] = {}
         for account, by_platform in by_account.items():
             alike.setdefault(tuple(by_platform.items()), []).append(account)
         for outcome, accounts in alike.items():
-            by_channels: dict[tuple[str, ...], list[str]] = {}
-            for platform, channels in outcome:
-                by_channels.setdefault(channels, []).append(platform)
-            for channels, platforms in by_channels.items():
+            by_way: dict[Way, list[str]] = {}
+            for platform, way in outcome:
+                by_way.setdefault(way, []).append(platform)
+            for (numbers, channels), platforms in by_way.items():
                 yield [
                     f"{rule}: {cause}" if rule is RuleName.PUBLISH_ERROR else rule,
                     styled(severity),
                     _some(accounts, of=len(by_account)),
                     "" if platforms == [""] else _some(platforms, of=len(outcome)),
+                    ", ".join(map(str, numbers)) or "none",
                     ", ".join(channels) or "nobody",
                 ]
 
 
 def _some(names: list[str], *, of: int) -> str:
     return "any" if len(names) == of else ", ".join(names)
-
-
-def _refuse_unrouted(ways: Ways) -> None:
-    for (rule, severity, cause), by_account in ways.items():
-        for account, by_platform in by_account.items():
-            lost = [platform for platform, channels in by_platform.items() if not channels]
-            if lost:
-                about = f" about {', '.join(lost)}" if lost != [""] else ""
-                about += f" (cause: {cause})" if cause else ""
-                raise ConfigError(
-                    f"routes: no route takes a {severity} {rule}{about} of account {account!r}; "
-                    "add a last route without match, or write unrouted: ignore"
-                )

@@ -1,5 +1,7 @@
-"""db: the schema, the invariants, a copy, the retention."""
+"""db: the schema, the invariants, a copy, the retention; forget."""
 
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +11,11 @@ from monitor.cli.session import Session, pass_session
 from monitor.cli.tables import say
 from monitor.clock import utc_now
 from monitor.core.text import one_line
+from monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from monitor.core.model import Incident, Target
+    from monitor.storage import Database
 
 
 @click.group()
@@ -20,7 +24,7 @@ def db() -> None:
 
 
 @db.command()
-@click.option("--sql", is_flag=True, help="Print the statements for an empty database; run none.")
+@click.option("--sql", is_flag=True, help="Print the statements that would run; run none.")
 @pass_session
 def upgrade(session: Session, sql: bool) -> None:
     """Make the database, or bring its schema up to date. `run` and `poll` do this themselves."""
@@ -30,13 +34,31 @@ def upgrade(session: Session, sql: bool) -> None:
     database = Database(config.database.url.get_secret_value())
     try:
         if sql:
-            migrate.upgrade_sql(database.url)
+            _print_statements(database)
             return
-        found = database.upgrade()
+        found = database.upgrade(lambda revision, deed: click.echo(f"{revision}: {deed} ...", err=True))
         was = "" if found == migrate.HEAD else f" (was {found or 'empty'})"
         say(f"{database.name}: schema {migrate.HEAD}{was}")
     finally:
         database.close()
+
+
+def _print_statements(database: "Database") -> None:
+    from monitor.storage import migrate
+
+    try:
+        found = database.current()
+    except StorageError as error:
+        if not error.passing:
+            raise
+        found = None
+        click.echo(
+            f"postpost-monitor: warning: for an empty database, since {one_line(str(error))}", err=True
+        )
+    if found == migrate.HEAD:
+        say(f"-- {database.name}: schema {found}, nothing to do")
+    else:
+        migrate.upgrade_sql(database.url, found)
 
 
 @db.command()
@@ -64,7 +86,7 @@ def check(session: Session) -> int:
     from monitor.core.incidents import IncidentChange
     from monitor.core.model import Reason
     from monitor.core.routes import tell
-    from monitor.storage.upkeep import findings
+    from monitor.storage.soundness import findings
 
     config = session.config()
     routing = routing_of(config)
@@ -97,14 +119,52 @@ def backup(session: Session, file: Path) -> None:
 @db.command()
 @pass_session
 def prune(session: Session) -> None:
-    """Forget what is older than retention.history; what is known now and what is open stays."""
+    """Forget what is older than the retention; what is known now and what is open stays."""
     from monitor.clock import utc_now
     from monitor.config import format_duration
     from monitor.jobs.prune import prune as forget
 
     config = session.config()
-    keep = config.retention.history
     with session.existing(config) as database:
-        forgotten = forget(database=database, keep=keep, clock=utc_now)
-    counts = ", ".join(f"{count} {kind}" for kind, count in forgotten.items() if count)
-    say(f"older than {format_duration(keep)}: {f'forgot {counts}' if counts else 'nothing'}")
+        forgotten = forget(database=database, keep=config.retention, clock=utc_now)
+    by_age: dict[timedelta, list[str]] = {config.retention.history: []}
+    for kind, count in forgotten.items():
+        by_age.setdefault(config.retention.of(kind), []).extend([f"{count} {kind}"] if count else [])
+    for age, counts in by_age.items():
+        say(f"older than {format_duration(age)}: {'forgot ' + ', '.join(counts) if counts else 'nothing'}")
+
+
+@click.command()
+@click.option(
+    "--account", metavar="NAME", required=True, help="The client's account, or the one it belongs to."
+)
+@click.option("--managed-user", "managed_user_id", metavar="ID", help="Only this managed user of it.")
+@click.option("--yes", is_flag=True, help="Don't ask, even at a terminal.")
+@pass_session
+def forget(session: Session, account: str, managed_user_id: str | None, yes: bool) -> None:
+    """
+    Erase what is known of a client: names, links, history. Only the counts stay.
+
+    Without --managed-user, the account with all its managed users. There is no way back.
+    """
+    from monitor.jobs.forget import forget as erase
+    from monitor.storage.erasure import known
+
+    whom = f"managed user {managed_user_id} of account {account}" if managed_user_id else f"account {account}"
+    with session.existing() as database:
+        with database.read() as store:
+            targets, is_watched = known(store.connection, account, managed_user_id)
+        if not targets:
+            raise StorageError(f"nothing is known of {whom}; `postpost-monitor status` shows who is known")
+        if not yes and sys.stdin.isatty():
+            click.confirm(f"Erase all that is known of {whom}, for good?", abort=True, err=True)
+        gone = erase(account, managed_user_id, database=database, clock=utc_now)
+    counts = ", ".join(f"{count} {kind}" for kind, count in gone.items() if kind != "targets")
+    say(f"{one_line(whom)}: forgotten; of it stays only how much it was: {counts}")
+    say("Copies and logs are not the history's: `db backup` files and the journal may still name them.")
+    if is_watched:
+        click.echo(
+            f"postpost-monitor: warning: {one_line(whom)} is still polled and will be known anew at the next look; "
+            "take it out of the configuration or the workspace, reload, and forget it again",
+            err=True,
+        )

@@ -17,6 +17,7 @@ from monitor.core.text import one_line
 from monitor.errors import ConfigError, MonitorError
 
 if TYPE_CHECKING:
+    from monitor.config import Config
     from monitor.storage.queries import Health, Watched
 
 SLACK = timedelta(minutes=5)
@@ -52,6 +53,9 @@ def check_health(session: Session, account: str | None, only_itself: bool) -> in
         from monitor.logs import scrub
 
         level, text, data = Level.UNKNOWN, scrub(str(error)), ""
+    except Exception as error:  # noqa: BLE001 - the exit status of a failed command would read as a warning
+        text = f"this is a mistake in the monitor, please report it: {type(error).__name__}"
+        level, data = Level.UNKNOWN, ""
     say(f"{level.name}: {one_line(text).replace('|', '/')}{data}")
     return level
 
@@ -72,7 +76,8 @@ def judge(
     if not only_itself:
         reasons += _reported_reasons(found)
     if not reasons:
-        return Level.OK, f"{_many(found.connections, 'connection')}, nothing to act on"
+        how = "polls and messages move" if only_itself else "nothing to act on"
+        return Level.OK, f"{_many(found.connections, 'connection')}, {how}"
     worst = max(level for level, _ in reasons)
     return worst, ", ".join(text for _, text in sorted(reasons, key=lambda reason: -reason[0]))
 
@@ -85,7 +90,17 @@ def _look(session: Session, account: str | None, now: datetime) -> "tuple[Health
     if account is not None and account not in every:
         raise ConfigError(f"no account {account!r}; want one of {', '.join(every)}")
     with session.existing(config) as database, database.read() as store:
-        return queries.health(store.connection, now, account=account, lately=LATELY), every
+        found = queries.health(store.connection, now, account=account, lately=LATELY)
+    return found, {name: _kept(name, every[name], found, config) for name in every}
+
+
+def _kept(account: str, every: timedelta, found: "Health", config: "Config") -> timedelta:
+    """Say how far apart two looks at one target of an account may lie, as the daemon does."""
+    from monitor.app import budget_of
+
+    of_account = next(each for each in config.accounts if each.name == account)
+    targets = sum(1 for watched in found.watched if watched.account == account)
+    return budget_of(of_account, config).cadence(every, targets) * (2 if of_account.adaptive else 1)
 
 
 def _own_reasons(
@@ -110,6 +125,8 @@ def _own_reasons(
 
 def _is_late(watched: "Watched", every: timedelta, now: datetime, *, only_itself: bool) -> bool:
     if only_itself:
+        if watched.is_resting:
+            return False
         # A server may tell the monitor to stay away: that is no fault of its own.
         seen, limit = watched.last_at, max(3 * every, RETRY_AFTER_AT_MOST) + SLACK
     else:

@@ -56,12 +56,13 @@ def _announce(server: "Server") -> None:
     import sys
 
     from monitor.sandbox.samples import SANDBOX_KEY
+    from monitor.sandbox.typed import program
 
     say(f"The sandbox answers at {server.url}; ctrl-c ends it. Its key:")
     say(f"  {SANDBOX_KEY}")
     say("In another terminal, in a folder without a config.yaml:")
     say(
         f"  POSTPOST_API_KEY={SANDBOX_KEY} POSTPOST_MONITOR_BASE_URL={server.url} "
-        "POSTPOST_MONITOR_DATABASE_URL=sqlite:///sandbox.db postpost-monitor poll"
+        f"POSTPOST_MONITOR_DATABASE_URL=sqlite:///sandbox.db {program()} poll"
     )
     sys.stdout.flush()

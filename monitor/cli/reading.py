@@ -1,23 +1,23 @@
-"""status, history, incidents, deliveries, export: what the history database knows."""
+"""status, history, incidents, deliveries: what the history database knows."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from monitor.cli import board, charts
 from monitor.cli import status as known
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import Row
-from monitor.cli.tables import STYLES, Cell, print_csv, print_json, print_table, say, styled
+from monitor.cli.tables import STYLES, Cell, print_drawn, print_json, print_table, say, styled
 from monitor.clock import utc_now
 from monitor.core.rules import at
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
-
-    from monitor.storage.store import Store
 
 as_json_option = click.option(
     "--json",
@@ -31,7 +31,7 @@ account_option = click.option("--account", metavar="NAME", help="Only this accou
 _T = TypeVar("_T")
 
 
-class _Moment(click.ParamType[datetime]):
+class Moment(click.ParamType[datetime]):
     """A time in ISO 8601, or a duration back from now."""
 
     name = "when"
@@ -61,6 +61,7 @@ class _Moment(click.ParamType[datetime]):
 @click.option("--platform", metavar="NAME", help="Only this platform, such as instagram.")
 @click.option("--problems", is_flag=True, help="Only what has a problem, or a token at or near its end.")
 @click.option("--shared", is_flag=True, help="Only profiles that are connected more than once, side by side.")
+@click.option("--watch", is_flag=True, help="Draw it anew as it changes, the worst first, until ctrl-C.")
 @as_json_option
 @pass_session
 def status(
@@ -70,6 +71,7 @@ def status(
     *,
     problems: bool,
     shared: bool,
+    watch: bool,
     as_json: bool,
 ) -> None:
     """
@@ -77,6 +79,12 @@ def status(
 
     Removed connections are in the JSON alone, with removed_at set.
     """
+    if watch:
+        if as_json or not sys.stdout.isatty():
+            raise click.UsageError(
+                "--watch is for a terminal: leave it out, or run `status --json` again and again."
+            )
+        return _watch(session, account=account, platform=platform, problems=problems, shared=shared)
     with session.history(as_json=as_json) as store:
         if store is None:
             return print_json([])
@@ -84,7 +92,7 @@ def status(
         rows = known.known_connections(
             store, incidents, account=account, platform=platform, problems=problems, shared=shared
         )
-        rows = _counted(rows, account=account, platform=platform)
+        rows = counted(rows, account=account, platform=platform)
         if as_json:
             return print_json(rows)
         now = utc_now()
@@ -93,10 +101,34 @@ def status(
     return None
 
 
+def _watch(
+    session: Session, *, account: str | None, platform: str | None, problems: bool, shared: bool
+) -> None:
+    from monitor.errors import StorageError
+
+    with session.existing() as database:
+        last: board.Board | None = None
+
+        def look() -> board.Board:
+            nonlocal last
+            try:
+                with database.read() as store:
+                    last = known.board_of(
+                        store, utc_now(), account=account, platform=platform, problems=problems, shared=shared
+                    )
+            except StorageError as error:
+                if last is None or not error.passing:
+                    raise
+                return replace(last, complaint=str(error))
+            return last
+
+        board.show(look)
+
+
 @click.command()
 @click.argument("platform_id", required=False)
 @account_option
-@click.option("--since", type=_Moment(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
+@click.option("--since", type=Moment(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
 @as_json_option
 @pass_session
 def history(
@@ -104,6 +136,9 @@ def history(
 ) -> None:
     """
     Show how tokens changed and what was wrong, oldest first.
+
+    On a terminal a chart stands above: the timeline of one connection, or the tokens of all that end within 60
+    days.
 
     The JSON holds the changes of tokens; `incidents --all --json` has the rest.
     """
@@ -119,12 +154,23 @@ def history(
             return queries.rows(store.connection, view, *wanted)
 
         if as_json:
-            return print_json(_counted(found(queries.TRANSITIONS), platform_id=platform_id, account=account))
+            return print_json(counted(found(queries.TRANSITIONS), platform_id=platform_id, account=account))
+        if sys.stdout.isatty():
+            now = utc_now()
+            if platform_id:
+                wanted = queries.equals(queries.TIMELINE, account=account, platform_id=platform_id)
+                periods = queries.rows(store.connection, queries.TIMELINE, *wanted)
+                print_drawn(charts.timelines(periods, since=since, now=now))
+            else:
+                tokens = queries.rows(
+                    store.connection, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
+                )
+                print_drawn(charts.expiries(tokens, now=now))
         story = [_transition(row) for row in found(queries.TRANSITIONS)]
         for row in found(queries.INCIDENTS):
             story.extend(line for line in _life(row) if since is None or line[0] >= since)
         story.sort(key=lambda line: line[0])
-        told = _counted(iter(story), platform_id=platform_id, account=account)
+        told = counted(iter(story), platform_id=platform_id, account=account)
         lines = [[at(moment), *cells] for moment, cells in told]
         _print(("at", "who", "what", "detail"), lines, empty="Nothing happened.")
     return None
@@ -191,32 +237,6 @@ def retry(session: Session, ids: tuple[int, ...]) -> int:
     return 0 if set(ids) <= set(revived) else 1
 
 
-@click.command()
-@click.argument("view", type=click.Choice(["connections", "transitions", "incidents", "deliveries"]))
-@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
-@pass_session
-def export(session: Session, view: str, form: str) -> None:
-    """
-    Write a whole view, for a spreadsheet or a program.
-
-    In CSV a cell that a spreadsheet would take for a formula begins with an apostrophe.
-    """
-    from monitor.storage import queries
-
-    with _reading(session) as store:
-        rows = queries.rows(store.connection, queries.VIEWS[view])
-        if form == "json":
-            print_json(rows)
-        else:
-            print_csv(queries.columns_of(queries.VIEWS[view]), rows)
-
-
-@contextmanager
-def _reading(session: Session) -> "Iterator[Store]":
-    with session.existing() as database, database.read() as store:
-        yield store
-
-
 def _print(headers: tuple[str, ...], lines: list[list[Cell]], *, empty: str) -> None:
     if lines:
         print_table(headers, lines)
@@ -224,7 +244,7 @@ def _print(headers: tuple[str, ...], lines: list[list[Cell]], *, empty: str) -> 
         say(empty)
 
 
-def _counted(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
+def counted(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
     """Pass rows on; where there are none and something certain was asked for, say so."""
     some = False
     for row in rows:

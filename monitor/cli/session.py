@@ -81,6 +81,38 @@ class Session:
                     key = f"channels[{index}].{_key(channel)}"
                 raise ConfigError(f"{self._source}: {key}: {error}") from None
 
+    def prove_words(self, config: "Config") -> None:
+        """
+        Make sure that the channels' templates can be read.
+
+        Raises:
+            ConfigError: one can't.
+        """
+        from monitor.app import words_of
+        from monitor.clock import utc_now
+
+        try:
+            words_of(config, utc_now())
+        except ConfigError as error:
+            raise ConfigError(f"{self._source}: {error}") from None
+
+    def prove_routes(self, config: "Config") -> None:
+        """
+        Make sure that every incident gets to somebody, where that is wanted.
+
+        Raises:
+            ConfigError: one doesn't.
+        """
+        from monitor.app import routing_of
+        from monitor.cli.ways import refuse_unrouted, ways_of
+
+        if not config.routes or config.unrouted != "error":
+            return
+        try:
+            refuse_unrouted(ways_of(config, routing_of(config)))
+        except ConfigError as error:
+            raise ConfigError(f"{self._source}: {error}") from None
+
     def warn(self, config: "Config") -> None:
         """Tell what isn't wrong but worth a second look."""
         from monitor.core.text import one_line

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from monitor.cli.board import MOST, Board
 from monitor.cli.tables import STYLES, Cell, print_table, say, styled
 from monitor.core.model import Severity
 from monitor.core.phrases import platform_name, span
@@ -88,11 +90,46 @@ def print_connections(rows: Iterable[Row], incidents: Mapping[Key, list[Row]], n
 
 def print_sources(incidents: Mapping[Key, list[Row]], now: datetime, *, account: str | None = None) -> None:
     """Print what is wrong with accounts as such, a line each."""
+    for line in _sources(incidents, now, account=account):
+        say(line)
+
+
+def board_of(
+    store: "Store", now: datetime, *, account: str | None, platform: str | None, problems: bool, shared: bool
+) -> Board:
+    """Gather what ``status --watch`` shows, the worst connections first."""
+    incidents = open_incidents(store)
+    rows = known_connections(
+        store, incidents, account=account, platform=platform, problems=problems, shared=shared
+    )
+    listed = [row for row in rows if row["removed_at"] is None]
+    worst = nsmallest(MOST, listed, key=lambda row: _badness(row, incidents.get(key_of(row), []), now))
+    return Board(
+        headers=_HEADERS,
+        rows=[_cells(row, incidents.get(key_of(row), []), now) for row in worst],
+        total=len(listed),
+        problems=sum(1 for row in listed if key_of(row) in incidents or row["token_status"] in _ALARMING),
+        sources=list(_sources(incidents, now, account=account)),
+        read_at=now,
+    )
+
+
+def _badness(row: Row, incidents: list[Row], now: datetime) -> tuple[int, int, float]:
+    """Order connections: by their incident, by the API's word, by what is left."""
+    rank = Severity(incidents[0]["severity"]).rank if incidents else -1
+    word = {"expired": 2, "expiring_soon": 1}.get(row["token_status"], 0)
+    left = (row["expires_at"] - now).total_seconds() if row["expires_at"] else float("inf")
+    return -rank, -word, left
+
+
+def _sources(
+    incidents: Mapping[Key, list[Row]], now: datetime, *, account: str | None = None
+) -> Iterator[str]:
     for (name, _, platform_id), rows in incidents.items():
         if platform_id is None and account in {None, name}:
             for row in rows:
                 since = span(now - row["opened_at"])
-                say(f"{row['severity'].upper()}: {one_line(who(row))}: {row['summary']} (for {since})")
+                yield f"{row['severity'].upper()}: {one_line(who(row))}: {row['summary']} (for {since})"
 
 
 def who(row: Row) -> str:

@@ -1,14 +1,17 @@
-"""Output: tables for people, CSV and JSON for programs; no text from outside can act in any of them."""
+"""Output: tables for people, JSON for programs; no text from outside can act in any of them."""
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.core.text import STORED_LENGTH, one_line
+from monitor.core.text import one_line
+from monitor.errors import MonitorError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # Text, or text and how it looks on a terminal.
 Cell: TypeAlias = str | tuple[str, str]
@@ -24,20 +27,38 @@ STYLES = {
     "delivered": "green",
     "unknown": "dim",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = "  "
+_NARROW = 10  # characters a column
 
 
 class UnheardError(Exception):
-    """Whoever read our output has gone; not an OSError, which a database would take for its own."""
+    """Whoever read our output has gone."""
+
+
+class UnwritableError(MonitorError):
+    """Our output can't be written: its disk is full, perhaps."""
 
 
 def say(text: str = "") -> None:
     """Write a line on standard output."""
-    try:
+    with _heard():
         sys.stdout.write(f"{text}\n")
+
+
+def flush() -> None:
+    """See to it that all that was said is written."""
+    with _heard():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise UnheardError from None
+    except OSError as error:
+        raise UnwritableError(f"standard output can't be written: {error.strerror or error}") from error
 
 
 def styled(word: str) -> Cell:
@@ -56,7 +77,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
     A column in which no row has anything is left out.
     """
-    clean = [[_clean(cell) for cell in row] for row in rows]
+    clean = [[cleaned(cell) for cell in row] for row in rows]
     used = [index for index in range(len(headers)) if any(row[index][0] for row in clean)]
     headers = [headers[index] for index in used]
     clean = [[row[index] for index in used] for row in clean]
@@ -66,20 +87,33 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         _print_plain([header.upper() for header in headers], clean)
 
 
+def print_drawn(parts: "Iterable[RenderableType]") -> None:
+    """Print what rich draws, on a terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part)
+
+
 def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:
-    """Print an array, an object a line; in ASCII, so that nothing in it can steer a terminal."""
+    """Print an array, an object a line."""
+    for line in as_json_array(rows):
+        say(line)
+
+
+def as_json_array(rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:
+    """Write rows as the lines of one array, an object a line."""
     last = None
     for row in rows:
-        say("[" if last is None else f"  {last},")
-        last = json.dumps({str(key): _wire(value) for key, value in row.items()})
-    say("[]" if last is None else f"  {last}\n]")
+        yield "[" if last is None else f"  {last},"
+        last = as_json(row)
+    yield "[]" if last is None else f"  {last}\n]"
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Mapping[Any, Any]]) -> None:
-    """Print rows under a header, in a way that no spreadsheet takes a cell for a formula."""
-    say(_csv_line(columns))
-    for row in rows:
-        say(_csv_line([_safe_cell(row[column]) for column in columns]))
+def as_json(row: Mapping[Any, Any]) -> str:
+    """Write a row as an object on one line; in ASCII, so that nothing in it can steer a terminal."""
+    return json.dumps({str(key): _wire(value) for key, value in row.items()})
 
 
 def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -88,12 +122,20 @@ def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    if console.width < _NARROW * len(headers):  # columns of single letters: a block a row instead
+        for row in rows:
+            for header, (text, style) in zip(headers, row, strict=True):
+                if text:
+                    console.print(Text.assemble((f"{header}: ", "bold"), (text, style)))
+            console.print()
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for header in headers:
         table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*(Text(text, style=style) for text, style in row))
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -106,27 +148,11 @@ def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
         say(_GAP.join(padded).rstrip())
 
 
-def _clean(cell: Cell) -> tuple[str, str]:
+def cleaned(cell: Cell) -> tuple[str, str]:
+    """Give a cell's text, in which nothing can act, and its look."""
     text, style = (cell, "") if isinstance(cell, str) else cell
     return one_line(text), style
 
 
 def _wire(value: object) -> object:
     return wire_time(value) if isinstance(value, datetime) else value
-
-
-def _safe_cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return wire_time(value)
-    if isinstance(value, int):
-        return str(value)
-    text = one_line(str(value), STORED_LENGTH)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()

@@ -1,11 +1,14 @@
 """run, poll: watching, for good or once."""
 
+import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -36,6 +39,7 @@ def run(session: Session) -> None:
     """
     from monitor import daemon
 
+    _use_few_arenas()
     app = _built(session)
     url = app.config.database.url
 
@@ -47,6 +51,7 @@ def run(session: Session) -> None:
         return renewed
 
     daemon.run(app, rebuilt)
+    _leave_nobody_behind()
 
 
 @click.command()
@@ -64,6 +69,8 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     if account is not None and account not in names:
         raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
     session.prove_channels(config)
+    session.prove_words(config)
+    session.prove_routes(config)
     session.warn(config)
     from monitor.app import assemble
 
@@ -107,6 +114,7 @@ class Pass:
 def one_pass(app: "App", *, account: str | None = None) -> Pass:
     """Discover, poll every target, review what the clock has changed, deliver what is due."""
     from monitor.app import office_of
+    from monitor.jobs.catch_up import catch_up
     from monitor.jobs.discover import discover
     from monitor.jobs.review import review_due
     from monitor.jobs.survey import survey
@@ -127,6 +135,7 @@ def one_pass(app: "App", *, account: str | None = None) -> Pass:
         store.reconsider(app.clock())
     _poll([target for target in targets if account in {None, target.account}], app, done)
     review_due(database=app.database, rules=policy.rules, routing=policy.routing, clock=app.clock)
+    catch_up(app.post.channels, database=app.database, routing=policy.routing, clock=app.clock)
     _deliver(app, done)
     return done
 
@@ -144,6 +153,8 @@ def _built(session: Session) -> "App":
 
     config = session.config(as_daemon=True)
     session.prove_channels(config)
+    session.prove_words(config)
+    session.prove_routes(config)
     for warning in config.warnings:
         structlog.get_logger().warning("configuration.doubtful", warning=warning)
     return assemble(config)
@@ -239,3 +250,34 @@ def _sent(done: Pass) -> str:
     if done.undelivered:
         line += f", {done.undelivered} not: it is tried again later; see `postpost-monitor deliveries`"
     return line + "."
+
+
+def _use_few_arenas() -> None:
+    """
+    Have all threads share memory: glibc gives each its own, and what they free in turn is never given back.
+
+    The daemon's memory grew for as long as it ran. M_ARENA_MAX of mallopt(3); other libraries don't need it.
+    """
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-8, 2)
+
+
+def _leave_nobody_behind(patience_seconds: float = 0.5) -> None:
+    """
+    End threads that hang in a request or on the database: the interpreter would wait for them as long as they do.
+
+    That goes for daemonic ones, too, where they belong to a pool: a pool's threads are joined at the end whatever
+    they are, and those that a job of the scheduler starts are daemonic as it is.
+    """
+    import structlog
+
+    ends = monotonic() + patience_seconds
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in others:
+        thread.join(max(ends - monotonic(), 0))
+    if hanging := sum(thread.is_alive() for thread in others):
+        log = structlog.get_logger()
+        log.warning("daemon.cut_short", threads=hanging)
+        os._exit(0)

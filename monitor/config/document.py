@@ -156,7 +156,10 @@ def _parse(body: bytes) -> tuple[object, str]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        return None, where + _without_quotes(error.problem or error.context or "isn't YAML")
+        problem = _without_quotes(error.problem or error.context or "isn't YAML")
+        if mark and _is_indented_by_tab(text, mark.line):
+            problem = "a tab in the indentation; want spaces"
+        return None, where + problem
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         return None, f"line {line}: isn't UTF-8; want a YAML file in UTF-8"
@@ -167,6 +170,10 @@ def _parse(body: bytes) -> tuple[object, str]:
         return None, "nested too deeply"
     except (yaml.YAMLError, ValueError, TypeError):
         return None, "isn't YAML"
+
+
+def _is_indented_by_tab(text: str, line: int) -> bool:
+    return any(re.match(r" *\t", written) for written in text.split("\n")[line : line + 1])
 
 
 def _without_quotes(problem: str) -> str:

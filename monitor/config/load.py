@@ -113,7 +113,8 @@ def _from_environment(environ: Mapping[str, str]) -> Config:
     tree: dict[str, Any] = {"accounts": [account]}
     if environ.get("POSTPOST_MONITOR_DATABASE_URL"):
         tree["database"] = {"url_env": "POSTPOST_MONITOR_DATABASE_URL"}
-    urls = environ.get("POSTPOST_MONITOR_NOTIFY", "").split()
+    # One that stands there twice would be told everything twice.
+    urls = dict.fromkeys(environ.get("POSTPOST_MONITOR_NOTIFY", "").split())
     tree["channels"] = [
         {"name": f"notify-{number}", "url": _literal(url)} for number, url in enumerate(urls, start=1)
     ]

@@ -201,9 +201,19 @@ class Damping(Section):
 
 
 class Retention(Section):
-    """How long the past is kept."""
+    """How long the past is kept: all of it as long as ``history``, but for what is said apart."""
 
     history: Duration = timedelta(days=400)
+    snapshots: Duration | None = None
+    transitions: Duration | None = None
+    poll_runs: Duration | None = None
+    incidents: Duration | None = None
+    deliveries: Duration | None = None
+
+    def of(self, kind: str) -> timedelta:
+        """Say how long rows of a kind, such as ``poll runs``, are kept."""
+        apart: timedelta | None = getattr(self, kind.replace(" ", "_"))
+        return apart or self.history
 
 
 class DeadMan(Section):

@@ -140,7 +140,7 @@ def _duration(value: object, least: timedelta = timedelta(seconds=1)) -> timedel
 
 
 def _duration_words(least: timedelta) -> str:
-    return f"a duration such as 15m (s, m, h, d; from {format_duration(least)} up)"
+    return f"a duration such as 15m (s, m, h, d; from {format_duration(least)} to {_LONGEST.days}d)"
 
 
 def _wait(value: object) -> timedelta:

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitor.core.model import Connection, KnownConnection, Snapshot, TargetState
 from monitor.core.renewal import learn
+
+# A date that moves less often than this is worth remembering each time it does.
+RARE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +26,16 @@ class Change:
 
     @property
     def is_history(self) -> bool:
-        """Whether it belongs in the history, or only moves what the monitor keeps for itself."""
-        return self.before is None or _story(self.before) != _story(self.after)
+        """
+        Whether it belongs in the history, or only moves what is known now.
+
+        A good post doesn't, nor does the date of a token that is renewed more often than daily: some are every
+        hour, and a year of that would bury everything else. What comes next shows both as they then were.
+        """
+        if self.before is None or _story(self.before) != _story(self.after):
+            return True
+        was, now = self.before.habit.dated_at, self.after.habit.dated_at
+        return now is not None and now != was and (was is None or now - was >= RARE)
 
     @property
     def is_transition(self) -> bool:
@@ -125,8 +136,7 @@ def _story(known: KnownConnection) -> tuple[object, ...]:
     seen = known.connection
     return (
         seen.token_status,
-        seen.expires_at,
-        seen.last_successful_post_at,
+        seen.expires_at is None,
         seen.last_error,
         known.removed_at,
     )

@@ -10,8 +10,6 @@ from monitor.core.phrases import platform_name, span
 from monitor.core.rules import at
 from monitor.core.text import harmless
 
-_UNLIMITED = 1_000_000
-
 
 def render_for_client(
     items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None
@@ -31,6 +29,7 @@ def render_for_client(
         return None
     open_ones = [item for item in told if item.incident.is_open]
     to_reconnect = [item for item in open_ones if not item.incident.remedy]
+    foot = f"\n\nmessage {key}"
     body = "\n\n".join(
         part
         for part in (
@@ -44,7 +43,7 @@ def render_for_client(
     )
     return Message(
         title=_title(told, open_ones, to_reconnect),
-        body=body[: limit or _UNLIMITED],
+        body=body if len(body) <= (limit or len(body)) else body[: (limit or 0) - len(foot)] + foot,
         severity=open_ones[0].incident.severity if open_ones else None,
         key=key,
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 WAITING_TOO_LONG = timedelta(minutes=15)
@@ -58,6 +59,7 @@ def judge(
     waiting_since: datetime | None,
     stuck: Sequence[str],
     now: datetime,
+    unlisted: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Cycle:
     """
     Judge the cycle that ended now.
@@ -68,6 +70,7 @@ def judge(
         watching_since: what wasn't seen before is no fault of this cycle.
         waiting_since: since when the oldest message has been waiting to be sent.
         stuck: the parts of the monitor that hang.
+        unlisted: since when the managed users of accounts can't be listed, where they can't: who is new isn't seen.
     """
     late: list[str] = []
     failing: list[str] = []
@@ -87,6 +90,13 @@ def judge(
     reasons = [f"{part} hangs" for part in stuck]
     if blind:
         reasons.append(f"{_many(blind)} not seen in time ({_names(blind)})")
+    unseen = [
+        account
+        for account, since in unlisted.items()
+        if account in every and now - max(since, watching_since) > 2 * every[account] + slack
+    ]
+    if unseen:
+        reasons.append(f"users not listed in time ({_names(unseen)})")
     if waiting_since and now - max(waiting_since, watching_since) > WAITING_TOO_LONG:
         reasons.append("a message can't be delivered")
     if reasons:
@@ -95,6 +105,8 @@ def judge(
         which, how = (late, "not looked at yet") if late else (failing, "failing")
         text = f"{_many(which)} {how} ({_names(which)})"
         return Cycle(verdict=Verdict.PARTIAL, text=text, is_round=not late)
+    if unlisted:
+        return Cycle(verdict=Verdict.PARTIAL, text=f"users not listed ({_names([*unlisted])})", is_round=True)
     return Cycle(verdict=Verdict.COMPLETE, text=f"{count} of {count} targets seen", is_round=True)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import chain
 
 from monitor.core.changes import Change, diff, fold
-from monitor.core.doubt import doubt_change, doubt_list
+from monitor.core.doubt import doubt_change, doubt_list, unread_entries
 from monitor.core.incidents import IncidentChange, changes_at, reconcile, resolve
 from monitor.core.model import (
     Failure,
@@ -19,7 +19,7 @@ from monitor.core.model import (
     Target,
     TargetState,
 )
-from monitor.core.rules import Rules
+from monitor.core.rules import DAMPED, Rules
 from monitor.core.source import decide_source
 
 __all__ = ["Decision", "decide", "decide_source", "is_late", "is_steady", "review"]
@@ -33,23 +33,27 @@ class Decision:
     Args:
         snapshot: what was seen; None for a review, which asked nobody.
         failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
+        is_partial: whether it fails for single entries of the list only: all the others were seen.
         doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
         short_since: since when the list has been too short to be believed; None if it isn't.
         changes: connections that are not as they were known; none after a failed fetch.
         incidents: incidents of its connections that opened, moved or ended.
         next_review_at: when the clock alone will change a verdict; None if never.
         needs_look: whether the next look changes a verdict even if it shows nothing new, after a review.
+        was_failing: whether the poll before failed: a second look says whether that has passed.
     """
 
     target: Target
     snapshot: Snapshot | None
     failure: Failure | None = None
+    is_partial: bool = False
     doubted: int = 0
     short_since: datetime | None = None
     changes: tuple[Change, ...] = ()
     incidents: tuple[IncidentChange, ...] = ()
     next_review_at: datetime | None = None
     needs_look: bool = False
+    was_failing: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -58,9 +62,15 @@ class Decision:
         return (
             seen is not None
             and self.failure is None
+            and not self.was_failing
             and not seen.complaints
             and not any(change.after.missing and not change.after.removed_at for change in self.changes)
+            and not any(_waits_for_a_look(change.incident) for change in self.incidents)
         )
+
+
+def _waits_for_a_look(incident: Incident) -> bool:
+    return incident.is_open and incident.calm_since is not None and not incident.flaps
 
 
 def is_late(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:
@@ -94,7 +104,8 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
     Decide what a snapshot means for its target.
 
     A failed fetch changes no connection and no incident of one; the token goes on ageing all the same, and
-    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks.
+    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks;
+    one that can't be read in parts is believed in the others, and the rest is told.
     """
     if snapshot.failure:
         return Decision(
@@ -113,7 +124,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             short_since=known.short_since,
             next_review_at=known.next_review_at,
         )
-    doubt = doubt_list(known, snapshot)
+    doubt, unread = doubt_list(known, snapshot), unread_entries(snapshot)
     changes = diff(known, snapshot, removed_after=None if doubt else rules.removed_after)
     connections = fold(known, changes)
     incidents = tuple(_judge(known, connections, rules, snapshot.taken_at, snapshot.taken_at))
@@ -123,11 +134,13 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
     return Decision(
         target=known.target,
         snapshot=snapshot,
-        failure=doubt,
+        failure=doubt or unread,
+        is_partial=bool(unread and not doubt),
         short_since=(known.short_since or snapshot.taken_at) if doubt else None,
         changes=changes,
         incidents=incidents,
         next_review_at=next_review_at,
+        was_failing=known.failures > 0,
     )
 
 
@@ -172,6 +185,8 @@ def _judge(
                     now=now,
                     recent=known.recent.get((subject.key, rule.name), 0) if known.recent else 0,
                     flapping=rules.flapping,
+                    is_damped=rule.name in DAMPED,
+                    looked_at=looked_at,
                 )
             if change:
                 yield change

@@ -12,6 +12,7 @@ from monitor.core.text import harmless
 SHORT_AT_LEAST = 3
 SHORT_SHARE = 0.5
 BELIEVED_AFTER = timedelta(days=1)
+UNREAD_NAMED = 5
 
 _BADNESS = {
     TokenStatus.UNKNOWN: 0,
@@ -40,7 +41,8 @@ def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) ->
 
     A vendor that stumbles says that everything has expired; one that has lost every token says so twice.
     """
-    if known.doubted or len(snapshot.connections) < radius.count:
+    is_replay = known.taken_at == snapshot.taken_at
+    if (known.doubted and not is_replay) or len(snapshot.connections) < radius.count:
         return None
     present = [each for each in known.connections.values() if each.removed_at is None]
     worse = [
@@ -82,4 +84,28 @@ def doubt_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
         rule=RuleName.BAD_ANSWER,
         error=f"the list of connections suddenly lacks {len(lost)} of {len(present)}",
         remedy="look into the dashboard; if you disconnected them yourself, this ends after a day",
+    )
+
+
+def unread_entries(snapshot: Snapshot) -> Failure | None:
+    """
+    Find what a good list holds and nobody can read: whoever stands there isn't watched, which must be told.
+
+    Equal causes give equal text, or each poll would begin a new run: no place in the list, no value.
+    """
+    if snapshot.unreadable_ids:
+        count, total = len(snapshot.unreadable_ids), len(snapshot.unreadable_ids) + len(snapshot.connections)
+        named = [harmless(id_, 60) for id_ in sorted(snapshot.unreadable_ids)[:UNREAD_NAMED]]
+        more = f" and {count - len(named)} more" if count > len(named) else ""
+        error = f"{count} of {total} connections can't be read: {', '.join(named)}{more}"
+    elif snapshot.complaints and not snapshot.connections:
+        error = "none of the connections that are listed can be read"
+    else:
+        return None
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=error,
+        remedy="look after them in the dashboard until a newer version of the monitor reads them; "
+        "its log says what is wrong with each (poll.incomplete)",
     )

@@ -32,17 +32,24 @@ def reconcile(
     now: datetime,
     recent: int = 0,
     flapping: Flapping = DEFAULT_FLAPPING,
+    is_damped: bool = False,
+    looked_at: datetime | None = None,
 ) -> IncidentChange | None:
     """
     Compare the incident that is open with the problem that is visible.
 
     Args:
         recent: how often this problem was opened within the window of ``flapping``.
+        is_damped: whether it is over only when two looks in a row show no problem.
+        looked_at: when the newest look was that the verdict goes by; None where there was none.
 
     Returns:
         None where nothing changes.
     """
     if verdict is Answer.HOLD:
+        is_calm = incident is not None and incident.calm_since is not None
+        if incident and is_calm and is_damped and not incident.flaps:
+            return IncidentChange(incident=replace(incident, calm_since=None), reason=None)
         return None
     if isinstance(verdict, Problem):
         if incident:
@@ -54,7 +61,12 @@ def reconcile(
         return resolve(incident, verdict.resolution, now, told=verdict.told)
     if incident.flaps and (incident.calm_since is None or now - incident.calm_since < flapping.calm):
         return None if incident.calm_since else _calmed(incident, now)
-    return resolve(incident, Resolution.RECOVERED, now)
+    if is_damped and not incident.flaps and incident.is_told and looked_at:
+        if incident.calm_since is None:
+            return _calmed(incident, looked_at)
+        if incident.calm_since == looked_at:
+            return None
+    return resolve(incident, Resolution.RECOVERED, now, told=incident.is_told)
 
 
 def changes_at(incident: Incident, flapping: Flapping) -> datetime | None:
@@ -86,9 +98,10 @@ def _open(problem: Problem, subject: Subject, now: datetime, *, flaps: int) -> I
         deadline_at=problem.deadline_at,
         opened_at=now,
         memory={problem.mark: problem.step},
-        flaps=flaps,
+        announced=problem.severity,
+        flaps=flaps if problem.step else 0,
     )
-    return IncidentChange(incident=incident, reason=Reason.OPENED)
+    return IncidentChange(incident=incident, reason=Reason.OPENED if problem.step else None)
 
 
 def _advance(incident: Incident, problem: Problem, now: datetime) -> IncidentChange | None:
@@ -106,8 +119,11 @@ def _advance(incident: Incident, problem: Problem, now: datetime) -> IncidentCha
     )
     if after == incident:
         return None
-    if not is_news:
+    announced = incident.announced or incident.severity
+    is_worse = problem.severity.rank > announced.rank and after.is_told
+    if not (is_news or is_worse):
         return IncidentChange(incident=after, reason=None)
+    after = replace(after, announced=problem.severity)
     if problem.severity.rank <= incident.severity.rank:
         return IncidentChange(incident=after, reason=Reason.UPDATED)
     # Whoever took it in hand did so when it was milder.

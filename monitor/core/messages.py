@@ -40,6 +40,8 @@ class Item:
         told: the severity the channel was last told; None if it was never told.
         told_resolved: whether the channel was last told that it is over.
         silenced: whether a silence held it back; what came and went meanwhile is not told.
+        is_back: whether it ended, and the same problem is open again as another incident that the channel
+            hears of: to say that it is over would be wrong by now.
         connection: as it is known now; None where the incident isn't about one.
         dashboard_url: where to reconnect by hand.
         reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
@@ -50,6 +52,7 @@ class Item:
     told: Severity | None = None
     told_resolved: bool = False
     silenced: bool = False
+    is_back: bool = False
     target: Target | None = None
     connection: Connection | None = None
     dashboard_url: str = ""
@@ -60,7 +63,7 @@ class Item:
         """Name the difference between what was last told and what is true now; None if there is none."""
         if not self.incident.is_open:
             # What took its place is told instead; to say that this one is over would be wrong.
-            if self.told_resolved or self.incident.resolution is Resolution.SUPERSEDED:
+            if self.told_resolved or self.is_back or self.incident.resolution is Resolution.SUPERSEDED:
                 return None
             if self.told is None:
                 return None if self.silenced else News.PASSED
@@ -71,7 +74,9 @@ class Item:
             return News.ESCALATED
         if self.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}:
             return News.UPDATED
-        return News.REMINDER if Reason.REMINDER in self.reasons else None
+        # Somebody may have taken it in hand since the reminder was written.
+        is_in_hand = self.incident.acknowledged_by is not None
+        return News.REMINDER if Reason.REMINDER in self.reasons and not is_in_hand else None
 
 
 def render(items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None) -> Message | None:

@@ -298,6 +298,7 @@ class Incident:
         cause: what lies behind it, where that can be told.
         deadline_at: when it gets worse by itself (a token's expiry), aware UTC.
         memory: what the rule must remember of what was told; mark to step.
+        announced: the severity that people were last to hear of; None where that is how it began.
         flaps: how often it came within the window when it was told as flapping; 0 where it isn't.
         calm_since: since when a flapping one shows no problem.
         acknowledged_by: who has it in hand; None where nobody does.
@@ -315,6 +316,7 @@ class Incident:
     remedy: str = ""
     deadline_at: datetime | None = None
     memory: Mapping[str, int] = field(default_factory=dict)
+    announced: Severity | None = None
     flaps: int = 0
     calm_since: datetime | None = None
     acknowledged_at: datetime | None = None
@@ -327,6 +329,11 @@ class Incident:
     def is_open(self) -> bool:
         """Whether somebody still must act."""
         return self.resolved_at is None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether people are to hear of it: not as long as nothing but a doubt stands behind it."""
+        return not self.memory or any(self.memory.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,6 +380,7 @@ class FailingTarget:
         failing_since: when the first of them was.
         failed_at: when the newest was.
         alone: of them, those before which others that are asked with the same key had an answer.
+        doubted: how many connections the newest answer would have changed at once, had it been believed.
     """
 
     target: Target | None
@@ -384,6 +392,7 @@ class FailingTarget:
     remedy: str
     reach: Reach = Reach.UNCLEAR
     alone: int = 0
+    doubted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,6 +196,14 @@ class Telling:
     silence_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Until when something is not to be told, and by which silence, if it is one that says so."""
+
+    until: datetime
+    silence_id: int | None = None
+
+
 def circumstances(incident: Incident, target: Target | None, routing: Routing) -> Circumstances:
     """
     Gather what routes match on.
@@ -271,6 +279,23 @@ def tell(
                 ),
             )
     return tuple(told.values())
+
+
+def hold(
+    incident: Incident, target: Target | None, channel: str, routing: Routing, now: datetime
+) -> Hold | None:
+    """
+    Say whether a channel must not hear of an incident just now, though it was written that it should.
+
+    A silence may have begun since, quiet hours too, and the incident isn't what it was.
+    """
+    about = circumstances(incident, target, routing)
+    silence = routing.silence(about)
+    due_at = silence.ends_at if silence else now
+    ways = (route for route in matching(about, routing.routes) if channel in route.channels)
+    if route := next(ways, None):
+        due_at = _due_at(route, about.severity, due_at)
+    return Hold(until=due_at, silence_id=silence.id if silence else None) if due_at > now else None
 
 
 def unreached(channel: str, users: Iterable[Target], routing: Routing) -> list[Target]:

@@ -18,6 +18,7 @@ from monitor.core.text import harmless
 from monitor.core.wording import Cause, classify, essence
 
 __all__ = [
+    "DAMPED",
     "DEFAULT_FLAPPING",
     "DEFAULT_LADDER",
     "DEFAULT_SOURCE_RULES",
@@ -157,7 +158,7 @@ class ConnectionRemoved:
     def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
         """Find a connection that is gone, and not for long."""
         if known.removed_at is None:
-            return Answer.CLEAR
+            return Answer.HOLD if known.missing else Answer.CLEAR
         if now >= known.removed_at + self.shown_for:
             return Over(resolution=Resolution.REMOVED, told=False)
         last = f"; it was last seen at {at(known.last_seen_at)}" if known.last_seen_at else ""
@@ -241,6 +242,10 @@ DEFAULT_SOURCE_RULES: tuple[SourceFailure, ...] = (
     SourceFailure(name=RuleName.API_UNREACHABLE, severity=Severity.WARNING, after=3),
     SourceFailure(name=RuleName.BAD_ANSWER, severity=Severity.WARNING, after=2),
 )
+
+
+# What one good look doesn't end: these come and go by themselves. A token's end needs no such patience.
+DAMPED = frozenset({RuleName.API_UNREACHABLE, RuleName.BAD_ANSWER, RuleName.CONNECTION_REMOVED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from monitor.core.model import (
     SourceState,
     Subject,
 )
-from monitor.core.rules import Answer, Problem, Rules, SourceFailure, Verdict
+from monitor.core.rules import DAMPED, Answer, Problem, Rules, SourceFailure, Verdict
 from monitor.core.text import harmless
 
 # What rules of a source look for; another open incident about a target is somebody else's.
@@ -118,19 +118,21 @@ def _judge_alone(rule: SourceFailure, failing: FailingTarget | None, *, is_cover
         return Answer.CLEAR
     if failing.rule is not rule.name or failing.reach in {Reach.KEY, Reach.USERS}:
         return Answer.HOLD
-    if failing.reach is Reach.UNCLEAR and (is_covered or not failing.alone):
+    if failing.reach is Reach.UNCLEAR and (is_covered or not (failing.alone or failing.doubted)):
         return Answer.HOLD  # the account's problem covers it, or did when it was last asked about
     return _problem(rule, failing)
 
 
 def _problem(rule: SourceFailure, failing: FailingTarget) -> Verdict:
-    if failing.failures < rule.after:
+    is_doubt = failing.failures < rule.after
+    if is_doubt and not failing.doubted:
         return Answer.HOLD
     return Problem(
         rule=rule.name,
         severity=rule.severity,
         summary=harmless(failing.error),
         remedy=failing.remedy,
+        step=0 if is_doubt else 1,
         mark=rule.name.value,
     )
 
@@ -142,6 +144,11 @@ def _settle(
     open_ones = {each.rule: each for each in known.incidents if each.subject.key == subject.key}
     for name in open_ones.keys() - verdicts.keys():  # its rule was switched off
         yield resolve(open_ones.pop(name), Resolution.SUPERSEDED, now, told=False)
+    for name, incident in list(open_ones.items()):
+        if (
+            not incident.is_told and verdicts[name] is Answer.HOLD
+        ):  # what hides a doubt must not stand behind it
+            yield resolve(open_ones.pop(name), Resolution.SUPERSEDED, now, told=False)
     problems = [verdict for verdict in verdicts.values() if isinstance(verdict, Problem)]
     worst = max(problems, key=lambda problem: problem.severity.rank, default=None)
     looked_at = list(open_ones)
@@ -157,6 +164,8 @@ def _settle(
             now=now,
             recent=known.recent.get((subject.key, name), 0),
             flapping=rules.flapping,
+            is_damped=name in DAMPED and subject.target_id is None,
+            looked_at=known.last_ok_at,
         )
         if change:
             yield change

@@ -37,6 +37,7 @@ def log_told(told: Iterable[Told]) -> None:
                 rule=incident.rule,
                 severity=incident.severity,
                 account=incident.subject.account,
+                target=incident.subject.target_id,
                 platform_id=incident.subject.platform_id,
                 summary=incident.summary,
             )

@@ -17,10 +17,12 @@ from monitor.core.messages import FULL_BLOCKS, Item, in_order, render
 from monitor.core.model import Target
 from monitor.core.outgoing import Message
 from monitor.core.retry import is_given_up, next_attempt_at
-from monitor.core.routes import Routing
+from monitor.core.routes import Hold, Routing, hold
 from monitor.errors import DeliveryError, StorageError
 from monitor.logs import scrub
 from monitor.storage import Database, digests, outbox
+from monitor.storage import items as outbox_items
+from monitor.storage import told as told_before
 from monitor.storage.outbox import Claim
 from monitor.storage.store import Store
 from monitor.templates import Words
@@ -29,6 +31,8 @@ log = structlog.get_logger()
 
 FIRST_DIGEST_LOOKS_BACK = timedelta(days=1)
 NOWHERE = Routing(routes=())
+# Asking for links that takes longer leaves too little of the lease to send in.
+LINKS_WITHIN = timedelta(seconds=20)
 PATIENCE_SECONDS = (0.2, 0.5, 1, 2, 5, 10, 20)
 
 
@@ -44,6 +48,8 @@ class Post:
         words: of the channels that have templates.
         routing: what digests are made by.
         link_of: gives the page where a managed user reconnects; empty where there is none.
+        moved: told the channel's name at each step of a pass over it.
+        unwritten: by the name of their message, what channels were told and the database wouldn't take.
     """
 
     database: Database
@@ -55,6 +61,8 @@ class Post:
     words: Mapping[str, Words] = field(default_factory=dict)
     routing: Routing = NOWHERE
     link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
+    moved: Callable[[str], None] = field(default=lambda channel: None, repr=False)
+    unwritten: dict[str, Mapping[int, str]] = field(default_factory=dict, repr=False)
 
 
 def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int]:
@@ -71,43 +79,96 @@ def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int
     delivered = failed = 0
     place = post.channels.get(channel)
     tells_clients = isinstance(place, ClientChannel)
-    while True:
-        now = post.clock()
-        with post.database.begin() as store:
-            claimed = outbox.claim(
-                store.connection, now, channel=channel, name=post.new_name(), wait=wait, whole=tells_clients
-            )
-            items = outbox.items_of(store.connection, claimed, post.dashboards) if claimed else []
-            told_of = _summary(store, claimed, post, now) if claimed else None
-            until = _client_waits_until(store, claimed, items, now) if claimed and tells_clients else None
-            if claimed and until:
-                outbox.defer(store.connection, claimed, until=until)
-        if claimed is None:
-            return delivered, failed
-        if until:
+    while taken := _take(channel, post, wait=wait, tells_clients=tells_clients):
+        post.moved(channel)
+        if taken.items is None:
             continue
-        to = _client(place, items) if isinstance(place, ClientChannel) else place
-        if to is None:
-            _bury(post, claimed, _nobody(channel, post))
-            failed += 1
-            if tells_clients:
-                continue
-            return delivered, failed
-        if told_of:
-            message: Message | None = render_digest(told_of, now=now, key=claimed.name, limit=to.body_limit)
-        else:
-            items = _with_links(items, to, post)
-            message = _message(items, to, post, key=claimed.name, is_client=tells_clients)
-        if message and not _send(post, claimed, to, message):
-            failed += 1
-            if tells_clients:
-                continue
-            return delivered, failed
-        told = {item.incident.id: _told(item) for item in items if item.news and item.incident.id}
-        _settle(post, claimed, told)
-        if message:
-            delivered += 1
-            log.info("notification.delivered", channel=channel, message=claimed.name, incidents=len(told))
+        is_delivered = _deliver(taken.claimed, taken.items, taken.told_of, post)
+        delivered += is_delivered is True
+        failed += is_delivered is False
+        if is_delivered is False and not tells_clients:
+            break
+    return delivered, failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """
+    A claim, and what it tells.
+
+    Args:
+        items: None where its time has not come.
+        told_of: what a digest tells.
+    """
+
+    claimed: Claim
+    items: list[Item] | None
+    told_of: Summary | None
+
+
+def _take(channel: str, post: Post, *, wait: bool, tells_clients: bool) -> _Taken | None:
+    """Claim the next message of a channel; None where nothing is due."""
+    now = post.clock()
+    with post.database.begin() as store:
+        store.take_turns(f"channel {channel}")
+        claimed = outbox.claim(
+            store.connection, now, channel=channel, name=post.new_name(), wait=wait, whole=tells_clients
+        )
+        if claimed is None:
+            return None
+        items = _told_now(store, claimed, post, now)
+        if items and tells_clients and (until := _client_waits_until(store, claimed, items, now)):
+            outbox.defer(store.connection, claimed, until=until)
+            items = None
+        return _Taken(claimed=claimed, items=items, told_of=_summary(store, claimed, post, now))
+
+
+def _deliver(claimed: Claim, items: list[Item], told_of: Summary | None, post: Post) -> bool | None:
+    """Send one message; None where there was nothing left to tell, or another sender has it."""
+    if (went_out := post.unwritten.get(claimed.name)) is not None:
+        _settle(post, claimed, went_out)
+        return None
+    now = post.clock()
+    place = post.channels.get(claimed.channel)
+    is_client = isinstance(place, ClientChannel)
+    to = _client(place, items) if isinstance(place, ClientChannel) else place
+    if to is None:
+        _bury(post, claimed, _nobody(claimed.channel, post))
+        return False
+    if told_of:
+        message: Message | None = render_digest(told_of, now=now, key=claimed.name, limit=to.body_limit)
+    else:
+        items = _with_links(items, to, post)
+        if post.clock() - now > LINKS_WITHIN:
+            with post.database.begin() as store:
+                renewed = outbox.renew(store.connection, claimed, post.clock())
+            if renewed is None:
+                return None
+            claimed = renewed
+        message = _message(items, to, post, claimed, is_client=is_client)
+    if message and not _send(post, claimed, to, message):
+        return False
+    told = {item.incident.id: _told(item) for item in items if item.news and item.incident.id}
+    _settle(post, claimed, told)
+    if message is None:
+        return None
+    log.info("notification.delivered", channel=claimed.channel, message=claimed.name, incidents=len(told))
+    return True
+
+
+def _told_now(store: Store, claimed: Claim, post: Post, now: datetime) -> list[Item] | None:
+    """Load what a claim tells of, but for what silences and quiet hours hold by now; None if that is all."""
+    items = outbox_items.items_of(store.connection, claimed, post.dashboards)
+    routing = replace(post.routing, silences=store.silences(now))
+    held: dict[int, Hold] = {}
+    for item in items:
+        found = item.news and hold(item.incident, item.target, claimed.channel, routing, now)
+        if found and item.incident.id:
+            held[item.incident.id] = found
+    if held:
+        outbox.hold(store.connection, claimed, held)
+    left = [item for item in items if item.incident.id not in held]
+    return left if left or not held else None
 
 
 def _nobody(channel: str, post: Post) -> str:
@@ -124,7 +185,7 @@ def _client(place: ClientChannel, items: Sequence[Item]) -> Channel | None:
 def _client_waits_until(
     store: Store, claimed: Claim, items: Sequence[Item], now: datetime
 ) -> datetime | None:
-    told_at, told = outbox.told_lately(store.connection, claimed, now - AT_MOST_EVERY)
+    told_at, told = told_before.told_lately(store.connection, claimed, now - AT_MOST_EVERY)
     return wait_until(in_order(items), now, told_at=told_at, told=told)
 
 
@@ -156,31 +217,44 @@ def _summary(store: Store, claimed: Claim, post: Post, now: datetime) -> Summary
     return digests.summary(store.connection, route.match, now, since=since, routing=post.routing)
 
 
-def _message(items: Sequence[Item], to: Channel, post: Post, *, key: str, is_client: bool) -> Message | None:
+def _message(
+    items: Sequence[Item], to: Channel, post: Post, claimed: Claim, *, is_client: bool
+) -> Message | None:
     """Write what is true now; None where nothing is left to tell."""
     now, told = post.clock(), in_order(items)
     write = render_for_client if is_client else render
-    message = write(told, now=now, key=key, limit=to.body_limit)
+    message = write(told, now=now, key=claimed.name, limit=to.body_limit)
     if message and to.name in post.words:
-        message = post.words[to.name].rewritten(message, told, now)
-    if message and len(told) > FULL_BLOCKS and to.takes_attachments:
+        message = post.words[to.name].rewritten(message, told, now, limit=to.body_limit)
+    # A service may take the words and refuse the file: then every second attempt does without.
+    with_file = to.takes_attachments and claimed.attempts % 2 == 1
+    if message and len(told) > FULL_BLOCKS and with_file:
         message = replace(message, attachment=spreadsheet(told))
     return message
 
 
 def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
-    """Write down that a message went out, with patience: what isn't written down is sent again."""
+    """
+    Write down that a message went out, with patience.
+
+    Where it can't be, it is remembered: the claim comes back when its lease has ended, and isn't sent again.
+    Only a process that dies meanwhile forgets.
+    """
+    post.unwritten[claimed.name] = told
     for pause in PATIENCE_SECONDS:
         try:
             with post.database.begin() as store:
                 outbox.settle(store.connection, claimed, post.clock(), told=told)
         except StorageError as error:
             log.error("database.unavailable", error=str(error), message=claimed.name)
+            post.moved(claimed.channel)
             Event().wait(pause)
         else:
+            del post.unwritten[claimed.name]
             return
     with post.database.begin() as store:
         outbox.settle(store.connection, claimed, post.clock(), told=told)
+    del post.unwritten[claimed.name]
 
 
 def _send(post: Post, claimed: Claim, to: Channel, message: Message) -> bool:
@@ -204,7 +278,7 @@ def _send(post: Post, claimed: Claim, to: Channel, message: Message) -> bool:
             due_at=due_at.isoformat(),
         )
         with post.database.begin() as store:
-            if error.uncertain:
+            if error.uncertain or claimed.may_be_out:
                 outbox.keep(store.connection, claimed, until=due_at, error=reason)
             else:
                 outbox.put_back(store.connection, claimed, due_at=due_at, error=reason)

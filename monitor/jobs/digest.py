@@ -22,6 +22,7 @@ def digest(*, database: Database, routing: Routing, clock: Clock) -> int:
             continue
         due_at = route.digest.last_due_at(now)
         with database.begin() as store:
+            store.take_turns("digest")
             begun_at = digests.first_seen_at(store.connection)
             if begun_at is None or due_at < begun_at:
                 continue

@@ -1,7 +1,7 @@
 """Look at a target; record what follows, for many at once."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,12 +12,13 @@ from monitor.core.cadence import adapted, next_slot
 from monitor.core.decide import Decision, decide, decide_source, is_late, is_steady
 from monitor.core.incidents import IncidentChange
 from monitor.core.model import Snapshot, SourceState, Target, TargetState
-from monitor.core.retry import next_poll_at
+from monitor.core.retry import POLL_RETRY, next_poll_at
 from monitor.core.routes import Routing
 from monitor.core.rules import Rules
 from monitor.core.source import rests
 from monitor.errors import FetchError
 from monitor.jobs import log_told, record_changes
+from monitor.logs import scrub
 from monitor.providers import Provider
 from monitor.storage import Database, sources
 from monitor.storage.recording import Polled
@@ -74,7 +75,9 @@ def take_snapshot(
     except FetchError as error:
         if budgets:
             budgets.refused(target.account, clock(), error.failure)
-        return Snapshot(target=target, taken_at=clock(), failure=error.failure)
+        # Whoever answered may know more than our key: what it says is kept, and told.
+        failure = replace(error.failure, error=scrub(error.failure.error))
+        return Snapshot(target=target, taken_at=clock(), failure=failure)
     if budgets:
         told = {"limit": answer.limit, "remaining": answer.remaining}
         budgets.answered(target.account, clock(), **told, reset_after=answer.reset_after)
@@ -125,7 +128,8 @@ def record(
         fresh = {
             id_: by_target[id_]
             for id_, state in states.items()
-            if not is_late(state.taken_at, by_target[id_], now)
+            if _is_of(state.target, by_target[id_])
+            and not is_late(state.taken_at, by_target[id_], now)
             and (id_ in steady or not by_target[id_].is_unread)
         }
         moved = {id_: states[id_] for id_ in fresh if id_ not in steady}
@@ -166,6 +170,9 @@ def record(
         troubled = {
             state.target.account for id_, state in moved.items() if state.failures or decisions[id_].failure
         }
+        # And when a second good look may end what the first one has calmed.
+        if moved:
+            troubled |= {state.target.account for state in moved.values()} & set(store.calm_sources(now))
         for source in store.sources_of(troubled, recent_since=since) if troubled else ():
             changes.extend(
                 (change, source.target_of(change.incident.subject))
@@ -176,6 +183,12 @@ def record(
     _log(batch)
     log_told(told)
     return batch
+
+
+def _is_of(target: Target, snapshot: Snapshot) -> bool:
+    """Whether a snapshot is of this target: one that was forgotten meanwhile may have left its id to another."""
+    asked = snapshot.target
+    return (target.account, target.managed_user_id) == (asked.account, asked.managed_user_id)
 
 
 def _rest_or_wake(source: SourceState, store: Store, policy: Policy, now: datetime) -> None:
@@ -210,19 +223,22 @@ def _polled(
     if context.is_adaptive:
         review_at = decision.next_review_at if decision else state.next_review_at
         every = adapted(every, snapshot.taken_at, review_at=review_at, is_troubled=is_troubled)
+    due_at = next_poll_at(
+        snapshot.taken_at,
+        every=every,
+        jitter=policy.jitter,
+        chance=policy.dice(),
+        failure=failure,
+        failures=state.failures + 1,
+        sharing=state.target.id if context.is_shared else None,
+    )
+    if state.failures and not failure and not context.is_shared:
+        due_at = min(due_at, snapshot.taken_at + POLL_RETRY)  # a second look says whether it has passed
     return Polled(
         target=state.target,
         taken_at=snapshot.taken_at,
-        next_poll_at=next_poll_at(
-            snapshot.taken_at,
-            every=every,
-            jitter=policy.jitter,
-            chance=policy.dice(),
-            failure=failure,
-            failures=state.failures + 1,
-            sharing=state.target.id if context.is_shared else None,
-        ),
-        last_ok_at=state.last_ok_at,
+        next_poll_at=due_at,
+        last_ok_at=snapshot.taken_at if decision and decision.is_partial else state.last_ok_at,
         decision=decision,
         is_alone=bool(state.failures and answered_at and state.taken_at and answered_at >= state.taken_at),
     )
@@ -233,7 +249,12 @@ def _log(batch: Sequence[Polled]) -> None:
         decision = polled.decision
         if decision is None:
             continue
-        about = {"account": polled.target.account, "managed_user_id": polled.target.managed_user_id}
+        target = polled.target
+        about = {
+            "account": target.account,
+            "managed_user_id": target.managed_user_id,
+            "target": target.id,
+        }
         if decision.failure:
             failure = decision.failure
             log.warning(

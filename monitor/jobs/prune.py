@@ -1,37 +1,31 @@
-"""Forget what is older than the retention."""
+"""Forget what is older than the retention, and give back the room that it took."""
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 
 import structlog
 
 from monitor.clock import Clock
+from monitor.config import Retention
 from monitor.storage import Database
-from monitor.storage.upkeep import forget_some
+from monitor.storage.upkeep import KINDS, compact, forget_older
 
 log = structlog.get_logger()
 
 
-def prune(*, database: Database, keep: timedelta, clock: Clock) -> Mapping[str, int]:
+def prune(*, database: Database, keep: Retention, clock: Clock) -> Mapping[str, int]:
     """
     Forget the past in small transactions, so that nobody waits long.
 
     Returns:
         How many rows of each kind were forgotten.
     """
-    before = clock() - keep
-    forgotten: Counter[str] = Counter()
-    while True:
-        with database.begin() as store:
-            batch = forget_some(store.connection, before)
-        forgotten.update(batch)
-        if not any(batch.values()):
-            break
+    now = clock()
+    forgotten = Counter(dict.fromkeys(KINDS, 0))
+    for kind, count in forget_older(database, {kind: now - keep.of(kind) for kind in KINDS}):
+        forgotten[kind] += count
+    freed = compact(database)
     if any(forgotten.values()):
-        log.info(
-            "history.pruned",
-            before=before.isoformat(),
-            **{kind.replace(" ", "_"): n for kind, n in forgotten.items()},
-        )
+        counts = {kind.replace(" ", "_"): count for kind, count in forgotten.items()}
+        log.info("history.pruned", bytes_freed=max(freed, 0), **counts)
     return dict(forgotten)

@@ -1,6 +1,7 @@
 """Remind channels of what is still open; end acknowledgements whose time has come."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from monitor.clock import Clock
 from monitor.core.incidents import IncidentChange
@@ -9,6 +10,7 @@ from monitor.core.reminders import is_reminder_due
 from monitor.core.routes import Routing, circumstances, matching, tell
 from monitor.storage import Database, people, told
 from monitor.storage.recording import Told
+from monitor.storage.store import Store
 
 
 def remind(*, database: Database, routing: Routing, clock: Clock) -> int:
@@ -26,10 +28,19 @@ def remind(*, database: Database, routing: Routing, clock: Clock) -> int:
     if not any(route.remind_every for route in routing.routes):
         return 0
     with database.read() as store:
-        last_told = told.last_told(store.connection)
-        routing = replace(routing, silences=store.silences(now))
+        if not _due(store, routing, now):
+            return 0
+    with database.begin() as store:
+        store.take_turns("remind")
+        reminders = _due(store, routing, now)  # another program may have been faster
+        told.write(store.connection, reminders, now)
+    return len(reminders)
+
+
+def _due(store: Store, routing: Routing, now: datetime) -> list[Told]:
+    routing = replace(routing, silences=store.silences(now))
     reminders: list[Told] = []
-    for last, target in last_told:
+    for last, target in told.last_told(store.connection):
         about = circumstances(last.incident, target, routing)
         if routing.silence(about):
             continue
@@ -42,7 +53,4 @@ def remind(*, database: Database, routing: Routing, clock: Clock) -> int:
             change = IncidentChange(incident=last.incident, reason=Reason.REMINDER)
             tellings = tell(change, target, routing, now)
             reminders.append((change, tuple(each for each in tellings if each.channel == last.channel)))
-    if reminders:
-        with database.begin() as store:
-            told.remind(store.connection, reminders, now)
-    return len(reminders)
+    return reminders

@@ -19,11 +19,12 @@ from monitor.core.source import decide_source
 from monitor.core.workspace import OWNER_LISTED, Census, KnownUser, Plan, departed, take_census
 from monitor.errors import FetchError
 from monitor.jobs import log_told, record_changes
+from monitor.logs import scrub
 from monitor.providers import Provider, Workspace
 from monitor.roster import Roster
 from monitor.storage import Database, registration, sources, workspaces
 from monitor.storage.store import Store
-from monitor.storage.told import remind as write_again
+from monitor.storage.told import write as write_again
 
 log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ def _ask(plan: Plan, office: Office) -> tuple[Workspace | None, Failure | None]:
         found = office.providers[plan.account].workspace_users()
     except FetchError as error:
         office.budgets.refused(plan.account, office.clock(), error.failure)
-        return None, error.failure
+        return None, replace(error.failure, error=scrub(error.failure.error))
     office.roster.put(plan.account, found.users)
     return found, None
 

@@ -33,6 +33,7 @@ from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import Profile
 from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.sandbox.server import Server, serve
+from monitor.sandbox.typed import program
 from monitor.sandbox.world import World
 
 DAYS = 16
@@ -131,7 +132,7 @@ class _Stage:
         self._console.print(
             f"{self.sent} messages sent in {span(self._clock() - self._began_at)} of the demo's time.\n\n"
             "Next: watch your own account (ctrl-c ends it):\n"
-            "  POSTPOST_API_KEY=sk_… POSTPOST_MONITOR_NOTIFY='slack://…' postpost-monitor run"
+            f"  POSTPOST_API_KEY=sk_… POSTPOST_MONITOR_NOTIFY='slack://…' {program()} run"
         )
 
     def _day(self) -> str:

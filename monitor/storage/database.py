@@ -1,11 +1,14 @@
 """The history database: one file, or one server; opened, guarded, and never trusted to be there."""
 
+import errno
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from threading import Condition
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -17,6 +20,18 @@ from monitor.storage import migrate
 from monitor.storage.store import Store
 
 BUSY_SECONDS = 10.0
+# Of a file: its device and its inode.
+Identity: TypeAlias = tuple[int, int]
+# What is pruned can leave the file.
+_SHRINKABLE = "auto_vacuum=INCREMENTAL"
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "journal_size_limit=16777216",  # a log that had to grow shrinks again
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-512",  # KiB for each of many connections; the system's own cache has the rest
+    "secure_delete=ON",  # what is forgotten is in no corner of the file
+)
 
 
 class Database:
@@ -33,7 +48,12 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._file = Path(self.url.database or "") if self.is_sqlite else None
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
+        self._log: Identity | None = None
+        # Held only to begin and to end a transaction, not while one lasts.
+        self._gate = Condition()
+        self._users = 0
+        self._renewing = False
         self._writer = self._engine("BEGIN IMMEDIATE")
         # A second engine, so that reading never waits for the writer's lock on SQLite.
         self._reader = (
@@ -47,19 +67,30 @@ class Database:
         """What the database is called in messages: no password in it."""
         return self.url.render_as_string(hide_password=True)
 
-    def upgrade(self) -> str | None:
-        """Make or migrate the schema; returns the revision that was found, None for an empty database."""
-        with self._in_our_words():
+    def upgrade(self, on_step: migrate.OnStep = lambda revision, deed: None) -> str | None:
+        """
+        Make or migrate the schema.
+
+        Args:
+            on_step: told before each migration of its revision and of what it does.
+
+        Returns:
+            The revision that was found, None for an empty database.
+        """
+        with self._in_our_words(), self._file_in_our_words():
             if self._file:
                 self._refuse_what_is_not_ours(self._file)
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # Names of people are in it: nobody else on the machine may read.
                 os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-            return migrate.upgrade(self.url, self._writer)
+            found = migrate.upgrade(self.url, self._writer, on_step)
+            if self._file:
+                self._make_shrinkable()
+            return found
 
     def current(self) -> str | None:
         """Give the revision of the schema; None where there is none yet. Touches nothing."""
-        with self._in_our_words():
+        with self._in_our_words(), self._file_in_our_words():
             if self._file:
                 if not self._file.exists():
                     return None
@@ -70,18 +101,14 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Store]:
         """Open one transaction that may write; it is committed when the block ends well."""
-        with self._in_our_words():
-            self._find_again()
-            with self._writer.begin() as connection:
-                yield Store(connection, takes_turns=not self.is_sqlite)
+        with self._in_our_words(), self._found(), self._writer.begin() as connection:
+            yield Store(connection, takes_turns=not self.is_sqlite)
 
     @contextmanager
     def read(self) -> Iterator[Store]:
         """Open one transaction that only reads: a consistent state, and never a wait for a writer."""
-        with self._in_our_words():
-            self._find_again()
-            with self._reader.connect() as connection:
-                yield Store(connection)
+        with self._in_our_words(), self._found(), self._reader.connect() as connection:
+            yield Store(connection)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -94,7 +121,7 @@ class Database:
         if not self._file:
             yield
             return
-        with self._in_our_words():
+        with self._file_in_our_words():
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(f"{self._file}.daemon", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -117,6 +144,7 @@ class Database:
         self._writer.dispose()
         if self.is_sqlite:
             self._reader.dispose()
+        self._log = None
 
     def _engine(self, begin: str) -> Engine:
         if not self.is_sqlite:
@@ -131,7 +159,9 @@ class Database:
         def _prepare(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # BEGIN is ours to say
             cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            # Before there is a first page; later it would take the writer's lock, and do nothing.
+            is_new = self._file and self._file.stat().st_size == 0
+            for pragma in (_SHRINKABLE, *_PRAGMAS) if is_new else _PRAGMAS:
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 
@@ -161,21 +191,65 @@ class Database:
         finally:
             engine.dispose()
 
-    def _find_again(self) -> None:
-        """Notice a file that was removed or replaced: open connections would go on writing to nowhere."""
+    def _make_shrinkable(self) -> None:
+        """Make a file anew that was made in another way, and keeps the room of what is forgotten for ever."""
+        with self._writer.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            if driver.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
+                with suppress(
+                    sqlite3.OperationalError
+                ):  # no room for a copy, or others have it: another time
+                    driver.execute(f"PRAGMA {_SHRINKABLE}")
+                    driver.execute("VACUUM")
+
+    @contextmanager
+    def _found(self) -> Iterator[None]:
+        """Be sure, from the beginning of a transaction to its end, that the file that is open is the one there."""
         if not self._file:
+            yield
             return
+        with self._gate:
+            self._gate.wait_for(lambda: not self._renewing, BUSY_SECONDS)
+            self._find_again(self._file)
+            self._users += 1
         try:
-            found = self._file.stat()
-        except FileNotFoundError:
+            yield
+            if self._log is None:
+                with self._file_in_our_words():
+                    self._log = _identity(f"{self._file}-wal")
+        finally:
+            with self._gate:
+                self._users -= 1
+                self._gate.notify_all()
+
+    def _find_again(self, file: Path) -> None:
+        """
+        Notice files that were removed or replaced: open connections would go on writing to nowhere.
+
+        Where it is the log that somebody deleted, what it held is saved, for the open connections still have it.
+        Nobody may be half-way through a transaction then: the old log and a new one must not be used at once.
+        """
+        with self._file_in_our_words():
+            found, log = _identity(file), _identity(f"{file}-wal")
+        if found is None:
             raise StorageError(
-                f"the database file {self._file} is gone; bring it back, or restart to begin anew",
-                passing=True,
-            ) from None
-        identity = (found.st_dev, found.st_ino)
-        if self._identity not in {None, identity}:
-            self.close()
-        self._identity = identity
+                f"the database file {file} is gone; bring it back, or restart to begin anew", passing=True
+            )
+        is_other = self._identity not in {None, found}
+        if is_other or self._log not in {None, log}:
+            self._renewing = True
+            try:
+                if not self._gate.wait_for(lambda: self._users == 0, BUSY_SECONDS):
+                    raise StorageError(f"the log of {file} was deleted, and it is in use", passing=True)
+                if not is_other:
+                    with closing(self._writer.raw_connection()) as connection:
+                        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self.close()
+            finally:
+                self._renewing = False
+                self._gate.notify_all()
+        self._identity = found
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
@@ -184,14 +258,34 @@ class Database:
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             passing = isinstance(error, OperationalError) and "not a database" not in reason
-            raise StorageError(f"{self.name}: {reason}; {_remedy(reason)}", passing=passing) from error
+            raise StorageError(
+                f"{self.name}: {reason}; {_remedy(reason, is_sqlite=self.is_sqlite)}", passing=passing
+            ) from error
         except SQLAlchemyError as error:
             passing = isinstance(error, PoolTimeout)
             raise StorageError(
                 f"{self.name}: {type(error).__name__}: {str(error)[:200]}", passing=passing
             ) from error
+
+    @contextmanager
+    def _file_in_our_words(self, *, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+        """Never around a block of a caller's: what goes wrong there, on standard output perhaps, isn't ours."""
+        try:
+            yield
+        except but:
+            raise
         except OSError as error:
-            raise StorageError(f"{self.name}: {error.strerror or error}") from error
+            is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            remedy = _REMEDIES["full"] if is_full else _FILE_REMEDY
+            raise StorageError(f"{self.name}: {error.strerror or error}; {remedy}") from error
+
+
+def _identity(file: Path | str) -> Identity | None:
+    try:
+        found = Path(file).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_at_rest(file: Path) -> bool:
@@ -200,18 +294,20 @@ def _is_at_rest(file: Path) -> bool:
         return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()
 
 
-def _remedy(reason: str) -> str:
+def _remedy(reason: str, *, is_sqlite: bool) -> str:
     """Say what an operator can do about a database's own words."""
     text = reason.lower()
     for words, remedy in _REMEDIES.items():
         if words in text:
             return remedy
-    return "see the database's own log"
+    return f"is it an ordinary file? {_FILE_REMEDY}" if is_sqlite else "see the database's own log"
 
 
+_FILE_REMEDY = "give database.url (or $STATE_DIRECTORY) a place for a file where the monitor may write"
 _REMEDIES = {
     "locked": "another program holds the database; it is tried again",
     "full": "make room on the disk",
+    "i/o error": "see whether the disk is full, limited or failing",
     "readonly": "make the file and its folder writable for the monitor",
     "read-only": "make the file and its folder writable for the monitor",
     "unable to open": "check that the file is there and readable for the monitor",
@@ -220,6 +316,9 @@ _REMEDIES = {
     "password authentication": "check the user and the password in database.url",
     "refused": "start the server, or correct the host and port in database.url",
     "could not translate": "check the host name in database.url",
+    "failed to resolve": "check the host name in database.url",
+    "sslmode": "correct sslmode in database.url",
+    "timeout expired": "start the server, or correct the host and port in database.url",
     "does not exist": "create the database and the role first",
     "permission denied": "grant the role the right to create tables in its schema",
 }

@@ -13,7 +13,7 @@ from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, KnownConnection, Reason, RuleName, Severity, TokenStatus
 from monitor.core.routes import Circumstances, Match, Routing, circumstances
 from monitor.core.wording import Cause
-from monitor.storage.outbox import item_query
+from monitor.storage.items import item_query
 from monitor.storage.rows import as_connection, as_habit, as_incident, as_target, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
 

@@ -4,23 +4,28 @@ The schema: which one the program wants, which one a database has, and the way f
 Alembic takes a second to import, so a database that is already at ``HEAD`` is told so without it.
 """
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StorageError
 from monitor.storage.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import Script
 
-HEAD = "0006"
+HEAD = "0007"
 LOCK_SECONDS = 60
+# Told of a migration: its revision, and what it does.
+OnStep: TypeAlias = Callable[[str, str], None]
 # Any number will do, as long as it is ours and never changes.
 ADVISORY_LOCK = 7_085_320_771
 
@@ -50,12 +55,18 @@ def current(connection: Connection) -> str | None:
     return str(revision)
 
 
-def upgrade(url: URL, engine: Engine) -> str | None:
+def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: None) -> str | None:
     """
-    Bring a database to ``HEAD``; several that start at once take turns.
+    Bring a database to ``HEAD``, in one transaction; several that start at once take turns.
+
+    Args:
+        on_step: told before each migration of its revision and of what it does.
 
     Returns:
         The revision that was found; equal to ``HEAD`` when there was nothing to do.
+
+    Raises:
+        StorageError: a migration failed, or would leave rows that belong to nothing; the database is as it was.
     """
     with engine.connect() as connection:
         found = current(connection)
@@ -65,21 +76,86 @@ def upgrade(url: URL, engine: Engine) -> str | None:
 
     with _alone(url), engine.connect() as connection:
         config = _config()
-        config.attributes["connection"] = connection
-        current(connection)  # somebody else may have been first, with a newer program
-        connection.rollback()
-        command.upgrade(config, "head")
-        connection.commit()
+        with _without_cascades(connection):
+            # Somebody else may have been first, with a newer program.
+            steps = _Steps(_scripts(config, current(connection)), on_step)
+            connection.rollback()
+            config.attributes.update(connection=connection, on_version_apply=steps.next)
+            steps.next()
+            try:
+                command.upgrade(config, "head")
+                connection.commit()
+            except Exception as error:
+                if isinstance(error, OperationalError) and not _is_a_mistake(error):
+                    raise  # locked, full, away: no fault of the migration
+                words = " ".join(str(getattr(error, "orig", error)).split())[:200]
+                raise StorageError(
+                    f"migration {steps.running} failed: {type(error).__name__}: {words}; nothing was changed: "
+                    "install the version that you had, it works on, and report this"
+                ) from error
     return found
 
 
-def upgrade_sql(url: URL) -> None:
-    """Print the statements that would bring an empty database to ``HEAD``, and run none."""
+def _is_a_mistake(error: OperationalError) -> bool:
+    # SQLite calls a statement that makes no sense an operational error, too.
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+
+class _Steps:
+    """The migrations that are to run, told one by one as each begins."""
+
+    def __init__(self, scripts: Sequence["Script"], on_step: OnStep) -> None:
+        self._waiting = list(scripts)
+        self._on_step = on_step
+        self.running = ""
+
+    def next(self, **_: Any) -> None:
+        if self._waiting:
+            script = self._waiting.pop(0)
+            self.running = script.revision
+            self._on_step(script.revision, script.doc)
+
+
+def _scripts(config: "Config", found: str | None) -> "list[Script]":
+    from alembic.script import ScriptDirectory
+
+    newer = ScriptDirectory.from_config(config).iterate_revisions("head", found or "base")
+    return list(reversed(list(newer)))
+
+
+@contextmanager
+def _without_cascades(connection: Connection) -> Iterator[None]:
+    """
+    Let SQLite's tables be made anew: with its foreign keys in force, dropping the old one would take along
+    every row that belongs to it.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys=OFF")  # unheard within a transaction, so before it begins
+    try:
+        yield
+    finally:
+        connection.rollback()
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
+def upgrade_sql(url: URL, found: str | None = None) -> None:
+    """
+    Print the statements that would bring a database to ``HEAD``, and run none.
+
+    Args:
+        found: the revision that it has; None for an empty one.
+    """
     from alembic import command
 
+    if found is None and url.get_backend_name() == "sqlite":
+        print("PRAGMA auto_vacuum=INCREMENTAL;\n")  # noqa: T201 - beside alembic's own output
     config = _config()
     config.attributes["url"] = url.render_as_string(hide_password=False)
-    command.upgrade(config, "head", sql=True)
+    command.upgrade(config, f"{found}:head" if found else "head", sql=True)
 
 
 def _older_revisions() -> set[str]:

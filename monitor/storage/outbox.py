@@ -1,23 +1,30 @@
-"""The outbox: claimed for a while, sent by somebody, settled; a crashed sender's claim is retaken."""
+"""
+The outbox: claimed for a while, sent by somebody, settled; a crashed sender's claim is retaken.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+A row that is ``sending`` is in somebody's hands until its lease ends. One that is ``pending`` and still bears
+the name of a claim may have been delivered: it is tried again with all of its claim, under the same name.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import Select, and_, bindparam, func, literal, or_, select, update
+from sqlalchemy import and_, bindparam, func, literal, or_, select, update
 
-from monitor.core.messages import Item
-from monitor.core.model import DeliveryState, Reason, Severity
-from monitor.storage.rows import as_connection, as_incident, target_of
-from monitor.storage.tables import connections, incidents, notifications, targets
+from monitor.core.model import DeliveryState, Reason
+from monitor.core.retry import RETRY_AFTER_AT_MOST
+from monitor.core.routes import Hold
+from monitor.storage.tables import incidents, notifications
 from monitor.storage.types import UtcDateTime
 
 LEASE = timedelta(minutes=2)
 # A row that would come due this soon after another of its group goes along with it.
 COMPANY = timedelta(minutes=1)
 TOLD_RESOLVED = "resolved"
+# About as many as two days of trying come to.
+ATTEMPTS_AT_MOST = 60
 
 _PENDING = notifications.c.state == DeliveryState.PENDING
 _SENDING = notifications.c.state == DeliveryState.SENDING
@@ -34,6 +41,8 @@ class Claim:
         attempts: the most that any of them was tried, this time included.
         first_tried_at: when the first of them was first tried.
         digest: the group of a digest; None for a message about incidents.
+        leased_until: when it is somebody else's; no other sender ever held it until that very moment.
+        may_be_out: whether an earlier attempt may have delivered it.
     """
 
     name: str
@@ -41,8 +50,10 @@ class Claim:
     ids: tuple[int, ...]
     attempts: int
     first_tried_at: datetime
+    leased_until: datetime
     digest: str | None = None
     group: str = ""
+    may_be_out: bool = False
 
 
 def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = True) -> list[str]:
@@ -52,7 +63,7 @@ def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = 
     Args:
         wait: whether groups wait to fill; a single pass doesn't.
     """
-    ready = or_(and_(_PENDING, _is_due(now, wait=wait)), and_(_SENDING, notifications.c.leased_until <= now))
+    ready = or_(and_(_PENDING, _is_due(now, wait=wait)), _is_abandoned(now))
     query = select(notifications.c.channel).where(ready).group_by(notifications.c.channel)
     return list(connection.execute(query.order_by(func.min(notifications.c.due_at))).scalars())
 
@@ -69,6 +80,9 @@ def claim(
     """
     Take the next message of a channel: an abandoned claim first, else the group that is due the longest.
 
+    What somebody else is telling the channel right now must not be overtaken: news of the same incidents waits
+    until that is settled. Two that claim for one channel must take turns.
+
     Args:
         name: what a new claim is to be called; one that was abandoned keeps its own.
         whole: whether all of a group goes as soon as some of it is due.
@@ -77,21 +91,28 @@ def claim(
         None where nothing is due.
     """
     of_channel = notifications.c.channel == channel
+    is_kept = and_(_PENDING, notifications.c.claim.is_not(None), _is_due(now, wait=True))
+    is_free = or_(_is_abandoned(now), is_kept)
     abandoned = (
-        select(notifications.c.claim)
-        .where(of_channel, _SENDING, notifications.c.leased_until <= now)
-        .order_by(notifications.c.leased_until)
+        select(notifications.c.claim).where(of_channel, is_free).order_by(notifications.c.first_tried_at)
     )
     if taken := connection.execute(abandoned).scalars().first():
-        retaken = connection.execute(
-            _lease(now).where(_SENDING, notifications.c.claim == taken, notifications.c.leased_until <= now)
-        )
+        whole_claim = and_(of_channel, notifications.c.claim == taken, or_(_PENDING, _is_abandoned(now)))
+        retaken = connection.execute(_lease(now).where(whole_claim))
         # Where another sender was faster, the claim is alive again, and not ours.
-        return _claim(connection, taken) if retaken.rowcount else None
+        return replace(_claim(connection, taken), may_be_out=True) if retaken.rowcount else None
     is_due = _is_due(now, wait=wait)
+    being_told = select(notifications.c.incident_id).where(
+        of_channel, _SENDING, notifications.c.incident_id.is_not(None)
+    )
+    is_new_row = and_(_PENDING, notifications.c.claim.is_(None))
+    is_new = and_(
+        is_new_row,
+        or_(notifications.c.incident_id.is_(None), notifications.c.incident_id.not_in(being_told)),
+    )
     groups = (
         select(notifications.c.group_key)
-        .where(of_channel, _PENDING, is_due)
+        .where(of_channel, is_new, is_due)
         .group_by(notifications.c.group_key)
         .order_by(func.min(notifications.c.due_at))
     )
@@ -101,63 +122,33 @@ def claim(
     goes_along = and_(notifications.c.attempts == 0, notifications.c.due_at <= now + COMPANY)
     if whole:
         goes_along = notifications.c.silence_id.is_(None) | (notifications.c.due_at <= now)
+    taken_now = connection.execute(
+        _lease(now)
+        .values(claim=name)
+        .where(of_channel, is_new, notifications.c.group_key == group, or_(is_due, goes_along))
+    )
+    if not taken_now.rowcount:
+        return None
+    # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
+    in_it = select(notifications.c.incident_id).where(_SENDING, notifications.c.claim == name)
+    not_held = or_(notifications.c.held_until.is_(None), notifications.c.held_until <= now)
     connection.execute(
         _lease(now)
-        .values(claim=name, state=DeliveryState.SENDING)
-        .where(of_channel, _PENDING, notifications.c.group_key == group, or_(is_due, goes_along))
+        .values(claim=name)
+        .where(of_channel, is_new_row, not_held, notifications.c.incident_id.in_(in_it))
     )
     return _claim(connection, name)
 
 
-def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping[str, str]) -> list[Item]:
-    """
-    Load what a claim tells of, as it is now.
-
-    Args:
-        dashboards: where to reconnect by hand, by account.
-    """
-    # By its name, not by its rows: there may be more of them than a statement takes values.
-    mine = and_(_SENDING, notifications.c.claim == claimed.name, notifications.c.incident_id.is_not(None))
-    wanted = select(notifications.c.incident_id).where(mine)
-    told = (
-        select(notifications.c.incident_id, func.max(notifications.c.id).label("id"))
-        .where(
-            notifications.c.channel == claimed.channel,
-            notifications.c.incident_id.in_(wanted),
-            notifications.c.told.is_not(None),
-        )
-        .group_by(notifications.c.incident_id)
-        .subquery()
+def pull_in(connection: DatabaseConnection, now: datetime) -> None:
+    """Have due now what waits for its group or for another attempt: the clock was set back meanwhile."""
+    waits = and_(_PENDING, notifications.c.held_until.is_(None), notifications.c.silence_id.is_(None))
+    connection.execute(update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now))
+    connection.execute(
+        update(notifications)
+        .where(_SENDING, notifications.c.leased_until > now + LEASE)
+        .values(leased_until=now + LEASE)
     )
-    last_told = {
-        row.incident_id: (row.id, row.told)
-        for row in connection.execute(
-            select(notifications.c.incident_id, notifications.c.id, notifications.c.told).join(
-                told, told.c.id == notifications.c.id
-            )
-        )
-    }
-    reasons: dict[int, set[Reason]] = {}
-    silenced: set[int] = set()
-    query = select(
-        notifications.c.id, notifications.c.incident_id, notifications.c.reason, notifications.c.silence_id
-    ).where(mine)
-    for row in connection.execute(query):
-        since = reasons.setdefault(row.incident_id, set())
-        if row.id > last_told.get(row.incident_id, (0, None))[0]:
-            since.add(Reason(row.reason))
-        if row.silence_id is not None:
-            silenced.add(row.incident_id)
-    return [
-        _item(
-            row,
-            frozenset(reasons[row["id"]]),
-            told=last_told.get(row["id"], (0, None))[1],
-            silenced=row["id"] in silenced,
-            dashboards=dashboards,
-        )
-        for row in connection.execute(item_query(wanted)).mappings()
-    ]
 
 
 def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, told: Mapping[int, str]) -> None:
@@ -168,7 +159,8 @@ def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, tol
         told: what the channel was told of each incident, a severity or ``resolved``; an incident that is
             not in it had nothing left to tell.
     """
-    mine = and_(_SENDING, notifications.c.claim == claimed.name)
+    # Also what another sender has put aside, who took us for dead: it was delivered all the same.
+    mine = and_(or_(_SENDING, _PENDING), notifications.c.claim == claimed.name)
     if told:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
         connection.execute(
@@ -182,11 +174,39 @@ def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, tol
     )
 
 
+def hold(connection: DatabaseConnection, claimed: Claim, held: Mapping[int, Hold]) -> None:
+    """
+    Give back what of a claim is not to be told yet: nobody has tried to send it.
+
+    Args:
+        held: until when and by which silence, if by one, for each incident.
+    """
+    connection.execute(
+        update(notifications)
+        .where(_is_ours(claimed), notifications.c.incident_id == bindparam("b_incident_id"))
+        .values(
+            state=DeliveryState.PENDING,
+            claim=None,
+            leased_until=None,
+            attempts=notifications.c.attempts - 1,
+            first_tried_at=None,
+            error=None,
+            due_at=bindparam("b_until"),
+            held_until=bindparam("b_until"),
+            silence_id=func.coalesce(bindparam("b_silence_id"), notifications.c.silence_id),
+        ),
+        [
+            {"b_incident_id": id_, "b_until": hold.until, "b_silence_id": hold.silence_id}
+            for id_, hold in held.items()
+        ],
+    )
+
+
 def put_back(connection: DatabaseConnection, claimed: Claim, *, due_at: datetime, error: str) -> None:
     """Give up a claim whose message was surely not delivered: its rows are grouped anew when due."""
     connection.execute(
         update(notifications)
-        .where(_SENDING, notifications.c.claim == claimed.name)
+        .where(_is_ours(claimed))
         .values(state=DeliveryState.PENDING, claim=None, leased_until=None, due_at=due_at, error=error)
     )
 
@@ -195,7 +215,7 @@ def defer(connection: DatabaseConnection, claimed: Claim, *, until: datetime) ->
     """Let a claim wait that nobody has tried to send yet, since its time has not come."""
     connection.execute(
         update(notifications)
-        .where(_SENDING, notifications.c.claim == claimed.name)
+        .where(_is_ours(claimed))
         .values(
             state=DeliveryState.PENDING,
             claim=None,
@@ -207,30 +227,19 @@ def defer(connection: DatabaseConnection, claimed: Claim, *, until: datetime) ->
     )
 
 
-def told_lately(
-    connection: DatabaseConnection, claimed: Claim, since: datetime
-) -> tuple[datetime | None, Severity | None]:
-    """Say when a claim's group was last told anything since then, and the worst that it was told."""
-    query = select(notifications.c.delivered_at, notifications.c.told).where(
-        notifications.c.channel == claimed.channel,
-        notifications.c.group_key == claimed.group,
-        notifications.c.told.is_not(None),
-        notifications.c.delivered_at > since,
-    )
-    rows = connection.execute(query).all()
-    severities = [Severity(row.told) for row in rows if row.told != TOLD_RESOLVED]
-    return (
-        max((row.delivered_at for row in rows), default=None),
-        max(severities, key=lambda severity: severity.rank, default=None),
-    )
+def renew(connection: DatabaseConnection, claimed: Claim, now: datetime) -> Claim | None:
+    """Hold a claim for longer; None where its lease ended and another sender has it."""
+    until = now + LEASE
+    renewed = connection.execute(update(notifications).where(_is_ours(claimed)).values(leased_until=until))
+    return replace(claimed, leased_until=until) if renewed.rowcount else None
 
 
 def keep(connection: DatabaseConnection, claimed: Claim, *, until: datetime, error: str) -> None:
-    """Hold on to a claim whose message may have been delivered: it is retried under the same name."""
+    """Keep a claim together whose message may have been delivered: it is retried under the same name."""
     connection.execute(
         update(notifications)
-        .where(_SENDING, notifications.c.claim == claimed.name)
-        .values(leased_until=until, error=error)
+        .where(_is_ours(claimed))
+        .values(state=DeliveryState.PENDING, leased_until=None, due_at=until, error=error)
     )
 
 
@@ -238,7 +247,7 @@ def bury(connection: DatabaseConnection, claimed: Claim, *, error: str) -> None:
     """Make dead letters of a claim."""
     connection.execute(
         update(notifications)
-        .where(_SENDING, notifications.c.claim == claimed.name)
+        .where(_is_ours(claimed))
         .values(state=DeliveryState.FAILED, leased_until=None, error=error)
     )
 
@@ -255,8 +264,45 @@ def revive(connection: DatabaseConnection, ids: Sequence[int], now: datetime) ->
     return found
 
 
+def revive_lost(connection: DatabaseConnection, now: datetime, *, channels: Collection[str]) -> int:
+    """
+    Make dead letters about what is still open due again, for channels that may take them now.
+
+    Returns:
+        How many; one that was given up again and again rests.
+    """
+    still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    revived = connection.execute(
+        update(notifications)
+        .where(
+            notifications.c.state == DeliveryState.FAILED,
+            notifications.c.channel.in_(channels),
+            notifications.c.attempts < ATTEMPTS_AT_MOST,
+            notifications.c.incident_id.in_(still_open),
+        )
+        .values(state=DeliveryState.PENDING, claim=None, first_tried_at=None, due_at=now)
+    )
+    return revived.rowcount
+
+
+def _is_ours(claimed: Claim) -> Any:
+    """Whoever let a lease end may find that another sender has retaken the claim: its fate is theirs."""
+    return and_(
+        _SENDING,
+        notifications.c.claim == claimed.name,
+        notifications.c.leased_until == claimed.leased_until,
+    )
+
+
+def _is_abandoned(now: datetime) -> Any:
+    # A lease that ends further off than any lease can was given before the clock was set back.
+    over = or_(notifications.c.leased_until <= now, notifications.c.leased_until > now + LEASE)
+    return and_(_SENDING, over)
+
+
 def _lease(now: datetime) -> Any:
     return update(notifications).values(
+        state=DeliveryState.SENDING,
         leased_until=now + LEASE,
         attempts=notifications.c.attempts + 1,
         first_tried_at=func.coalesce(notifications.c.first_tried_at, literal(now, UtcDateTime)),
@@ -264,14 +310,22 @@ def _lease(now: datetime) -> Any:
 
 
 def _is_due(now: datetime, *, wait: bool) -> Any:
-    is_due = notifications.c.due_at <= now
+    # Once the clock was set back, what was written before lies too far ahead.
+    is_ahead = and_(
+        notifications.c.held_until.is_(None),
+        or_(
+            notifications.c.created_at > now,
+            and_(notifications.c.error.is_not(None), notifications.c.due_at > now + RETRY_AFTER_AT_MOST),
+        ),
+    )
+    is_due = or_(notifications.c.due_at <= now, is_ahead)
     if wait:
         return is_due
     is_held = notifications.c.held_until.is_not(None) & (notifications.c.held_until > now)
     return or_(is_due, and_(notifications.c.attempts == 0, ~is_held))
 
 
-def _claim(connection: DatabaseConnection, name: str) -> Claim | None:
+def _claim(connection: DatabaseConnection, name: str) -> Claim:
     query = (
         select(
             notifications.c.channel,
@@ -280,53 +334,19 @@ def _claim(connection: DatabaseConnection, name: str) -> Claim | None:
             notifications.c.first_tried_at,
             notifications.c.reason,
             notifications.c.group_key,
+            notifications.c.leased_until,
         )
         .where(_SENDING, notifications.c.claim == name)
         .order_by(notifications.c.id)
     )
     rows = connection.execute(query).all()
-    if not rows:
-        return None  # another sender was faster
     return Claim(
         name=name,
         channel=rows[0].channel,
         group=rows[0].group_key,
+        leased_until=max(row.leased_until for row in rows),
         ids=tuple(row.id for row in rows),
         attempts=max(row.attempts for row in rows),
         first_tried_at=min(row.first_tried_at for row in rows),
         digest=rows[0].group_key if rows[0].reason == Reason.DIGEST else None,
-    )
-
-
-def item_query(wanted: Select[Any]) -> Select[Any]:
-    """Select incidents, those whose ids ``wanted`` selects, with all that an item or a reminder tells of."""
-    seen = ("username", "display_name", "token_status", "expires_at", "last_successful_post_at")
-    return (
-        select(
-            incidents,
-            connections.c.platform_id,
-            *(connections.c[name] for name in (*seen, "last_error", "last_error_at")),
-            targets.c.managed_user_id,
-            targets.c.managed_user,
-            targets.c.managed_username,
-        )
-        .join(connections, connections.c.id == incidents.c.connection_id, isouter=True)
-        .join(targets, targets.c.id == incidents.c.target_id, isouter=True)
-        .where(incidents.c.id.in_(wanted))
-        .order_by(incidents.c.id)
-    )
-
-
-def _item(
-    row: Any, reasons: frozenset[Reason], *, told: str | None, silenced: bool, dashboards: Mapping[str, str]
-) -> Item:
-    return Item(
-        incident=as_incident(row),
-        reasons=reasons,
-        told=Severity(told) if told and told != TOLD_RESOLVED else None,
-        told_resolved=told == TOLD_RESOLVED,
-        silenced=silenced,
-        target=target_of(row),
-        connection=as_connection(row) if row["connection_id"] is not None else None,
-        dashboard_url=dashboards.get(row["account"] or "", ""),
     )

@@ -157,5 +157,12 @@ def _hold(connection: DatabaseConnection, silence: Silence, routing: Routing) ->
                 notifications.c.state == DeliveryState.PENDING,
                 or_(notifications.c.due_at < silence.ends_at, notifications.c.silence_id.is_(None)),
             )
-            .values(silence_id=silence.id, due_at=silence.ends_at, held_until=silence.ends_at)
+            .values(
+                claim=None,
+                silence_id=silence.id,
+                due_at=silence.ends_at,
+                held_until=silence.ends_at,
+                first_tried_at=None,
+                error=None,
+            )
         )

@@ -6,13 +6,15 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, TableClause, and_, column, func, or_, select, table
+from sqlalchemy import ColumnElement, Integer, TableClause, Text, and_, column, func, or_, select, table
 from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy.types import TypeEngine
 
 from monitor.core.expiry import keeps_its_habit
 from monitor.core.model import DeliveryState, KnownConnection, Severity, TokenStatus
 from monitor.storage.rows import as_connection, as_habit
-from monitor.storage.tables import connections, incidents, notifications, polls, targets
+from monitor.storage.sources import is_resting
+from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
 from monitor.storage.types import UtcDateTime
 
 # Rows held in memory at once, however many there are.
@@ -20,9 +22,14 @@ CHUNK = 500
 
 
 def _view(name: str, *columns: str) -> TableClause:
-    """Describe a view; what points in time are called is the rule for its types."""
-    is_time = {each: each == "at" or each.endswith("_at") for each in columns}
-    return table(name, *(column(each, UtcDateTime) if is_time[each] else column(each) for each in columns))
+    """Describe a view; what its columns are called is the rule for their types."""
+    return table(name, *(column(each, _type(each)) for each in columns))
+
+
+def _type(name: str) -> TypeEngine[Any]:
+    if name == "at" or name.endswith("_at"):
+        return UtcDateTime()
+    return Integer() if name in {"id", "incident_id", "attempts"} else Text()
 
 
 CONNECTIONS = _view(
@@ -47,6 +54,15 @@ DELIVERIES = _view(
     *("id", "incident_id", "channel", "reason", "state", "attempts", "created_at", "delivered_at"),
     *("error", "message"),
 )
+EXPIRING = _view(
+    "expiring_tokens",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "expires_at"),
+)
+TIMELINE = _view(
+    "connection_timeline",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username"),
+    *("token_status", "began_at", "ended_at"),
+)
 VIEWS: Mapping[str, TableClause] = MappingProxyType(
     {
         "connections": CONNECTIONS,
@@ -60,6 +76,8 @@ _ORDERS = {
     TRANSITIONS.name: ("at", "id"),
     INCIDENTS.name: ("id",),
     DELIVERIES.name: ("id",),
+    EXPIRING.name: ("expires_at",),
+    TIMELINE.name: ("began_at", "id"),
 }
 
 
@@ -68,6 +86,8 @@ def columns_of(view: TableClause) -> list[str]:
     return [each.name for each in view.columns]
 
 
+# As they came to be known: the order of the ids, which no database has to sort.
+AS_WRITTEN = ("id",)
 # Of open incidents. In the order of their ids SQLite would walk through all that there ever were.
 AS_THEY_OPENED = ("opened_at", "id")
 # The same profile of several targets, one beside the other.
@@ -82,7 +102,9 @@ def rows(
 ) -> Iterator[Mapping[Any, Any]]:
     """Stream the rows of a view that meet all conditions: the oldest first, connections by their names."""
     names = order_by or _ORDERS[view.name]
-    order: list[ColumnElement[Any]] = [column(name).asc().nulls_first() for name in names]
+    order: list[ColumnElement[Any]] = [
+        column(name).asc().nulls_first() if name == "managed_user" else column(name) for name in names
+    ]
     query = select(*view.columns).where(*conditions).order_by(*order)
     yield from database.execute(query, execution_options={"yield_per": CHUNK}).mappings()
 
@@ -113,7 +135,7 @@ def since(view: TableClause, moment: datetime) -> ColumnElement[bool]:
     """Ask for what happened from a moment on; of incidents, for those that opened or ended."""
     if view is INCIDENTS:
         return or_(view.c.opened_at >= moment, view.c.resolved_at >= moment)
-    at_least: ColumnElement[bool] = view.c.at >= moment
+    at_least: ColumnElement[bool] = (view.c.created_at if view is DELIVERIES else view.c.at) >= moment
     return at_least
 
 
@@ -125,6 +147,7 @@ class Watched:
     Args:
         last_at: when it was last looked at, whatever came of it; None before the first time.
         last_ok_at: when that last succeeded.
+        is_resting: whether it isn't looked at on purpose: its key is refused, and another target tries.
     """
 
     account: str
@@ -132,6 +155,7 @@ class Watched:
     first_seen_at: datetime
     last_at: datetime | None
     last_ok_at: datetime | None
+    is_resting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +190,11 @@ def health(
         lately: how long a dead letter is worth a word.
     """
     of_account = [] if account is None else [targets.c.account == account]
-    watched = select(targets, polls.c.last_at).join(polls, polls.c.target_id == targets.c.id)
+    watched = (
+        select(targets, polls.c.last_at, is_resting().label("is_resting"))
+        .join(polls, polls.c.target_id == targets.c.id)
+        .join(sources, sources.c.account == targets.c.account, isouter=True)
+    )
     by_severity = (
         select(incidents.c.severity, func.count())
         .where(incidents.c.resolved_at.is_(None), *_about(account))
@@ -195,6 +223,7 @@ def health(
                 first_seen_at=row["first_seen_at"],
                 last_at=row["last_at"],
                 last_ok_at=row["last_ok_at"] if row["failures"] else row["last_at"],
+                is_resting=bool(row["is_resting"]),
             )
             for row in database.execute(
                 watched.where(targets.c.detached_at.is_(None), *of_account).order_by(targets.c.id)

@@ -33,7 +33,7 @@ class Polled:
     Args:
         taken_at: when its answer was complete.
         next_poll_at: when the target is due again.
-        last_ok_at: the newest good answer before this one.
+        last_ok_at: the newest good answer before this one; this one where most of it was good.
         decision: what follows; None where the poll was steady and nothing does.
         is_alone: whether it failed again though others of its account had an answer in between.
     """
@@ -100,10 +100,17 @@ def record_incidents(database: DatabaseConnection, told: Sequence[Told], now: da
 
 def _end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:
     """Close the acknowledgements of incidents that ended, or got worse than whoever took them knew."""
-    ended = [
-        change.incident.id
-        for change, _ in told
-        if change.incident.id and (change.reason is Reason.ESCALATED or not change.incident.is_open)
+    worse = [
+        change.incident.id for change, _ in told if change.incident.id and change.reason is Reason.ESCALATED
+    ]
+    if worse:
+        database.execute(
+            update(incidents)
+            .where(incidents.c.id.in_(worse))
+            .values(acknowledged_at=None, acknowledged_by=None, acknowledged_until=None)
+        )
+    ended = worse + [
+        change.incident.id for change, _ in told if change.incident.id and not change.incident.is_open
     ]
     if ended:
         database.execute(

@@ -78,6 +78,7 @@ def as_incident(row: RowMapping) -> Incident:
         cause=Cause(row["cause"]) if row["cause"] else None,
         deadline_at=row["deadline_at"],
         memory=json.loads(row["memory"]),
+        announced=Severity(row["announced"]) if row["announced"] else None,
         flaps=row["flaps"],
         calm_since=row["calm_since"],
         acknowledged_at=row["acknowledged_at"],
@@ -223,6 +224,7 @@ def notification_row(incident_id: int, telling: Telling, now: datetime) -> dict[
 
 
 def incident_row(incident: Incident) -> dict[str, Any]:
+    """Make the columns that decisions move; who has it in hand is what people say, at any time."""
     return {
         "b_id": incident.id,
         "severity": incident.severity,
@@ -232,11 +234,9 @@ def incident_row(incident: Incident) -> dict[str, Any]:
         "remedy": incident.remedy,
         "deadline_at": incident.deadline_at,
         "memory": json.dumps(incident.memory),
+        "announced": incident.announced,
         "flaps": incident.flaps,
         "calm_since": incident.calm_since,
-        "acknowledged_at": incident.acknowledged_at,
-        "acknowledged_by": incident.acknowledged_by,
-        "acknowledged_until": incident.acknowledged_until,
         "resolved_at": incident.resolved_at,
         "resolution": incident.resolution,
     }

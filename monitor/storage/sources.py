@@ -153,6 +153,14 @@ def discovery_of(connection: DatabaseConnection, account: str) -> Discovery:
     )
 
 
+def unlisted(connection: DatabaseConnection) -> dict[str, datetime]:
+    """Tell since when the managed users of accounts can't be listed, where they can't."""
+    query = select(sources.c.account, sources.c.failing_since).where(
+        sources.c.failures > 0, sources.c.failing_since.is_not(None)
+    )
+    return {row.account: row.failing_since for row in connection.execute(query)}
+
+
 def discovered(
     connection: DatabaseConnection,
     account: str,
@@ -234,6 +242,7 @@ def _failing(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[st
                 rule=RuleName(row["failure_rule"]),
                 reach=Reach(row["failure_reach"] or Reach.UNCLEAR),
                 alone=row["failed_alone"],
+                doubted=row["doubted"],
                 error=row["error"] or "",
                 remedy=row["failure_remedy"] or "",
             )

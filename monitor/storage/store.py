@@ -50,7 +50,7 @@ class Store:
         due_at: Callable[[Target], datetime] | None = None,
     ) -> list[Target]:
         """Make the targets what the configuration says; see ``registration``."""
-        self._take_turns("register")
+        self.take_turns("register")
         registration.register(self.connection, wanted, now, as_listed=as_listed, due_at=due_at)
         return self.watched()
 
@@ -143,7 +143,7 @@ class Store:
         Those that are going to write about the same accounts take turns until their transactions end. Not
         about the same targets: what happens to one may wake or stop all the others of its account.
         """
-        self._take_turns(*(target.account for target in wanted))
+        self.take_turns(*(target.account for target in wanted))
         ids = [target.id for target in wanted]
         query = (
             select(targets, polls.c.last_at)
@@ -209,7 +209,7 @@ class Store:
         """Load what is known of accounts as sources; ``recent_since`` as for ``completed``."""
         names = sorted(set(accounts))
         # Two targets of one account that fail or recover at once must not both take the other one as it was.
-        self._take_turns(*names)
+        self.take_turns(*names)
         recent = self._recent(
             incidents.c.account.in_(names), incidents.c.connection_id.is_(None), since=recent_since
         )
@@ -252,7 +252,7 @@ class Store:
             found.setdefault(target_id, {})[subject, RuleName(rule)] = times
         return found
 
-    def _take_turns(self, *about: str) -> None:
+    def take_turns(self, *about: str) -> None:
         """
         Keep everybody else who calls this with one of the words waiting until this transaction ends.
 

@@ -236,6 +236,8 @@ incidents = Table(
     Column("resolution", Text),
     # What lies behind it, where that can be told: routes match by it.
     Column("cause", Text),
+    # The severity that people were last to hear of; null where it never moved since it was opened.
+    Column("announced", Text),
     _one_of("rule", *RuleName),
     _one_of("severity", *Severity),
     _one_of("worst", *Severity),
@@ -281,6 +283,15 @@ acknowledgements = Table(
 # Read when an incident ends or gets worse, and by its history.
 Index("ix_acknowledgements_incident_id", acknowledgements.c.incident_id)
 
+# When nobody watched: from the newest poll before a daemon's start to that start.
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+)
+
 # What is not to be told for a while, who said so and why: history, never deleted.
 silences = Table(
     "silences",
@@ -296,6 +307,20 @@ silences = Table(
     Column("ended_at", UtcDateTime),
     Column("ended_by", Text),
     sqlite_autoincrement=True,
+)
+
+# What was erased on request: how much it was, and nothing else of it.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("erased_at", UtcDateTime, nullable=False),
+    # Null where all of an account was erased: its name may be the client's.
+    Column("account", Text),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("targets", "connections", "polls", "transitions", "incidents", "deliveries")
+    ),
 )
 
 # The outbox: one incident change for one channel.

@@ -8,9 +8,10 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, case, func, insert, select
 
 from monitor.core.channel_rule import ChannelState
-from monitor.core.model import DeliveryState, Reason, Target
+from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.reminders import LastTold
-from monitor.storage.outbox import item_query
+from monitor.storage.items import item_query
+from monitor.storage.outbox import TOLD_RESOLVED, Claim
 from monitor.storage.recording import Told
 from monitor.storage.rows import as_incident, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
@@ -56,16 +57,52 @@ def last_told(connection: DatabaseConnection) -> list[tuple[LastTold, Target | N
     ]
 
 
-def remind(connection: DatabaseConnection, reminders: Iterable[Told], now: datetime) -> None:
-    """Write reminders of incidents that are as they were."""
+def still_open(connection: DatabaseConnection) -> list[tuple[Incident, Target | None]]:
+    """Load what is open, whoever was told of it."""
+    wanted = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    rows = connection.execute(item_query(wanted)).mappings()
+    return [(as_incident(row), target_of(row)) for row in rows]
+
+
+def addressed(connection: DatabaseConnection) -> frozenset[tuple[int, str]]:
+    """Give the ids of the open incidents, each with every channel that it was ever written to."""
+    query = (
+        select(notifications.c.incident_id, notifications.c.channel)
+        .join(incidents, incidents.c.id == notifications.c.incident_id)
+        .where(incidents.c.resolved_at.is_(None))
+        .distinct()
+    )
+    return frozenset((row.incident_id, row.channel) for row in connection.execute(query))
+
+
+def write(connection: DatabaseConnection, told: Iterable[Told], now: datetime) -> None:
+    """Write the outbox rows that tell of incidents which are as they were."""
     rows = [
         notification_row(change.incident.id, telling, now)
-        for change, tellings in reminders
+        for change, tellings in told
         if change.incident.id
         for telling in tellings
     ]
     if rows:
         connection.execute(insert(notifications), rows)
+
+
+def told_lately(
+    connection: DatabaseConnection, claimed: Claim, since: datetime
+) -> tuple[datetime | None, Severity | None]:
+    """Say when a claim's group was last told anything since then, and the worst that it was told."""
+    query = select(notifications.c.delivered_at, notifications.c.told).where(
+        notifications.c.channel == claimed.channel,
+        notifications.c.group_key == claimed.group,
+        notifications.c.told.is_not(None),
+        notifications.c.delivered_at > since,
+    )
+    rows = connection.execute(query).all()
+    severities = [Severity(row.told) for row in rows if row.told != TOLD_RESOLVED]
+    return (
+        max((row.delivered_at for row in rows), default=None),
+        max(severities, key=lambda severity: severity.rank, default=None),
+    )
 
 
 def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
@@ -90,6 +127,7 @@ def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
             notifications.c.state != DeliveryState.DELIVERED,
             notifications.c.attempts > 0,
             notifications.c.error.is_not(None),
+            notifications.c.first_tried_at.is_not(None),  # or it was revived and not tried since
         )
         .order_by(notifications.c.id)
     )

@@ -1,48 +1,30 @@
-"""Care for the history database: what holds at all times, a consistent copy, and what is forgotten."""
+"""Care for the history database: a consistent copy, what is too old, and the room that it took."""
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import Select, and_, delete, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, not_, or_, select
 
-from monitor.core.model import DeliveryState, Incident, Target
+from monitor.core.model import DeliveryState
 from monitor.errors import StorageError
 from monitor.storage.database import Database
-from monitor.storage.rows import as_incident, incident_query
-from monitor.storage.tables import connections, incidents, notifications, poll_runs, polls, snapshots, targets
+from monitor.storage.tables import incidents, notifications, poll_runs, snapshots
 
-SHOWN = 10
 # Rows forgotten in one transaction: the daemon waits for no longer than these take.
 BATCH = 500
+# Rows looked for at once; looking holds up nobody.
+FOUND_AT_ONCE = 20 * BATCH
+# Pages given back in one transaction.
+PAGES = 1000
+# How long giving room back waits for others: it can be done another time.
+COMPACT_WAITS_SECONDS = 1.0
 
-
-def findings(
-    database: DatabaseConnection, *, is_told: Callable[[Incident, Target | None], bool]
-) -> Iterator[str]:
-    """
-    Say what doesn't hold though it always should, one line each; nothing where the database is sound.
-
-    Args:
-        is_told: whether anybody is to be told of an incident.
-    """
-    if database.dialect.name == "sqlite":
-        yield from _file_findings(database)
-    for complaint, query in _INVARIANTS.items():
-        ids = list(database.execute(query.limit(SHOWN + 1)).scalars())
-        if ids:
-            more = " and more" if len(ids) > SHOWN else ""
-            yield f"{complaint}: {', '.join(map(str, ids[:SHOWN]))}{more}"
-    silent = [
-        incident.id for incident, target in _never_told(database) if is_told(incident, target)
-    ]  # fmt: skip
-    if silent:
-        yield f"open incidents that nobody was ever told of: {', '.join(map(str, silent))}"
+KINDS = ("snapshots", "transitions", "poll runs", "incidents", "deliveries")
 
 
 def backup(database: Database, file: Path) -> None:
@@ -50,10 +32,15 @@ def backup(database: Database, file: Path) -> None:
     Write a consistent copy of a SQLite database, while others read and write it.
 
     Raises:
-        StorageError: it is a server, the file exists already, or it can't be written; what is there is kept.
+        StorageError: it is a server, the file exists already, it can't be written, or what would be copied is
+            damaged; what is there is kept.
     """
     if not database.is_sqlite:
-        raise StorageError("the history is on a PostgreSQL server: use pg_dump to back it up")
+        server = database.url.set(drivername="postgresql", password=None)
+        raise StorageError(
+            "the history is on a PostgreSQL server; use its own tool, which asks for the password: "
+            f"pg_dump --format=custom --file={file} --dbname={server.render_as_string()}"
+        )
     try:
         # Names of people are in it: nobody else on the machine may read.
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -61,146 +48,117 @@ def backup(database: Database, file: Path) -> None:
         raise StorageError(f"{file} is there already and is kept: give the backup another name") from None
     except OSError as error:
         raise StorageError(f"{file}: {error.strerror}; want a file that can be made") from None
-    source = f"file:{quote(str(database.url.database))}?mode=ro"
     try:
-        with closing(sqlite3.connect(source, uri=True)) as original, closing(sqlite3.connect(file)) as copy:
+        with closing(_opened(database, "ro")) as original, closing(sqlite3.connect(file)) as copy:
             original.backup(copy)
+            ((said,),) = copy.execute("PRAGMA integrity_check(1)")
     except sqlite3.Error as error:
-        with suppress(OSError):
-            file.unlink()
+        _remove(file)
         raise StorageError(f"{file}: the backup failed: {error}; make room and try again") from error
+    if said != "ok":
+        _remove(file)
+        raise StorageError(
+            f"the history is damaged and so would be its copy, which was not kept ({said}); "
+            "keep the backups that you have, and see `postpost-monitor db check`"
+        )
 
 
-def forget_some(database: DatabaseConnection, before: datetime) -> dict[str, int]:
+def forget_older(database: Database, before: Mapping[str, datetime]) -> Iterator[tuple[str, int]]:
     """
-    Forget some of what is older than ``before``, a batch of each kind at most.
+    Forget what is too old, in many small transactions.
 
     What is known now stays, however old: the newest snapshot of a connection, the newest poll run of a
-    target, open incidents, the newest digest and whatever is still to be sent.
+    target, open incidents and what was told of them, the newest digest, and whatever is still to be sent.
+
+    Args:
+        before: by kind, one of ``KINDS``: what happened earlier is forgotten.
+
+    Yields:
+        A kind, and how many rows of it were forgotten by one transaction.
+    """
+    for kind in KINDS:
+        table, is_old = _old(kind, before[kind])
+        while True:
+            with database.read() as store:
+                query = select(table.c.id).where(is_old).limit(FOUND_AT_ONCE)
+                found: Sequence[int] = list(store.connection.execute(query).scalars())
+            for start in range(0, len(found), BATCH):
+                these = table.c.id.in_(found[start : start + BATCH])
+                with database.begin() as store:
+                    some = and_(these, is_old) if table in _MAY_COME_BACK else these
+                    count = store.connection.execute(delete(table).where(some)).rowcount
+                yield kind, count
+            if len(found) < FOUND_AT_ONCE:
+                break
+
+
+def compact(database: Database) -> int:
+    """
+    Give the room that is free within a SQLite file back to the disk, a little at a time, and empty its log.
+
+    A server does so itself. What is held by others meanwhile is left for another time.
 
     Returns:
-        How many rows of each kind were forgotten; all 0 when there is nothing left to forget.
+        By how many bytes the file shrank.
     """
-    newer, later = snapshots.alias("newer"), notifications.alias("later")
-    unsent = [DeliveryState.PENDING, DeliveryState.SENDING]
-    old = {
-        "snapshots": (
-            snapshots,
-            and_(
-                snapshots.c.taken_at < before,
-                exists().where(
-                    newer.c.connection_id == snapshots.c.connection_id, newer.c.id > snapshots.c.id
-                ),
-            ),
-        ),
-        "poll runs": (
-            poll_runs,
-            poll_runs.c.last_at < before,
-        ),
-        # Their deliveries go with them.
-        "incidents": (
-            incidents,
-            and_(
-                incidents.c.resolved_at < before,
-                ~exists().where(
-                    notifications.c.incident_id == incidents.c.id, notifications.c.state.in_(unsent)
-                ),
-            ),
-        ),
-        "deliveries": (
-            notifications,
-            and_(
-                notifications.c.incident_id.is_(None),
-                notifications.c.created_at < before,
-                notifications.c.state.not_in(unsent),
-                # The newest digest says when the next one is due.
-                exists().where(
-                    later.c.channel == notifications.c.channel,
-                    later.c.group_key == notifications.c.group_key,
-                    later.c.reason == notifications.c.reason,
-                    later.c.id > notifications.c.id,
-                ),
-            ),
-        ),
-    }
-    forgotten = {}
-    for kind, (table, is_old) in old.items():
-        ids: Sequence[int] = list(database.execute(select(table.c.id).where(is_old).limit(BATCH)).scalars())
-        if ids:
-            database.execute(delete(table).where(table.c.id.in_(ids)))
-        forgotten[kind] = len(ids)
-    return forgotten
+    if not database.is_sqlite:
+        return 0
+    before = Path(database.url.database or "").stat().st_size
+    with suppress(sqlite3.OperationalError), closing(_opened(database, "rw")) as connection:
+        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            given_back = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
+            if connection.execute("PRAGMA page_count").fetchone() == given_back:
+                break
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return before - Path(database.url.database or "").stat().st_size
 
 
-def _file_findings(database: DatabaseConnection) -> Iterator[str]:
-    for (said,) in database.execute(text("PRAGMA integrity_check(10)")):
-        if said != "ok":
-            yield f"the file is damaged, restore a backup: {said}"
-    orphans = {row[0] for row in database.execute(text("PRAGMA foreign_key_check"))}
-    for table in sorted(orphans):
-        yield f"rows that belong to nothing: in {table}"
+def _opened(database: Database, mode: str) -> sqlite3.Connection:
+    source = f"file:{quote(str(database.url.database))}?mode={mode}"
+    return sqlite3.connect(source, uri=True, timeout=COMPACT_WAITS_SECONDS, isolation_level=None)
 
 
-def _never_told(database: DatabaseConnection) -> Iterator[tuple[Incident, Target | None]]:
-    query = (
-        incident_query()
-        .add_columns(targets.c.managed_user_id, targets.c.managed_user)
-        .join(targets, targets.c.id == incidents.c.target_id, isouter=True)
-        .where(
-            incidents.c.resolved_at.is_(None), ~exists().where(notifications.c.incident_id == incidents.c.id)
+def _remove(file: Path) -> None:
+    for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+        with suppress(OSError):
+            each.unlink()
+
+
+# Between the look and the deed somebody may want a delivery sent again.
+_MAY_COME_BACK = (incidents, notifications)
+_UNSENT = notifications.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
+
+
+def _old(kind: str, before: datetime) -> tuple[Table, ColumnElement[bool]]:
+    if kind in {"snapshots", "transitions"}:
+        same = snapshots.c.from_status == snapshots.c.token_status
+        newest = select(func.max(snapshots.c.id)).group_by(snapshots.c.connection_id)
+        return snapshots, and_(
+            snapshots.c.taken_at < before,
+            same if kind == "snapshots" else or_(snapshots.c.from_status.is_(None), not_(same)),
+            snapshots.c.id.not_in(newest),
         )
-        .order_by(incidents.c.id)
-    )
-    for row in database.execute(query).mappings():
-        target = None
-        if row["target_id"] is not None:
-            target = Target(
-                id=row["target_id"],
-                account=row["account"],
-                managed_user_id=row["managed_user_id"],
-                managed_user=row["managed_user"],
-            )
-        yield as_incident(row), target
-
-
-def _newest_differs() -> Select[tuple[int]]:
-    newest = (
-        select(snapshots.c.connection_id, func.max(snapshots.c.id).label("id"))
-        .group_by(snapshots.c.connection_id)
-        .subquery()
-    )
-    return (
-        select(connections.c.id)
-        .join(newest, newest.c.connection_id == connections.c.id, isouter=True)
-        .join(snapshots, snapshots.c.id == newest.c.id, isouter=True)
-        .where(or_(snapshots.c.id.is_(None), snapshots.c.token_status != connections.c.token_status))
-        .order_by(connections.c.id)
-    )
-
-
-_open = incidents.alias("twin")
-_INVARIANTS: dict[str, Select[tuple[int]]] = {
-    "two open incidents about one problem": (
-        select(incidents.c.id)
-        .join(
-            _open,
-            and_(
-                _open.c.rule == incidents.c.rule,
-                _open.c.subject == incidents.c.subject,
-                _open.c.id < incidents.c.id,
-            ),
+    if kind == "poll runs":
+        return poll_runs, poll_runs.c.last_at < before
+    unsent = notifications.alias("unsent")
+    is_unsent = unsent.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
+    if kind == "incidents":  # their deliveries go with them
+        return incidents, and_(
+            incidents.c.resolved_at < before,
+            ~exists().where(unsent.c.incident_id == incidents.c.id, is_unsent),
         )
-        .where(incidents.c.resolved_at.is_(None), _open.c.resolved_at.is_(None))
-    ),
-    "delivered, and nobody knows when: deliveries": select(notifications.c.id).where(
-        notifications.c.state == DeliveryState.DELIVERED, notifications.c.delivered_at.is_(None)
-    ),
-    "being sent by nobody, for ever: deliveries": select(notifications.c.id).where(
-        notifications.c.state == DeliveryState.SENDING,
-        or_(notifications.c.leased_until.is_(None), notifications.c.claim.is_(None)),
-    ),
-    "never to be polled: targets": select(targets.c.id).where(
-        ~exists().where(polls.c.target_id == targets.c.id)
-    ),
-    "not as their history ends: connections": _newest_differs(),
-}
+    later = notifications.alias("later")
+    of_what_is_over = exists().where(
+        incidents.c.id == notifications.c.incident_id, incidents.c.resolved_at < before
+    ) & ~exists().where(unsent.c.incident_id == notifications.c.incident_id, is_unsent)
+    # The newest digest says when the next one is due.
+    superseded = notifications.c.incident_id.is_(None) & exists().where(
+        later.c.channel == notifications.c.channel,
+        later.c.group_key == notifications.c.group_key,
+        later.c.reason == notifications.c.reason,
+        later.c.id > notifications.c.id,
+    )
+    return notifications, and_(
+        notifications.c.created_at < before, not_(_UNSENT), or_(of_what_is_over, superseded)
+    )

@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = structlog.get_logger()
 
 OPEN_TO_ALL = "/healthz"
+# Of one request: its address and its headers.
+LARGEST_HEAD = 16 * 1024
 
-_HEADERS = {
+HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -38,7 +40,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, token: Callable[[], str | None], policy: str) -> None:
         self._app = app
         self._token = token
-        self._headers = {**_HEADERS, "content-security-policy": policy}
+        self._headers = {**HEADERS, "content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it in."""
@@ -64,6 +66,9 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
+        said = sum(len(name) + len(value) + 4 for name, value in headers.raw)
+        if said + len(scope["raw_path"]) + len(scope["query_string"]) > LARGEST_HEAD:
+            return PlainTextResponse("too much was asked at once\n", 431)
         if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("nothing can be changed here\n", 405, {"allow": "GET, HEAD"})
         token = self._token()
@@ -81,7 +86,9 @@ def _is_local(host: str | None) -> bool:
     """Tell whether a Host header names this machine; no browser leaves it out."""
     if host is None:
         return True
-    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+    name, _, port = host.removeprefix("[").partition("]") if host.startswith("[") else host.partition(":")
+    if not port.removeprefix(":").isdecimal() and port not in {"", ":"}:
+        return False
     try:
         return ip_address(name).is_loopback
     except ValueError:

@@ -8,12 +8,12 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from monitor.web.guard import HEADERS, LARGEST_HEAD
 from monitor.web.site import Site
 
 # Whoever asks must have been answered by then: one who asks, or reads, a byte at a time holds nobody up.
 LONGEST_SECONDS = 30.0
 AT_ONCE = 64
-LARGEST_HEAD = 16 * 1024
 
 
 class Server:
@@ -80,6 +80,16 @@ class _Brief(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._ends = self.loop.call_later(LONGEST_SECONDS, transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what isn't HTTP as everything else is answered: with nothing for a browser to trust."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+        body = f"{msg}\n"
+        self.transport.write(
+            f"HTTP/1.1 400 Bad Request\r\n{head}content-type: text/plain; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\n\r\n{body}".encode("ascii", "replace")
+        )
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._ends:

@@ -2,7 +2,8 @@
 
 import sqlite3
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import yaml
 from sqlalchemy import text
 
 from monitor.clock import utc_now
+from monitor.config import Retention
 from monitor.errors import StorageError
 from monitor.jobs.prune import prune
 from monitor.sandbox.faults import Fault
 from monitor.storage import Database
 from monitor.storage.migrate import HEAD
+from monitor.storage.store import Store
 from monitor.storage.upkeep import backup
 from tests.cli.conftest import CANARIES, KEY, PASSWORD, PATH, Place
 from tests.receivers import Answer
@@ -33,7 +36,7 @@ def test_a_right_configuration_is_shown_with_who_is_told_what(place: Place) -> N
     (line,) = (
         line for line in ran.out.splitlines() if line.startswith("token_expiry") and "critical" in line
     )
-    assert line.split() == ["token_expiry", "critical", "any", "any", "ops"]
+    assert line.split() == ["token_expiry", "critical", "any", "any", "1", "ops"]
     assert place.files() == before
     assert not place.server.requests
     assert not place.receiver.requests
@@ -47,9 +50,11 @@ def test_the_samples_take_the_ways_that_incidents_would(place: Place) -> None:
     ]
     lines = [line.split() for line in place.run("check-config").out.splitlines()]
     ways = [line[2:] for line in lines if line[:2] == ["token_expiry", "critical"]]
-    assert ["any", "linkedin", "night"] in ways
+    assert ["any", "linkedin", "1", "night"] in ways
     assert len(ways) == 2
-    assert [line[2:] for line in lines if line[:2] == ["token_expiry", "warning"]] == [["any", "any", "ops"]]
+    assert [line[2:] for line in lines if line[:2] == ["token_expiry", "warning"]] == [
+        ["any", "any", "2", "ops"]
+    ]
 
 
 def test_what_no_route_takes_is_an_error_unless_it_is_meant(place: Place) -> None:
@@ -151,6 +156,21 @@ def test_a_database_in_use_is_sound(place: Place, empty_database_url: str) -> No
             "not as their history ends: connections: 2",
         ),
         ("PRAGMA foreign_keys = OFF; DELETE FROM targets", "rows that belong to nothing: in connections"),
+        ("UPDATE polls SET run_id = NULL", "no run of polls tells of it: targets: 1"),
+        ("UPDATE polls SET run_id = 99", "no run of polls tells of it: targets: 1"),
+        (
+            "INSERT INTO poll_runs (id, target_id, outcome, first_at) VALUES (9, 1, 'ok', '2026-01-01')",
+            "nobody knows since when: poll runs: 9",
+        ),
+        ("UPDATE targets SET detached_at = first_seen_at", "nobody watches any more: incidents: 1, 2"),
+        (
+            "INSERT INTO acknowledgements (incident_id, by, why, acknowledged_at) VALUES (1, 'm', 'w', '2026-01-01'); "
+            "UPDATE incidents SET resolved_at = opened_at, resolution = 'recovered'",
+            "in somebody's hands: incidents: 1",
+        ),
+        ("DROP TABLE probes", "the schema lacks table probes"),
+        ("ALTER TABLE probes DROP COLUMN lost", "the schema lacks column probes.lost"),
+        ("DROP INDEX ix_notifications_unsent", "the schema lacks index ix_notifications_unsent"),
         (
             "DROP INDEX uq_incidents_open; UPDATE incidents SET rule = 'publish_error'",
             "two open incidents about one problem: 2",
@@ -214,9 +234,39 @@ def test_a_backup_overwrites_nothing(place: Place, tmp_path: Path) -> None:
     assert place.run("db", "backup", str(place.database)).status == 1
 
 
+def test_a_damaged_history_is_not_copied(place: Place, tmp_path: Path) -> None:
+    place.run("poll")
+    content = bytearray(place.database.read_bytes())
+    page = int.from_bytes(content[16:18], "big")
+    for start in range(3 * page, len(content), page):
+        content[start + 8 : start + 40] = b"\xff" * 32
+    place.database.write_bytes(content)
+    ran = place.run("db", "backup", str(tmp_path / "copy.db"))
+    assert ran.status == 1
+    assert "damaged" in ran.complaint
+    assert list(tmp_path.glob("copy.db*")) == []
+
+
+def test_a_backup_put_in_place_is_taken_up_and_tells_nothing_anew(place: Place, tmp_path: Path) -> None:
+    place.run("poll")
+    assert place.run("db", "backup", str(tmp_path / "copy.db")).status == 0
+    place.world.expire(INSTAGRAM)
+    place.run("poll")
+    told = len(place.receiver.requests)
+    for each in place.folder.glob("history.db*"):
+        each.unlink()
+    (tmp_path / "copy.db").rename(place.database)
+    assert place.run("db", "check").status == 0
+    place.run("poll")
+    (again,) = place.receiver.requests[told:]  # what happened since the backup, and that alone
+    assert again.json()["title"].startswith("CRITICAL")
+
+
 def test_a_server_is_backed_up_by_its_own_tool(place: Place, postgres_url: str, tmp_path: Path) -> None:
     database = Database(postgres_url)
-    with pytest.raises(StorageError, match="pg_dump"):
+    with pytest.raises(
+        StorageError, match=r"pg_dump --format=custom --file=\S+copy.db --dbname=postgresql://"
+    ):
         backup(database, tmp_path / "copy.db")
     database.close()
     assert not (tmp_path / "copy.db").exists()
@@ -243,10 +293,11 @@ def test_what_is_older_than_the_retention_is_forgotten_and_what_is_known_stays(a
     assert len(aged.run("incidents", "--all", "--json").json()) == 3
     database = Database(aged.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:"))
     year = timedelta(days=365)
-    forgotten = prune(database=database, keep=year, clock=lambda: utc_now() + 2 * year)
-    again = prune(database=database, keep=year, clock=lambda: utc_now() + 2 * year)
+    keep = Retention.model_validate({"history": "365d"})
+    forgotten = prune(database=database, keep=keep, clock=lambda: utc_now() + 2 * year)
+    again = prune(database=database, keep=keep, clock=lambda: utc_now() + 2 * year)
     database.close()
-    assert forgotten["snapshots"] > 0
+    assert forgotten["transitions"] > 0
     assert forgotten["incidents"] == 2
     assert set(again.values()) == {0}
     assert aged.run("status", "--json").json() == status
@@ -261,6 +312,74 @@ def test_what_is_younger_than_the_retention_stays(aged: Place) -> None:
     before = [aged.run("export", view).out for view in ("transitions", "incidents", "deliveries")]
     assert aged.run("db", "prune").out == "older than 400d: nothing\n"
     assert [aged.run("export", view).out for view in ("transitions", "incidents", "deliveries")] == before
+
+
+def test_each_kind_is_kept_as_long_as_is_said(aged: Place) -> None:
+    database = Database(aged.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:"))
+    year = timedelta(days=365)
+
+    def kinds() -> list[int]:
+        views = ("token_transitions", "snapshots", "incident_log", "delivery_log")
+        with database.read() as store:
+            return [
+                store.connection.execute(text(f"SELECT count(*) FROM {view}")).scalar_one() for view in views
+            ]
+
+    def forget(**kept: str) -> dict[str, int]:
+        keep = Retention.model_validate({"history": "9999d"} | kept)
+        found = prune(database=database, keep=keep, clock=lambda: utc_now() + year)
+        return {kind: count for kind, count in found.items() if count}
+
+    aged.world.fail(INSTAGRAM, "Media upload failed once more")
+    aged.run("poll")
+    transitions, snapshots, incidents, deliveries = kinds()
+    assert forget() == {}
+    forgotten = forget(snapshots="30d")
+    assert set(forgotten) == {"snapshots"}
+    assert kinds() == [transitions, snapshots - forgotten["snapshots"], incidents, deliveries]
+    # The open incident's deliveries say what its channels know: they stay.
+    forgotten = forget(deliveries="30d")
+    assert set(forgotten) == {"deliveries"}
+    assert kinds()[2:] == [incidents, deliveries - forgotten["deliveries"]]
+    assert {row["incident_id"] for row in aged.run("deliveries", "--json").json()} == {
+        row["id"] for row in aged.run("incidents", "--json").json()
+    }
+    assert set(forget(incidents="30d")) == {"incidents"}
+    assert set(forget(transitions="30d")) == {"transitions"}
+    assert aged.run("db", "check").out.endswith("sound\n")
+    assert aged.run("poll").out.splitlines()[-1] == "0 messages sent."
+    database.close()
+
+
+def test_the_ages_of_the_kinds_are_said_apart(place: Place) -> None:
+    place.run("poll")
+    place.tree["retention"] = {"poll_runs": "90d"}
+    assert place.run("db", "prune").out == "older than 400d: nothing\nolder than 90d: nothing\n"
+    place.tree["retention"] = {"polls": "90d"}
+    ran = place.run("db", "prune")
+    assert (ran.status, "did you mean 'poll_runs'?" in ran.complaint) == (2, True)
+
+
+def test_pruning_holds_up_nobody_who_writes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever looks for what is old doesn't have the writer's lock: it may take long.
+    place.run("poll")
+    database = Database(place.tree["database"]["url"])
+    wrote = []
+    real = Database.read
+
+    @contextmanager
+    def reading(self: Database) -> Iterator[Store]:
+        with real(self) as store:
+            if self is database:
+                with self.begin() as writer:
+                    writer.connection.execute(text("UPDATE polls SET polls = polls + 1"))
+                    wrote.append(True)
+            yield store
+
+    monkeypatch.setattr(Database, "read", reading)
+    prune(database=database, keep=Retention(), clock=utc_now)
+    assert wrote
+    database.close()
 
 
 def test_the_newest_digest_is_remembered(place: Place) -> None:
@@ -302,7 +421,7 @@ def test_forgetting_much_takes_many_small_transactions(place: Place, monkeypatch
             "INSERT INTO snapshots (id, connection_id, taken_at, token_status) "
             "SELECT -i, 1, '2020-01-01 00:00:00.000', 'valid' FROM n"
         )
-    assert place.run("db", "prune").out == "older than 400d: forgot 95 snapshots\n"
+    assert place.run("db", "prune").out == "older than 400d: forgot 95 transitions\n"
 
 
 def test_secrets_of_a_database_url_stay_out_of_messages(place: Place) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from monitor.cli.health import Level, judge
 from monitor.clock import utc_now
 from monitor.core.model import Severity
+from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import Profile
 from monitor.storage import Database
 from monitor.storage.queries import Health, Watched
@@ -19,8 +20,11 @@ from tests.receivers import Answer
 EVERY = {"agency": 15 * MINUTE}
 
 
-def watched(ago: timedelta | None = MINUTE, ok_ago: timedelta | None = MINUTE) -> Watched:
+def watched(
+    ago: timedelta | None = MINUTE, ok_ago: timedelta | None = MINUTE, *, is_resting: bool = False
+) -> Watched:
     return Watched(
+        is_resting=is_resting,
         account="agency",
         managed_user_id=None,
         first_seen_at=NOW - DAY,
@@ -78,6 +82,7 @@ def test_the_worst_that_is_known_counts(found: Health, level: Level, word: str) 
         (health(watched(MINUTE, 3 * HOUR)), Level.OK),
         (health(watched(64 * MINUTE)), Level.OK),
         (health(watched(66 * MINUTE)), Level.CRITICAL),
+        (health(watched(), watched(66 * MINUTE, is_resting=True)), Level.OK),
         (health(waiting_since=NOW - HOUR), Level.WARNING),
         (health(watched(None, None)), Level.UNKNOWN),
     ],
@@ -107,6 +112,20 @@ def test_a_configuration_that_is_wrong_is_unknown(place: Place) -> None:
     (line,) = ran.out.splitlines()
     assert line.startswith("UNKNOWN: ")
     assert place.run("check-health", "--account", "agincy").status == 3
+
+
+def test_a_mistake_of_ours_is_unknown_and_not_a_warning(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.run("db", "upgrade")
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("monitor.storage.queries.health", broken)
+    ran = place.run("check-health")
+    assert (ran.status, ran.err) == (3, "")
+    assert ran.out == "UNKNOWN: this is a mistake in the monitor, please report it: KeyError\n"
 
 
 def test_it_answers_in_one_line_with_performance_data(place: Place, empty_database_url: str) -> None:
@@ -157,6 +176,39 @@ def test_one_account_is_not_blamed_for_another(place: Place) -> None:
     assert "outbox_age=0s" in well.out
     agency = place.run("check-health", "--account", "agency").out
     assert "a message has been waiting" in agency
+
+
+def test_who_rests_since_the_key_is_refused_is_no_fault_of_the_monitor(
+    place: Place, empty_database_url: str
+) -> None:
+    if not empty_database_url.startswith("sqlite"):
+        place.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")
+    users = ["64f1a2b3c4d5e6f7a8b9c0d1", "64f1a2b3c4d5e6f7a8b9c0d2"]
+    place.tree["accounts"][0]["managed_users"] = users
+    place.run("poll")
+    place.server.faults.put(Fault.error(401, "Invalid API key"))
+    place.run("poll")
+    old = "'2026-01-01 00:00:00.000'" if "sqlite" in place.tree["database"]["url"] else "'2026-01-01Z'"
+    _change(place, f"UPDATE targets SET first_seen_at = {old}, last_ok_at = {old}")
+    _change(place, "UPDATE polls SET last_at = NULL WHERE target_id > 1")
+    assert place.run("check-health", "--self").status == 0
+    assert "no good poll of 3 targets (agency)" in place.run("check-health").out
+
+
+def test_nobody_is_late_at_the_pace_that_the_budget_keeps(place: Place) -> None:
+    users = [f"64f1a2b3c4d5e6f7a8b9{n:04x}" for n in range(200)]
+    place.tree["accounts"][0]["managed_users"] = users
+    place.tree["polling"] = {"requests_per_minute": 2}
+    place.run("db", "upgrade")
+    with Database(place.tree["database"]["url"]).begin() as store:
+        store.register([("agency", None), *(("agency", user) for user in users)], utc_now())
+    _change(place, "UPDATE targets SET failures = 0")
+    _change(place, f"UPDATE polls SET last_at = {int((utc_now() - 4 * HOUR).timestamp() * 1000)}")
+    for how in ((), ("--self",)):
+        assert place.run("check-health", *how).status == 0  # 201 targets at 1.92 a minute
+    place.tree["polling"] = {"requests_per_minute": 200}
+    for how in ((), ("--self",)):
+        assert place.run("check-health", *how).status == 2
 
 
 def test_a_dead_letter_is_worth_a_word_for_a_day(place: Place) -> None:

@@ -1,7 +1,5 @@
 """status, history, incidents, deliveries, export: on both databases, for people and for programs."""
 
-import csv
-import io
 import os
 import pty
 import re
@@ -198,29 +196,6 @@ def test_a_dead_letter_is_shown_and_sent_after_all(polled: Place) -> None:
     assert polled.run("deliveries", "retry", id_).status == 1
 
 
-@pytest.mark.parametrize("view", queries.VIEWS)
-def test_an_export_is_the_whole_view_in_either_form(polled: Place, view: str) -> None:
-    objects = polled.run("export", view, "--format", "json").json()
-    rows = list(csv.DictReader(io.StringIO(polled.run("export", view).out)))
-    assert objects
-    assert [list(row) for row in rows] == [list(each) for each in objects]
-    for row, each in zip(rows, objects, strict=True):
-        assert row == {key: "" if value is None else str(value) for key, value in each.items()}
-
-
-def test_no_cell_of_a_spreadsheet_is_a_formula(place: Place) -> None:
-    for number, name in enumerate(
-        ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\r=1", "  =1", "\x00=1", "\u200b=1")
-    ):
-        place.world.add_connection(Profile(platform_id=f"x-{number}", username=name, display_name=name))
-    place.run("poll")
-    rows = list(csv.reader(io.StringIO(place.run("export", "connections").out)))
-    assert len(rows) > 9
-    cells = [cell for row in rows for cell in row]
-    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-    assert "'=1+1" in cells
-
-
 def test_text_from_outside_steers_no_terminal_and_forges_no_line(place: Place) -> None:
     place.world.add_connection(Profile(platform_id="x-1", username=HOSTILE, display_name=HOSTILE))
     place.world.fail("x-1", HOSTILE)
@@ -250,6 +225,16 @@ def test_on_a_terminal_tables_are_drawn_within_its_width(place: Place) -> None:
     assert "\x1b]0;" not in shown
     assert "\x1b[31mred" not in shown
     assert "\x1b[33m" not in on_a_terminal(place, "status", COLUMNS="80", NO_COLOR="1")
+
+
+def test_on_a_narrow_terminal_each_row_is_a_block_that_can_be_read(place: Place) -> None:
+    place.run("poll")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(place, "status", COLUMNS="30"))
+    lines = shown.splitlines()
+    assert "platform: Instagram" in lines
+    assert "token: expiring_soon" in lines
+    assert "incident: warning token_expiry" in lines
+    assert max(map(len, lines)) <= 30
 
 
 def test_many_targets_show_how_far_they_are_on_a_terminal(place: Place) -> None:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.cli.conftest import CANARIES, KEY, PASSWORD, Place
 
 COMMANDS = (
     *("run", "poll", "status", "history", "incidents", "deliveries", "export", "check-health"),
-    *("check-config", "send-test", "db", "sandbox", "demo"),
+    *("check-config", "send-test", "db", "sandbox", "demo", "ack", "silence", "test"),
 )
 HEAVY = (
     "sqlalchemy",
@@ -118,6 +119,69 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"channels": [{"name": "ops", "url": "slack://PATHCANARY7731/x"}]},
         ("channels[0].url", "ops"),
     ),
+    "a route to an unknown channel": (
+        {"routes": [{"channels": ["ops"]}, {"channels": ["opps"]}]},
+        ("routes[1].channels[0]", "'opps'", "the name of a channel"),
+    ),
+    "an impossible time zone": (
+        {
+            "routes": [
+                {
+                    "channels": ["ops"],
+                    "quiet_hours": {"from": "20:00", "to": "08:00", "time_zone": "Europe/Bergin"},
+                }
+            ]
+        },
+        ("routes[0].quiet_hours.time_zone", "Europe/Bergin", "Europe/Berlin or UTC"),
+    ),
+    "a template with a syntax error": (
+        {
+            "channels": [
+                {"name": "ops", "url_env": "OPS_URL", "template": {"body": "a\n{% for x in items %}"}}
+            ]
+        },
+        ("channels[0].template.body", "line 2"),
+    ),
+    "a template that names what isn't there": (
+        {"channels": [{"name": "ops", "url_env": "OPS_URL", "template": {"title": "{{ nope }}"}}]},
+        ("channels[0].template.title", "'nope'", "want title, body, severity"),
+    ),
+    "a template that names what isn't there where the samples don't get to": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{% if severity == 'other' %}{{ nope }}{% endif %}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "'nope'"),
+    ),
+    "a template that asks an incident for what it doesn't have": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{% for each in items %}{{ each.colour }}{% endfor %}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "colour", "docs/alerting.md"),
+    ),
+    "a template that reaches for what is behind it": (
+        {
+            "channels": [
+                {
+                    "name": "ops",
+                    "url_env": "OPS_URL",
+                    "template": {"body": "{{ items.__class__.__mro__[1].__subclasses__() }}"},
+                }
+            ]
+        },
+        ("channels[0].template.body", "unsafe"),
+    ),
     "key with a line break": (
         {"accounts": [{"name": "agency", "api_key_env": "BROKEN_KEY"}]},
         ("accounts[0].api_key_env", "line break"),
@@ -146,6 +210,15 @@ def test_a_bad_configuration_is_one_line_and_nothing_is_written(
     assert not any(canary in ran.err for canary in CANARIES)
     assert set(place.files()) == {"config.yaml"}
     assert not place.server.requests
+
+
+@pytest.mark.parametrize("command", ["run", "poll"])
+def test_an_incident_that_no_route_takes_is_refused_at_load(place: Place, command: str) -> None:
+    place.tree["routes"] = [{"channels": ["ops"], "match": {"severity": "critical"}}]
+    ran = place.run(command)
+    assert (ran.status, ran.out) == (2, "")
+    assert "config.yaml: routes: no route takes a notice token_expiry" in ran.complaint
+    assert set(place.files()) == {"config.yaml"}
 
 
 @pytest.mark.parametrize(("text", "word"), [(b"accounts: [", "line"), (b"\xff\xfe\x00", "UTF-8"), (None, "")])
@@ -227,6 +300,48 @@ def test_a_reader_that_has_gone_ends_it_quietly(
         errors = process.stderr.read()
         process.stderr.close()
         assert (process.wait(timeout=20), errors) == (141, "")
+
+
+def in_a_shell(place: Place, command: str, redirected: str) -> tuple[int, list[str]]:
+    """Run a command with its streams redirected; gives its status and complaints, doubts apart."""
+    place.write()
+    program = f"{sys.executable} -m monitor --config {place.config} {command} {redirected}"
+    done = subprocess.run(
+        ["sh", "-c", program], capture_output=True, text=True, cwd=place.folder, timeout=60, check=False
+    )
+    return done.returncode, [line for line in done.stderr.splitlines() if ": warning: " not in line]
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_without_standard_streams_it_does_its_work_and_no_file_takes_their_place(
+    place: Place, closed: str
+) -> None:
+    for command in ("poll", "status", "status --json", "export connections", "check-config"):
+        assert in_a_shell(place, command, closed) == (0, []), command
+    assert len(place.run("status", "--json").json()) == 3
+    with closing(sqlite3.connect(place.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_an_output_that_takes_nothing_is_not_blamed_on_the_database(place: Place) -> None:
+    assert place.run("poll").status == 0
+    full = ["postpost-monitor: standard output can't be written: No space left on device"]
+    for command in ("poll", "status", "history --json", "export connections"):
+        assert in_a_shell(place, command, "> /dev/full") == (1, full), command
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"), [("/etc/passwd", "File exists"), ("/proc/nowhere", "No such file or directory")]
+)
+def test_a_folder_that_takes_no_history_is_named_with_what_to_change(
+    place: Place, folder: str, reason: str
+) -> None:
+    place.tree["database"] = {"url": f"sqlite:///{folder}/history.db"}
+    ran = place.run("db", "upgrade")
+    assert ran.status == 1
+    assert (
+        f"sqlite:///{folder}/history.db: {reason}; give database.url (or $STATE_DIRECTORY)" in ran.complaint
+    )
 
 
 def test_ctrl_c_ends_a_command_quietly(place: Place) -> None:

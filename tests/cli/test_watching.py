@@ -184,7 +184,7 @@ def test_a_poll_beside_a_daemon_shares_its_database(place: Place) -> None:
 
 
 def test_a_token_near_its_end_by_the_clock_alone_is_told_while_the_api_is_away(place: Place) -> None:
-    soon = utc_now() + timedelta(days=1, seconds=2)
+    soon = utc_now() + timedelta(days=1, minutes=10)
     place.world.add_connection(Profile(platform_id="threads-1", username="t", expires_at=soon))
     place.run("poll")
     place.server.faults.put(Fault.error(500, "Internal server error"))

@@ -50,12 +50,15 @@ class Life:
         *connections: Connection,
         after: timedelta = timedelta(minutes=15),
         failure: Failure | None = None,
+        unreadable: Iterable[str] = (),
     ) -> list[Told]:
         """Look again after a while; gives what is told of it."""
         self.now += after
-        seen = snapshot(*connections, taken_at=self.now, failure=failure)
+        seen = snapshot(
+            *connections, taken_at=self.now, failure=failure, unreadable_ids=frozenset(unreadable)
+        )
         if failure is None:
-            seen = replace(seen, fingerprint=repr(connections).encode())
+            seen = replace(seen, fingerprint=repr((connections, unreadable)).encode())
         if self.shortcut and is_steady(self.state, seen):
             self.steady += 1
             self.state = replace(self.state, taken_at=self.now, last_ok_at=self.now)
@@ -65,7 +68,7 @@ class Life:
         self.state = replace(
             self.state,
             taken_at=self.now,
-            last_ok_at=self.state.last_ok_at if failed else self.now,
+            last_ok_at=self.state.last_ok_at if failed and not decision.is_partial else self.now,
             failures=self.state.failures + 1 if failed else 0,
             failing_since=(self.state.failing_since or self.now) if failed else None,
             fingerprint=seen.fingerprint if decision.is_settled else b"",

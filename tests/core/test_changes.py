@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.changes import diff, fold, unlisted
+from monitor.core.doubt import unread_entries
 from monitor.core.model import Connection, KnownConnection, Reason, Resolution, RuleName, Severity
 from monitor.core.rules import Rules, TokenExpiry
 from tests.core.lives import Life
@@ -94,6 +95,34 @@ def test_a_first_look_is_a_transition_from_nothing() -> None:
     assert (None, True, True) == (change.before, change.is_transition, change.is_history)
 
 
+def test_a_good_post_is_known_and_no_history() -> None:
+    (change,) = diff(state(known()), snapshot(connection(last_successful_post_at=NOW)), removed_after=3)
+    assert (False, NOW) == (change.is_history, change.after.connection.last_successful_post_at)
+
+
+def test_a_date_that_moves_rarely_is_history_and_one_that_moves_every_hour_once() -> None:
+    def moves(every: timedelta) -> list[bool]:
+        now, lived, found = NOW, state(known(connection(expires_at=NOW + every))), []
+        for _ in range(6):
+            now += every
+            seen = snapshot(connection(expires_at=now + every), taken_at=now)
+            changes = diff(lived, seen, removed_after=3)
+            lived = state(*fold(lived, changes).values())
+            found += [change.is_history for change in changes]
+        return found
+
+    assert [True] * 6 == moves(timedelta(days=50))
+    assert [True] * 6 == moves(timedelta(days=1))
+    assert [True, *[False] * 5] == moves(timedelta(hours=1))
+
+
+def test_a_date_that_goes_away_or_appears_is_history() -> None:
+    dated, bare = connection(expires_at=NOW + 30 * DAY), connection()
+    for before, after in ((dated, bare), (bare, dated)):
+        (change,) = diff(state(known(before)), snapshot(after), removed_after=3)
+        assert change.is_history
+
+
 def test_a_new_name_is_known_and_no_history() -> None:
     (change,) = diff(state(known()), snapshot(connection(display_name="Johnny")), removed_after=3)
     assert (False, False) == (change.is_transition, change.is_history)
@@ -137,6 +166,43 @@ def test_an_unreadable_connection_is_not_missing() -> None:
     then = state(known())
     now = snapshot(unreadable_ids=frozenset({"linkedin-Tz9W5i6ZYG"}), complaints=("odd",))
     assert () == diff(then, now, removed_after=1)
+
+
+def test_an_unreadable_connection_is_a_failure_that_keeps_what_the_others_show() -> None:
+    life = Life()
+    life.poll(*named("a", "b"))
+    worse = connection(platform_id="linkedin-a", token_status="expired")
+    assert [(OPENED, Severity.CRITICAL)] == life.poll(worse, unreadable=("linkedin-b", "tiktok-9"))
+    assert failing(life)
+    assert (life.state.last_ok_at, set()) == (life.now, gone(life))
+    life.poll(worse, *named("b"))
+    assert not failing(life)
+
+
+def test_equal_unreadable_connections_are_told_in_equal_words_and_hostile_ids_are_tamed() -> None:
+    def said(*ids: str) -> str:
+        found = unread_entries(snapshot(connection(), unreadable_ids=frozenset(ids)))
+        assert found is not None
+        return found.error
+
+    assert "2 of 3 connections can't be read: a-1, b-1" == said("b-1", "a-1") == said("a-1", "b-1")
+    assert "7 of 8 connections can't be read: 0, 1, 2, 3, 4 and 2 more" == said(*"0123456")
+    assert "@everyone" not in said("x-@everyone")
+
+
+def test_a_list_in_which_nobody_can_be_read_is_a_failure_and_one_that_is_empty_is_not() -> None:
+    assert unread_entries(snapshot(complaints=("connections[0]: expected an object, got 1",))) is not None
+    assert unread_entries(snapshot()) is None
+    assert unread_entries(snapshot(connection(), complaints=("lastError: expected an object",))) is None
+
+
+def test_a_short_list_is_doubted_for_a_day_also_where_an_entry_was_unreadable_for_longer() -> None:
+    life = Life()
+    for _ in range(30):
+        life.poll(*named("a", "b", "c", "d"), unreadable=("tiktok-9",), after=HOUR)
+    for _ in range(20):
+        life.poll(*named("a"), unreadable=("tiktok-9",), after=HOUR)
+    assert set() == gone(life)
 
 
 def test_a_removed_connection_ends_its_incident_as_removed_and_opens_a_new_one_when_it_is_back() -> None:

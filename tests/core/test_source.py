@@ -18,7 +18,7 @@ from monitor.core.model import (
     Severity,
     SourceState,
 )
-from monitor.core.rules import DEFAULT_SOURCE_RULES, Rules, SourceFailure
+from monitor.core.rules import DAMPED, DEFAULT_SOURCE_RULES, Rules, SourceFailure
 from monitor.core.source import rests
 from tests.core.lives import SourceLife, told
 from tests.factories import HOUR, NOW, failure, target
@@ -65,6 +65,8 @@ def test_each_kind_is_told_once_after_as_many_polls_as_it_needs_and_once_when_ov
     life = SourceLife()
     heard = [life.poll(how) for _ in range(60)]
     assert [(polls, [(OPENED, severity)])] == [(n, told) for n, told in enumerate(heard, 1) if told]
+    if how.rule in DAMPED:
+        assert [] == life.poll(None)
     assert [(RESOLVED, severity)] == life.poll(None)
     assert life.history[-1].incident.resolution is Resolution.RECOVERED
     assert [[], []] == [life.poll(None), life.poll(None)]
@@ -98,8 +100,16 @@ def test_an_hour_of_alternating_failures_leaves_one_incident_open_and_tells_of_o
     assert {reason for reason, _ in heard} == {OPENED}
     assert len(heard) <= 2
     assert [severity.rank for _, severity in heard] == sorted({severity.rank for _, severity in heard})
-    assert [(RESOLVED, life.incidents[0].worst)] == life.poll(None)
+    worst = life.incidents[0].worst
+    assert [(RESOLVED, worst)] == life.poll(None) + life.poll(None)
     assert () == life.incidents
+
+
+def test_one_good_answer_between_failures_ends_nothing() -> None:
+    life = SourceLife()
+    heard = [life.poll(how) for how in [BROKEN, BROKEN, BROKEN, None] * 10]
+    assert [(OPENED, WARNING)] == [told for poll in heard for told in poll]
+    assert [[], [(RESOLVED, WARNING)]] == [life.poll(BROKEN) + life.poll(None), life.poll(None)]
 
 
 def test_a_worse_failure_takes_the_place_of_a_milder_one_without_a_recovery() -> None:

@@ -3,12 +3,12 @@
 # be written. No container engine is needed, but root, and on Debian: apt install buildah debootstrap.
 #
 #   tests/drills/container.sh             from a Debian base made here
-#   BASE=docker.io/library/python:3.13-slim-bookworm tests/drills/container.sh
+#   BASE=docker.io/library/python:3.13-slim-bookworm BASE_PYTHON=3.13 tests/drills/container.sh
 #
-# PIP_MOUNTS names folders of this machine, separated by spaces, that pip needs during the build (a mirror, its
-# configuration, certificates).
+# What pip needs is downloaded outside, as this machine does that, and the build sees no network.
 set -eu
 cd "$(dirname "$0")/../.."
+python=${PYTHON:-.venv/bin/python}
 scratch=$(mktemp -d /var/tmp/postpost-monitor-image.XXXXXX)
 state=$scratch/state
 sandbox=
@@ -21,7 +21,7 @@ end() {
 trap end EXIT
 trap 'exit 1' HUP INT TERM
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s %s\n' "$(date +%T)" "$*"; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
 bud() {
     buildah --root "$scratch/store" --runroot "$scratch/run" --storage-driver vfs "$@"
@@ -36,15 +36,14 @@ if [ -z "${BASE:-}" ]; then
     rm -rf "$scratch/base"
 fi
 
+say "what the build takes from outside"
+"$python" -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+    --python-version "${BASE_PYTHON:-3.11}" --dest "$scratch/wheels" --requirement requirements.lock
+printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$scratch/pip.conf"
+
 say "the image"
-mounts=
-for folder in ${PIP_MOUNTS:-}; do mounts="$mounts --volume $folder:$folder:ro"; done
-for name in PIP_CERT PIP_INDEX_URL PIP_FIND_LINKS HTTPS_PROXY; do
-    eval "value=\${$name:-}"
-    [ -z "$value" ] || mounts="$mounts --env $name=$value"
-done
-# shellcheck disable=SC2086 # one word for each mount
-bud bud --isolation chroot --format docker --layers=false $mounts --build-arg "BASE=$BASE" \
+bud bud --isolation chroot --format docker --layers=false --build-arg "BASE=$BASE" \
+    --volume "$scratch/wheels:/wheels:ro" --volume "$scratch/pip.conf:/etc/pip.conf:ro" \
     --tag localhost/postpost-monitor:drill --file Containerfile . >"$scratch/build.log" 2>&1 ||
     { tail -40 "$scratch/build.log" >&2; fail "the build"; }
 bud inspect --type image --format \
@@ -69,7 +68,7 @@ say "it runs"
 mkdir -p "$state" "$scratch/config"
 chown 10001:10001 "$state"
 chmod 0700 "$state"
-PYTHONPATH=. "${PYTHON:-.venv/bin/python}" -m monitor sandbox --port 0 >"$scratch/sandbox.log" 2>&1 &
+PYTHONPATH=. "$python" -m monitor sandbox --port 0 >"$scratch/sandbox.log" 2>&1 &
 sandbox=$!
 for _ in $(seq 100); do
     grep -q 'http://127' "$scratch/sandbox.log" && break

@@ -28,6 +28,7 @@ EVERY = 15 * MINUTE
 VIEWS = (
     *("current_connections", "token_transitions", "incident_log", "delivery_log", "poll_log"),
     *("expiring_tokens", "connection_timeline", "account_health", "reconnect_times", "publish_failures"),
+    *("monitor_gaps", "erasure_log"),
 )
 # By which a view is ordered that isn't by its ids.
 ORDERS = {"token_transitions": "at, id", "reconnect_times": "incident_id"}

@@ -9,7 +9,8 @@ import pytest
 from monitor.core.model import Severity
 from monitor.core.outgoing import Message
 from monitor.core.routes import Route
-from monitor.errors import DeliveryError
+from monitor.errors import DeliveryError, StorageError
+from monitor.jobs import deliver
 from monitor.jobs.deliver import deliver_to
 from monitor.storage import outbox
 from monitor.storage.outbox import LEASE
@@ -260,3 +261,28 @@ def test_a_channel_stops_at_the_first_refusal_and_goes_on_later(house: House) ->
     house.later(MINUTE)
     assert (1, 0) == deliver_to("ops", house.post, wait=False)
     assert 3 == len({message.key for message in house.sent})
+
+
+def test_what_was_sent_and_could_not_be_written_down_is_not_sent_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The disk is full from the moment of sending on, for longer than a sender is patient and its lease lasts.
+    monkeypatch.setattr(deliver, "PATIENCE_SECONDS", (0, 0))
+    settle = outbox.settle
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("database or disk is full", passing=True)
+
+    house.sees(DEAD)
+    post = house.post
+    monkeypatch.setattr(outbox, "settle", refuse)
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            deliver_to("ops", post, wait=False)
+        house.later(LEASE)
+    assert len(house.sent) == 1
+    monkeypatch.setattr(outbox, "settle", settle)
+    deliver_to("ops", post, wait=False)
+    assert len(house.sent) == 1
+    assert post.unwritten == {}
+    assert {row["state"] for row in house.view("delivery_log")} == {"delivered"}

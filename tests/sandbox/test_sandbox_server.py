@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from monitor.clock import utc_now
 from monitor.sandbox.faults import Fault
 from monitor.sandbox.samples import SANDBOX_KEY, sample_world, seed_world
 from monitor.sandbox.server import Server, serve
+from monitor.sandbox.typed import program
 from monitor.sandbox.world import World
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
@@ -249,3 +251,16 @@ def test_a_wish_that_cannot_be_met_says_why(
 
     assert status == answer.status_code
     assert says in answer.json()["error"]
+
+
+def test_commands_to_copy_name_the_program_as_any_shell_here_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "a place" / "postpost-monitor"
+    installed.parent.mkdir()
+    installed.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program(str(installed)) == f"'{installed}'"
+    monkeypatch.setenv("PATH", str(installed.parent))
+    assert program(str(installed)) == "postpost-monitor"
+    assert program("/usr/lib/python3/site-packages/monitor/__main__.py") == "postpost-monitor"

@@ -9,6 +9,7 @@ from sqlalchemy import event, insert, select
 from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, Reason, Severity
 from monitor.storage import Database, outbox
+from monitor.storage.items import items_of
 from monitor.storage.outbox import COMPANY, LEASE, Claim
 from monitor.storage.tables import notifications
 from tests.factories import DAY, MINUTE, NOW, connection, error
@@ -87,7 +88,13 @@ def test_a_claim_takes_what_is_due_of_one_group_and_what_soon_will_be(database: 
     taken = claimed(database, name="second")
     assert (
         Claim(
-            name="second", channel="ops", group="account=agency", ids=(1, 2), attempts=1, first_tried_at=NOW
+            name="second",
+            channel="ops",
+            group="account=agency",
+            ids=(1, 2),
+            attempts=1,
+            first_tried_at=NOW,
+            leased_until=NOW + LEASE,
         )
         == taken
     )
@@ -136,7 +143,13 @@ def test_what_was_given_back_is_grouped_anew_when_it_is_due(database: Database) 
     again = claimed(database, NOW + MINUTE, name="second")
     assert (
         Claim(
-            name="second", channel="ops", group="account=agency", ids=(1, 2), attempts=2, first_tried_at=NOW
+            name="second",
+            channel="ops",
+            group="account=agency",
+            ids=(1, 2),
+            attempts=2,
+            first_tried_at=NOW,
+            leased_until=NOW + MINUTE + LEASE,
         )
         == again
     )
@@ -197,7 +210,15 @@ def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
         assert [] == outbox.revive(store.connection, [], later)
     again = claimed(database, later, name="again")
     assert (
-        Claim(name="again", channel="ops", group="account=agency", ids=(2,), attempts=1, first_tried_at=later)
+        Claim(
+            name="again",
+            channel="ops",
+            group="account=agency",
+            ids=(2,),
+            attempts=1,
+            first_tried_at=later,
+            leased_until=later + LEASE,
+        )
         == again
     )
     assert ["failed", "sending", "delivered"] == states(database)
@@ -226,7 +247,7 @@ def busy(house: House) -> House:
 
 def items(house: House, taken: Claim) -> dict[int, Item]:
     with house.database.begin() as store:
-        loaded = outbox.items_of(store.connection, taken, {"agency": "https://app.postpost.dev"})
+        loaded = items_of(store.connection, taken, {"agency": "https://app.postpost.dev"})
     return {item.incident.id or 0: item for item in loaded}
 
 

@@ -74,7 +74,8 @@ def test_seconds_are_whole_and_never_rounded_up(house: House) -> None:
 
 
 def test_a_flapping_token_was_reconnected_when_it_went_quiet(house: House) -> None:
-    soon, good = {"token_status": "expiring_soon"}, {"expires_at": NOW + 60 * DAY}
+    soon: dict[str, Any] = {"token_status": "expiring_soon"}
+    good: dict[str, Any] = {"expires_at": NOW + 60 * DAY}
     live(house, *[soon, good] * 3, soon, every=MINUTE)
     quiet_since = house.clock.now
     live(house, *[good] * 8, every=HOUR)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from monitor.core.model import Outcome
+from monitor.core.notices import Gap
 from monitor.core.routes import Route
-from monitor.storage import Database
+from monitor.storage import Database, gaps
+from monitor.storage.erasure import erase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
 from tests.jobs.house import DAYS, VIEWS, House, without_days
@@ -34,6 +36,8 @@ COLUMNS = {
     " worst_status last_poll_at last_ok_at failures open_incidents account_incidents worst_severity id",
     "reconnect_times": "account managed_user_id managed_user platform platform_id username warned_at"
     " expired_at reconnected_at seconds_from_warning seconds_from_expiry incident_id",
+    "erasure_log": "id at account targets connections polls transitions incidents deliveries",
+    "monitor_gaps": "began_at ended_at seconds id",
     "publish_failures": "at account managed_user_id managed_user platform platform_id username error"
     " occurred_at token_status last_successful_post_at id",
 }
@@ -41,7 +45,8 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
 NUMBERS = {
     *("id", "incident_id", "attempts", "polls", "http_status", "connections", "valid", "expiring_soon"),
     *("expired", "unknown", "failures", "open_incidents", "account_incidents"),
-    *("seconds_from_warning", "seconds_from_expiry"),
+    *("seconds_from_warning", "seconds_from_expiry", "seconds"),
+    *("targets", "transitions", "incidents", "deliveries"),
 }
 
 
@@ -73,6 +78,8 @@ def tell_a_story(house: House) -> None:
     odd = connection(platform_id="tiktok-7123456789", token_status="paused ✋", display_name="Café “Zoë”")
     others = [connection(platform_id=f"threads-{n}") for n in range(3)]
     studio = house.providers["studio"]
+    with house.database.begin() as store:
+        gaps.remember(store.connection, Gap(starts_at=NOW - DAY, ends_at=NOW))
     studio.lists(connection(), user="64a1f0c2e4b0a1b2c3d4e5f6")
     house.sees(instagram, bluesky, odd, *others)
     house.deliver()
@@ -95,6 +102,10 @@ def tell_a_story(house: House) -> None:
         house.later(HOUR)
         house.sees(renewed, bluesky, *others)
         house.deliver()
+    with house.database.begin() as store:
+        store.register([*((name, None) for name in house.providers), ("past", None), ("past", "one")], NOW)
+    for managed_user_id in ("one", None):
+        assert list(erase(house.database, "past", managed_user_id, house.clock()))
 
 
 def _of(given: Any) -> dict[str, Any]:

@@ -1,0 +1,323 @@
+"""
+A year in the life of a fleet, on a walked clock, through the real core and storage: ``python -m benchmarks.year``.
+
+Every target is polled every quarter of an hour; tokens are renewed, warned of, left to expire and reconnected,
+posts go out and fail, accounts have outages. Only the API and the channel are not real.
+"""
+
+import argparse
+import heapq
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+
+from monitor.core.model import Connection, Failure, Outcome, PublishError, Reach, RuleName, Snapshot, Target
+from monitor.core.outgoing import Message
+from monitor.core.routes import Route, Routing
+from monitor.core.rules import Rules
+from monitor.jobs.deliver import Post, deliver_to
+from monitor.jobs.poll import Policy, record
+from monitor.jobs.review import review_due
+from monitor.logs import configure_logs
+from monitor.storage import Database, figures
+from tests.postgres_for import serving_postgres
+
+BEGINS_AT = datetime(2026, 1, 1, tzinfo=UTC)
+EVERY = timedelta(minutes=15)
+DAY = timedelta(days=1)
+ACCOUNTS, CONNECTIONS = 10, 8
+PLATFORMS = ("instagram", "linkedin", "threads", "mastodon", "bluesky", "telegram", "twitter", "facebook")
+ERRORS = (
+    "Media upload failed: Invalid image format",
+    "Error validating access token: Session has expired (code 190)",
+    "The service is temporarily unavailable",
+)
+UNREACHABLE = Failure(
+    outcome=Outcome.SERVER_ERROR,
+    rule=RuleName.API_UNREACHABLE,
+    error="HTTP 500: Internal server error",
+    remedy="wait: it is tried again",
+    http_status=500,
+    reach=Reach.UNCLEAR,
+)
+QUESTIONS = (
+    ("status of everything", "SELECT * FROM current_connections", 0.5),
+    (
+        "history of one connection",
+        "SELECT * FROM token_transitions WHERE account = 'account 3' AND platform_id = 'instagram-301' ORDER BY at",
+        0.02,
+    ),
+    (
+        "timeline of one connection",
+        "SELECT * FROM connection_timeline WHERE account = 'account 3' AND platform_id = 'instagram-301'",
+        0.02,
+    ),
+    (
+        "time to reconnect, by platform",
+        "SELECT platform, count(*), avg(seconds_from_warning) FROM reconnect_times GROUP BY platform",
+        2.0,
+    ),
+    ("tokens that expire", "SELECT * FROM expiring_tokens WHERE days_left < 7 ORDER BY expires_at", 0.5),
+    ("health of every client", "SELECT * FROM account_health", 0.5),
+)
+
+
+class Quiet:
+    """A channel that takes everything and keeps nothing."""
+
+    name, private, service, body_limit, title_limit, takes_attachments = (
+        "ops",
+        False,
+        "json",
+        None,
+        200,
+        False,
+    )
+
+    def send(self, message: Message) -> None:
+        """Take it."""
+
+
+@dataclass(slots=True)
+class World:
+    """
+    What the API would say.
+
+    Args:
+        per_day: status changes of one connection a day, on average.
+        is_quiet: whether they go between words that alarm nobody; else every other one is an incident.
+    """
+
+    targets: list[Target]
+    per_day: float
+    is_quiet: bool
+    dice: random.Random = field(default_factory=lambda: random.Random(7))
+    listed: dict[int, list[Connection]] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
+    down_until: dict[str, datetime] = field(default_factory=dict)
+    _ahead: list[tuple[datetime, int, str, int, int]] = field(default_factory=list)
+    _number: int = 0
+
+    def begin(self, now: datetime) -> None:
+        """Let every token be somewhere in its life."""
+        for target in self.targets:
+            self.listed[target.id] = [self._new(target.id, place, now) for place in range(CONNECTIONS)]
+            self.versions[target.id] = 0
+            for place in range(CONNECTIONS):
+                self._plan(now, "status", target.id, place, 1 / self.per_day)
+                self._plan(now, "post", target.id, place, 7.0)
+                self._plan(now, "error", target.id, place, 60.0)
+        for number, target in enumerate(self.targets[:: len(self.targets) // ACCOUNTS][:ACCOUNTS]):
+            self._plan(now, "outage", target.id, number, 15.0)
+
+    def live(self, now: datetime) -> None:
+        """Let happen what happens until now."""
+        while self._ahead and self._ahead[0][0] <= now:
+            at, _, what, target_id, place = heapq.heappop(self._ahead)
+            if what == "outage":
+                account = f"account {place}"
+                self.down_until[account] = at + timedelta(hours=self.dice.uniform(0.3, 6))
+                self._plan(at, what, target_id, place, 15.0)
+                continue
+            seen = self.listed[target_id][place]
+            self.listed[target_id][place] = getattr(self, f"_{what}")(seen, at)
+            self.versions[target_id] += 1
+            days = {"status": 1 / self.per_day, "post": 7.0, "error": 60.0}[what]
+            self._plan(at, what, target_id, place, days)
+
+    def snapshot(self, target: Target, now: datetime, known: bytes) -> Snapshot:
+        """Answer as the API would, and as little read as the daemon would read."""
+        if self.down_until.get(target.account, now) > now:
+            return Snapshot(target=target, taken_at=now, failure=UNREACHABLE)
+        name = f"{target.id}:{self.versions[target.id]}".encode()
+        if name == known:
+            return Snapshot(target=target, taken_at=now, fingerprint=name, is_unread=True)
+        listed = tuple(self.listed[target.id])
+        return Snapshot(target=target, taken_at=now, connections=listed, fingerprint=name)
+
+    def _status(self, seen: Connection, at: datetime) -> Connection:
+        """Valid, then about to expire, then reconnected; one in ten expires before that."""
+        if self.is_quiet:
+            return replace(seen, token_status="unknown" if seen.token_status == "valid" else "valid")
+        if seen.token_status == "valid":
+            return replace(
+                seen, token_status="expiring_soon", expires_at=at + 2.5 * DAY / max(self.per_day, 1)
+            )
+        if seen.token_status == "expiring_soon" and self.dice.random() < 0.1:
+            return replace(seen, token_status="expired", expires_at=at)
+        return replace(seen, token_status="valid", expires_at=at + 60 * DAY)
+
+    def _post(self, seen: Connection, at: datetime) -> Connection:
+        return replace(seen, last_successful_post_at=at, last_error=None)
+
+    def _error(self, seen: Connection, at: datetime) -> Connection:
+        return replace(seen, last_error=PublishError(message=self.dice.choice(ERRORS), occurred_at=at))
+
+    def _new(self, target_id: int, place: int, now: datetime) -> Connection:
+        platform = PLATFORMS[place]
+        return Connection(
+            platform_id=f"{platform}-{target_id}",
+            username=f"client{target_id}",
+            display_name=f"Client Number {target_id}",
+            token_status="valid",
+            expires_at=now + 60 * DAY,
+            last_successful_post_at=now,
+        )
+
+    def _plan(self, after: datetime, what: str, target_id: int, place: int, days: float) -> None:
+        self._number += 1
+        at = after + timedelta(days=days * self.dice.uniform(0.5, 1.5))
+        heapq.heappush(self._ahead, (at, self._number, what, target_id, place))
+
+
+def live(
+    database: Database, *, targets: int, days: int, per_day: float, is_quiet: bool
+) -> Iterator[tuple[int, int]]:
+    """Live so many days; gives each 30th day and the size of the database then, in bytes."""
+    now = BEGINS_AT
+    clock: Callable[[], datetime] = lambda: now  # noqa: E731 - the clock is the name that moves
+    names = [f"account {number}" for number in range(ACCOUNTS)]
+    routing = Routing(routes=(Route(channels=("ops",), group_by=("account",)),))
+    policy = Policy(
+        rules=Rules(), routing=routing, every=dict.fromkeys(names, EVERY), jitter=0, dice=lambda: 0.5
+    )
+    made = iter(range(sys.maxsize))
+    post = Post(
+        database=database,
+        channels={"ops": Quiet()},
+        dashboards={},
+        clock=clock,
+        dice=lambda: 0.0,
+        new_name=lambda: f"{next(made):010x}",
+        routing=routing,
+    )
+    with database.begin() as store:
+        store.register([(names[number % ACCOUNTS], f"{number:024x}") for number in range(targets)], now)
+        everyone = store.watched()
+    world = World(targets=everyone, per_day=per_day, is_quiet=is_quiet)
+    world.begin(now)
+    for tick in range(days * int(DAY / EVERY)):
+        now = BEGINS_AT + tick * EVERY
+        world.live(now)
+        with database.read() as store:
+            turns = figures.turns(store.connection, now + EVERY)
+        seen = [
+            world.snapshot(each, now, turns[each.id].known if each.id in turns else b"") for each in everyone
+        ]
+        recorded = record(seen, database=database, policy=policy, clock=clock)
+        missed = {each.target.id for each in seen} - {each.target.id for each in recorded}
+        again = [world.snapshot(each, now, b"") for each in everyone if each.id in missed]
+        record(again, database=database, policy=policy, clock=clock)
+        review_due(database=database, rules=policy.rules, routing=routing, clock=clock)
+        deliver_to("ops", post, wait=False)
+        if (tick + 1) % (30 * int(DAY / EVERY)) == 0:
+            yield (tick + 1) // int(DAY / EVERY), size_of(database)
+
+
+def size_of(database: Database) -> int:
+    """Tell how many bytes a database takes on disk."""
+    with database.read() as store:
+        if database.is_sqlite:
+            page, pages = (
+                store.connection.execute(text(f"PRAGMA {name}")).scalar_one()
+                for name in ("page_size", "page_count")
+            )
+            return int(page) * int(pages)
+        return int(store.connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+
+def asked(database: Database) -> dict[str, float]:
+    """Ask the questions that people ask, five times each; gives the median seconds."""
+    took: dict[str, float] = {}
+    for name, question, _ in QUESTIONS:
+        times = []
+        for _ in range(5):
+            with database.read() as store:
+                began = time.perf_counter()
+                store.connection.execute(text(question)).all()
+                times.append(time.perf_counter() - began)
+        took[name] = statistics.median(times)
+    return took
+
+
+def main() -> None:
+    """Live a year, and say what it cost and how fast it can be asked about."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.year", description=__doc__)
+    parser.add_argument("--targets", type=int, default=1000)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument(
+        "--per-day", type=float, default=1.0, help="status changes of one connection a day (1.0)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="changes that nobody needs to hear of")
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
+    parser.add_argument("--keep", type=Path, help="where the SQLite file goes, to be kept")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    configure_logs(format="json", level="error", secrets=[], stream=sys.stderr)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = f"sqlite:///{given.keep or folder / 'history.db'}"
+        if given.postgres:
+            url = stack.enter_context(serving_postgres())()
+        database = Database(url)
+        stack.callback(database.close)
+        database.upgrade()
+        began, cpu_began = time.monotonic(), time.process_time()
+        sizes = [(0, size_of(database))]
+        for day, size in live(
+            database,
+            targets=given.targets,
+            days=given.days,
+            per_day=given.per_day,
+            is_quiet=given.quiet,
+        ):
+            sizes.append((day, size))
+            print(
+                f"day {day}: {size / 2**20:.1f} MiB, {time.monotonic() - began:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        with database.begin() as store:
+            if database.is_sqlite:
+                store.connection.execute(text("ANALYZE"))
+            rows = {
+                name: store.connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+                for name in ("snapshots", "incidents", "notifications", "poll_runs")
+            }
+        result = {
+            "database": "PostgreSQL" if given.postgres else "SQLite",
+            "targets": given.targets,
+            "days": given.days,
+            "changes_per_day": given.per_day,
+            "is_quiet": given.quiet,
+            "size_mib": size_of(database) / 2**20,
+            "growth_mib_a_month": (sizes[-1][1] - sizes[0][1]) / 2**20 / max(sizes[-1][0] / 30, 1),
+            "rows": rows,
+            "seconds": time.monotonic() - began,
+            "cpu_ms_per_poll": (time.process_time() - cpu_began) * 1000 / (given.targets * given.days * 96),
+            "questions": asked(database),
+        }
+    if given.json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['database']}: {given.targets} targets, {given.days} days, {given.per_day:g} changes a day"
+    )
+    print(f"{result['size_mib']:.0f} MiB, {result['growth_mib_a_month']:.1f} MiB a month; {rows}")
+    print(f"lived in {result['seconds']:.0f} s, {result['cpu_ms_per_poll']:.3f} ms of CPU a poll")
+    for name, _, at_most in QUESTIONS:
+        print(f"{name:34}{result['questions'][name] * 1000:>9.1f} ms, at most {at_most * 1000:.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Erasing what is known of a client: names, links and history go, the counts of them stay."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.core.model import DeliveryState
+from monitor.core.routes import fits
+from monitor.storage.database import Database
+from monitor.storage.rows import TARGET_COLUMNS
+from monitor.storage.tables import (
+    connections,
+    erasures,
+    incidents,
+    notifications,
+    poll_runs,
+    polls,
+    silences,
+    snapshots,
+    sources,
+    targets,
+)
+
+# Targets erased in one transaction: the daemon waits for no longer than these take.
+AT_ONCE = 20
+
+
+def known(connection: DatabaseConnection, account: str, managed_user_id: str | None) -> tuple[int, bool]:
+    """
+    Say what there is to erase.
+
+    Args:
+        managed_user_id: None for all of the account.
+
+    Returns:
+        How many targets there are, and whether any is polled.
+    """
+    query = select(targets.c.detached_at).where(_of(account, managed_user_id))
+    detached = list(connection.execute(query).scalars())
+    return len(detached), None in detached
+
+
+def erase(
+    database: Database, account: str, managed_user_id: str | None, now: datetime
+) -> Iterator[Mapping[str, int]]:
+    """
+    Erase a managed user, or an account with all its managed users, in small transactions.
+
+    What is left is one row of ``erasures`` that says how much it was. Beside their own rows the client may be
+    named in silences: those go that are over, or are about nobody else.
+
+    Yields:
+        For each transaction, how much of each kind was erased.
+    """
+    kept_as = account if managed_user_id else None
+    with database.begin() as store:
+        store.take_turns(account)
+        erasure_id = store.connection.execute(
+            insert(erasures).values(erased_at=now, account=kept_as).returning(erasures.c.id)
+        ).scalar_one()
+        _erase_silences(store.connection, _names(store.connection, account, managed_user_id), now)
+    while True:
+        with database.begin() as store:
+            store.take_turns(account)
+            query = select(targets.c.id).where(_of(account, managed_user_id)).limit(AT_ONCE)
+            ids = list(store.connection.execute(query).scalars())
+            gone = _erase_targets(store.connection, ids) if ids else Counter[str]()
+            if not ids and managed_user_id is None:
+                gone = _erase_account(store.connection, account)
+            counted = {name: erasures.c[name] + count for name, count in gone.items()}
+            if counted:
+                store.connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(counted))
+        yield gone
+        if not ids:
+            return
+
+
+def _of(account: str, managed_user_id: str | None) -> ColumnElement[bool]:
+    of_account = targets.c.account == account
+    return (
+        of_account
+        if managed_user_id is None
+        else and_(of_account, targets.c.managed_user_id == managed_user_id)
+    )
+
+
+def _names(connection: DatabaseConnection, account: str, managed_user_id: str | None) -> dict[str, set[str]]:
+    """Give the words by which silences may name the client, by the key of their match."""
+    rows = list(connection.execute(select(*TARGET_COLUMNS).where(_of(account, managed_user_id))).mappings())
+    users = {row[key] for row in rows for key in ("managed_user_id", "managed_user", "managed_username")}
+    names = {"managed_user": {str(name) for name in users if name}}
+    return names if managed_user_id else names | {"account": {account}}
+
+
+def _erase_silences(connection: DatabaseConnection, names: Mapping[str, set[str]], now: datetime) -> None:
+    gone = []
+    for row in connection.execute(select(silences)).mappings():
+        is_over = row["ends_at"] <= now or row["ended_at"] is not None
+        for key, patterns in json.loads(row["match"]).items():
+            hits = [
+                pattern
+                for pattern in patterns
+                if pattern.strip("*") and any(fits(pattern, name) for name in names.get(key, ()))
+            ]
+            if hits and (is_over or set(hits) <= names[key]):
+                gone.append(row["id"])
+    if gone:
+        of_them = notifications.c.silence_id.in_(gone)
+        connection.execute(update(notifications).where(of_them).values(silence_id=None))
+        connection.execute(delete(silences).where(silences.c.id.in_(gone)))
+
+
+def _erase_targets(connection: DatabaseConnection, ids: Sequence[int]) -> Counter[str]:
+    of_them: Any = connections.c.target_id.in_(ids)
+    theirs = select(connections.c.id).where(of_them)
+    about = incidents.c.target_id.in_(ids)
+    is_transition = or_(
+        snapshots.c.from_status.is_(None), snapshots.c.from_status != snapshots.c.token_status
+    )
+    ended = connection.execute(
+        select(func.coalesce(func.sum(poll_runs.c.polls), 0)).where(poll_runs.c.target_id.in_(ids))
+    ).scalar_one()
+    running = connection.execute(
+        select(func.coalesce(func.sum(polls.c.polls), 0)).where(polls.c.target_id.in_(ids))
+    ).scalar_one()
+    counts = Counter(
+        targets=len(ids),
+        connections=_count(connection, connections.c.id, of_them),
+        polls=int(ended) + int(running),
+        transitions=_count(connection, snapshots.c.id, snapshots.c.connection_id.in_(theirs), is_transition),
+        incidents=_count(connection, incidents.c.id, about),
+        deliveries=_count_deliveries(connection, about),
+    )
+    # All else goes with them: every table that belongs to a target cascades.
+    connection.execute(delete(targets).where(targets.c.id.in_(ids)))
+    return counts
+
+
+def _erase_account(connection: DatabaseConnection, account: str) -> Counter[str]:
+    about = incidents.c.account == account
+    counts = Counter(
+        incidents=_count(connection, incidents.c.id, about),
+        deliveries=_count_deliveries(connection, about),
+    )
+    connection.execute(delete(incidents).where(about))
+    connection.execute(delete(sources).where(sources.c.account == account))
+    return counts
+
+
+def _count(
+    connection: DatabaseConnection, column: ColumnElement[int], *conditions: ColumnElement[bool]
+) -> int:
+    return connection.execute(select(func.count(column)).where(*conditions)).scalar_one()
+
+
+def _count_deliveries(connection: DatabaseConnection, about: ColumnElement[bool]) -> int:
+    return _count(
+        connection,
+        notifications.c.id,
+        notifications.c.incident_id.in_(select(incidents.c.id).where(about)),
+        notifications.c.state == DeliveryState.DELIVERED,
+    )

@@ -1,0 +1,160 @@
+"""What the rows of a claim tell of: incidents as they are now, and what the channel knows of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import Select, and_, exists, func, select
+
+from monitor.core.messages import Item
+from monitor.core.model import DeliveryState, Reason, Severity
+from monitor.storage.outbox import TOLD_RESOLVED, Claim
+from monitor.storage.rows import as_connection, as_incident, target_of
+from monitor.storage.tables import connections, incidents, notifications, targets
+
+
+def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping[str, str]) -> list[Item]:
+    """
+    Load what a claim tells of, as it is now.
+
+    Args:
+        dashboards: where to reconnect by hand, by account.
+    """
+    # By its name, not by its rows: there may be more of them than a statement takes values.
+    mine = and_(
+        notifications.c.state == DeliveryState.SENDING,
+        notifications.c.claim == claimed.name,
+        notifications.c.incident_id.is_not(None),
+    )
+    wanted = select(notifications.c.incident_id).where(mine)
+    told = (
+        select(notifications.c.incident_id, func.max(notifications.c.id).label("id"))
+        .where(
+            notifications.c.channel == claimed.channel,
+            notifications.c.incident_id.in_(wanted),
+            notifications.c.told.is_not(None),
+        )
+        .group_by(notifications.c.incident_id)
+        .subquery()
+    )
+    last_told = {
+        row.incident_id: (row.id, row.told)
+        for row in connection.execute(
+            select(notifications.c.incident_id, notifications.c.id, notifications.c.told).join(
+                told, told.c.id == notifications.c.id
+            )
+        )
+    }
+    reasons: dict[int, set[Reason]] = {}
+    silenced: set[int] = set()
+    query = select(
+        notifications.c.id, notifications.c.incident_id, notifications.c.reason, notifications.c.silence_id
+    ).where(mine)
+    for row in connection.execute(query):
+        since = reasons.setdefault(row.incident_id, set())
+        if row.id > last_told.get(row.incident_id, (0, None))[0]:
+            since.add(Reason(row.reason))
+        if row.silence_id is not None:
+            silenced.add(row.incident_id)
+    again = _back_again(connection, wanted, claimed.channel)
+    overtaken = _overtaken(connection, claimed) if claimed.may_be_out else frozenset()
+    return [
+        _item(
+            row,
+            frozenset(reasons[row["id"]]),
+            told=last_told.get(row["id"], (0, None))[1],
+            silenced=row["id"] in silenced,
+            is_back=row["id"] in again,
+            dashboards=dashboards,
+        )
+        for row in connection.execute(item_query(wanted)).mappings()
+        if row["id"] not in overtaken
+    ]
+
+
+def _overtaken(connection: DatabaseConnection, claimed: Claim) -> frozenset[int]:
+    """
+    Pick the incidents of a retaken claim that there is newer news of, still to be sent.
+
+    A message that may be out must not say something else under the same key, or a receiver that drops
+    duplicates would drop the news.
+    """
+    newer = notifications.alias("newer")
+    query = select(notifications.c.incident_id).where(
+        notifications.c.state == DeliveryState.SENDING,
+        notifications.c.claim == claimed.name,
+        exists().where(
+            newer.c.incident_id == notifications.c.incident_id,
+            newer.c.channel == claimed.channel,
+            newer.c.id > notifications.c.id,
+            newer.c.state == DeliveryState.PENDING,
+            newer.c.reason != Reason.REMINDER,
+        ),
+    )
+    return frozenset(connection.execute(query).scalars())
+
+
+def _back_again(connection: DatabaseConnection, wanted: Select[Any], channel: str) -> frozenset[int]:
+    """Pick the incidents whose problem is open again as another one that the channel hears of."""
+    newer, told = incidents.alias("newer"), notifications.alias("told")
+    query = (
+        select(incidents.c.id)
+        .join(
+            newer,
+            and_(
+                newer.c.rule == incidents.c.rule,
+                newer.c.subject == incidents.c.subject,
+                newer.c.id > incidents.c.id,
+                newer.c.resolved_at.is_(None),
+            ),
+        )
+        .where(
+            incidents.c.id.in_(wanted),
+            incidents.c.resolved_at.is_not(None),
+            exists().where(
+                told.c.incident_id == newer.c.id, told.c.channel == channel, told.c.silence_id.is_(None)
+            ),
+        )
+    )
+    return frozenset(connection.execute(query).scalars())
+
+
+def item_query(wanted: Select[Any]) -> Select[Any]:
+    """Select incidents, those whose ids ``wanted`` selects, with all that an item or a reminder tells of."""
+    seen = ("username", "display_name", "token_status", "expires_at", "last_successful_post_at")
+    return (
+        select(
+            incidents,
+            connections.c.platform_id,
+            *(connections.c[name] for name in (*seen, "last_error", "last_error_at")),
+            targets.c.managed_user_id,
+            targets.c.managed_user,
+            targets.c.managed_username,
+        )
+        .join(connections, connections.c.id == incidents.c.connection_id, isouter=True)
+        .join(targets, targets.c.id == incidents.c.target_id, isouter=True)
+        .where(incidents.c.id.in_(wanted))
+        .order_by(incidents.c.id)
+    )
+
+
+def _item(
+    row: Any,
+    reasons: frozenset[Reason],
+    *,
+    told: str | None,
+    silenced: bool,
+    is_back: bool,
+    dashboards: Mapping[str, str],
+) -> Item:
+    return Item(
+        incident=as_incident(row),
+        reasons=reasons,
+        told=Severity(told) if told and told != TOLD_RESOLVED else None,
+        told_resolved=told == TOLD_RESOLVED,
+        silenced=silenced,
+        is_back=is_back,
+        target=target_of(row),
+        connection=as_connection(row) if row["connection_id"] is not None else None,
+        dashboard_url=dashboards.get(row["account"] or "", ""),
+    )

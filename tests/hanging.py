@@ -1,0 +1,48 @@
+"""
+Runs the program with one part that hangs from the moment a file is there, and with little patience for it.
+
+``python -m tests.hanging PART FILE ARGUMENTS…``; PART is one of those below.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from monitor import pipeline, progress, sending
+from monitor.cli import main
+from monitor.jobs import deliver
+from monitor.storage import outbox
+from monitor.storage.store import Store
+
+SOON = timedelta(seconds=1.5)
+# Where each part is made to hang: a call that it makes again and again.
+PLACES: Mapping[str, tuple[Any, str]] = {
+    "dispatcher": (Store, "due"),
+    "recorder": (pipeline, "record"),
+    "sender": (outbox, "due_channels"),
+    "sender's pass": (deliver, "_send"),
+}
+
+
+def hanging(does: Callable[..., Any], file: Path) -> Callable[..., Any]:
+    """Wrap a call so that it never comes back once the file is there."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if file.exists():
+            threading.Event().wait()
+        return does(*args, **kwargs)
+
+    return call
+
+
+if __name__ == "__main__":
+    part, file, *arguments = sys.argv[1:]
+    place, name = PLACES[part]
+    setattr(place, name, hanging(getattr(place, name), Path(file)))
+    sending.SILENT_AT_MOST = SOON
+    progress.BOUNDS = dict.fromkeys(progress.BOUNDS, SOON)
+    pipeline.IDLE_SECONDS = 1  # an idle recorder shows sooner that it is alive
+    sys.exit(main(arguments))

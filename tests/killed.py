@@ -1,0 +1,83 @@
+"""One pass of the real monitor, in a process of its own, that is killed where it is told to be."""
+
+import functools
+import importlib
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from monitor.app import assemble
+from monitor.cli.watching import one_pass
+from monitor.clock import utc_now
+from monitor.config import load_config
+
+# Where the pipeline can be cut: a function by its name, and whether that is before or after it has run.
+POINTS: dict[str, tuple[str, str]] = {
+    "before the first request": ("monitor.pipeline.take_snapshot", "before"),
+    "with the answer in hand": ("monitor.pipeline.take_snapshot", "after"),
+    "before recording": ("monitor.pipeline.record", "before"),
+    "in the transaction, with nothing written": ("monitor.storage.recording._record_connections", "before"),
+    "in the transaction, with the connections written": (
+        "monitor.storage.recording._record_targets",
+        "before",
+    ),
+    "in the transaction, with the run written": ("monitor.storage.recording._record_runs", "after"),
+    "in the transaction, with the incidents opened": ("monitor.storage.recording._open", "after"),
+    "in the transaction, with the outbox written": ("monitor.storage.recording.record_incidents", "after"),
+    "once all is recorded": ("monitor.pipeline.record", "after"),
+    "as deadlines are reviewed": ("monitor.jobs.review.review_due", "before"),
+    "as channels catch up": ("monitor.storage.told.write", "after"),
+    "before the claim": ("monitor.storage.outbox.claim", "before"),
+    "in the transaction, with the claim made": ("monitor.storage.outbox.claim", "after"),
+    "once it is claimed": ("monitor.jobs.deliver._deliver", "before"),
+    "with the message written": ("monitor.jobs.deliver._send", "before"),
+    "on the thread that sends": (
+        "monitor.channels.apprise_channel.AppriseChannel._attempt",
+        "before",
+    ),
+    "on the thread that has sent": (
+        "monitor.channels.apprise_channel.AppriseChannel._attempt",
+        "after",
+    ),
+    "between sending and settling": ("monitor.jobs.deliver._send", "after"),
+    "in the transaction that settles, before": ("monitor.storage.outbox.settle", "before"),
+    "in the transaction that settles, after": ("monitor.storage.outbox.settle", "after"),
+    "once it is settled": ("monitor.jobs.deliver._settle", "after"),
+}
+
+
+def watch_once(config: Path, environ: dict[str, str], ahead: timedelta, point: str | None) -> None:
+    """Watch once, by a clock that runs ahead; killed at the point, if there is one."""
+    if point:
+        _cut(*POINTS[point])
+    app = assemble(load_config(config, environ), clock=lambda: utc_now() + ahead, environ={})
+    try:
+        app.database.upgrade()
+        one_pass(app)
+    finally:
+        app.close()
+
+
+def _cut(name: str, when: str) -> None:
+    place, attribute = _find(name)
+    original: Callable[..., Any] = getattr(place, attribute)
+
+    @functools.wraps(original)
+    def cut(*given: Any, **named: Any) -> Any:
+        if when == "after":
+            original(*given, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(place, attribute, cut)
+
+
+def _find(name: str) -> tuple[Any, str]:
+    path, _, attribute = name.rpartition(".")
+    try:
+        return importlib.import_module(path), attribute
+    except ModuleNotFoundError:
+        place, within = _find(path)
+        return getattr(place, within), attribute

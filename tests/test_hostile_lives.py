@@ -1,0 +1,240 @@
+"""From the API's answer to the payload at the receiver: hostile text, floods, and channels that misbehave."""
+
+import base64
+import csv
+import io
+import json
+import logging
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal
+
+import pytest
+import structlog
+
+from monitor.channels import Channel, open_channels
+from monitor.core.routes import Route
+from monitor.logs import configure_logs, set_secrets
+from monitor.providers.wire import read_connections
+from monitor.storage import Database
+from tests.factories import HOUR, MINUTE, NOW, connection
+from tests.fakes import FakeChannel
+from tests.house import House
+from tests.receivers import Answer, SmtpReceiver, http_receiver, smtp_receiver
+from tests.test_channels_hostile import (
+    DASHBOARD,
+    ESCAPING,
+    HOSTILE,
+    LIMITS,
+    LIVE,
+    LONG_HOSTILE,
+    SERVICES,
+    UNPRINTABLE,
+    Settings,
+    Wire,
+    wire,
+)
+
+__all__ = ["wire"]
+
+FLOOD = 300
+FLOODED = ("slack", "discord", "telegram", "teams", "mattermost", "google chat", "rocket.chat", "json")
+
+
+def hostile_answer() -> bytes:
+    """What the API says when every text in it is meant to harm."""
+    items = [
+        {
+            "platformId": "instagram-1",
+            "username": HOSTILE,
+            "displayName": LONG_HOSTILE,
+            "tokenStatus": "expired",
+            "accessTokenExpiresAt": (NOW - HOUR).isoformat(),
+            "lastError": {"message": LONG_HOSTILE, "occurredAt": (NOW - HOUR).isoformat()},
+        },
+        {
+            "platformId": f"{HOSTILE}-2",
+            "username": "@everyone",
+            "displayName": "<!channel>\r\nBcc: victim@acme.example",
+            "tokenStatus": "expired",
+            "accessTokenExpiresAt": None,
+            "lastError": HOSTILE,
+        },
+    ]
+    return json.dumps({"success": True, "connections": items}).encode()
+
+
+def opened(url: str, *, timeout: timedelta = timedelta(seconds=30)) -> Channel:
+    return open_channels([Settings(url=url)], timeout=timeout)["ops"]
+
+
+def house_with(database: Database, **channels: Any) -> House:
+    return House(
+        database, channels=channels, routes=(Route(channels=tuple(channels), group_wait=timedelta()),)
+    )
+
+
+def is_harmless(text: str) -> bool:
+    return not (LIVE.findall(text) or UNPRINTABLE.findall(text))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_hostile_answer_reaches_every_service_without_its_power(
+    database: Database, wire: Wire, service: str
+) -> None:
+    house = house_with(database, ops=opened(SERVICES[service]))
+    house.shows(*read_connections(hostile_answer()).connections)
+    body = wire.body
+    assert "the token has expired" in body.replace("\\", "") or "problems" in body
+    assert "red" in body  # the words are there, their power isn't
+    assert is_harmless(body)
+    if service in ESCAPING - {"xml"}:
+        assert re.findall(r"<(?!/?b>|\u200b)", body.partition("CRITICAL")[2].partition("Incidents")[0]) == []
+    assert {"delivered"} == {row["state"] for row in house.rows("delivery_log")}
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_hostile_answer_reaches_a_mailbox_without_its_power(database: Database, kind: str) -> None:
+    with smtp_receiver() as post:
+        url = f"mailto://{post.address}?from=monitor@acme.example&to=ops@acme.example"
+        house = house_with(database, ops=opened(url + ("&format=html" if kind == "html" else "")))
+        house.shows(*read_connections(hostile_answer()).connections)
+        (mail,) = post.mails
+        text = mail.text(kind)
+        assert mail.recipients == ("ops@acme.example",)
+        assert mail.message["Bcc"] is None
+        assert is_harmless(str(mail.message["Subject"]))
+        assert LIVE.findall(text) == []
+        assert UNPRINTABLE.findall(text.replace("\r\n", "\n")) == []
+        assert DASHBOARD in text
+        if kind == "html":
+            assert set(re.findall(r"<[^>]*>", text)) <= {"<br/>", "<br />", "<br>"}
+        assert re.search(r"message(?: |&nbsp;)m\d+", text)
+        assert re.fullmatch(r"m\d+", mail.message["X-Idempotency-Key"])
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_a_hostile_answer_forges_no_line_of_the_log(
+    database: Database, format_: Literal["json", "console"]
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logs(format=format_, level="debug", secrets=(), stream=stream)
+    try:
+        house = house_with(database, ops=FakeChannel())
+        house.shows(*read_connections(hostile_answer()).connections)
+    finally:
+        structlog.reset_defaults()
+        root.handlers, root.level = handlers, level
+        set_secrets(())
+    written = stream.getvalue()
+    assert "incident.opened" in written
+    assert not re.search(r"^(Bcc|second body)", written, re.MULTILINE)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", written)
+
+
+@pytest.mark.parametrize("service", FLOODED)
+def test_a_flood_is_one_message_within_the_limit_of_every_service_and_its_csv_is_complete(
+    database: Database, wire: Wire, service: str
+) -> None:
+    house = house_with(database, ops=opened(SERVICES[service]))
+    house.routes = (Route(channels=("ops",), group_wait=30 * timedelta(seconds=1)),)
+    many = [
+        connection(
+            platform_id=f"linkedin-{n:05}",
+            display_name=f"Client & Söhne_{n} <@U{n}>",
+            token_status="expired",
+            expires_at=NOW - HOUR,
+        )
+        for n in range(FLOOD)
+    ]
+    house.shows(*(replace(each, token_status="valid", expires_at=NOW + 60 * HOUR * 24) for each in many))
+    house.shows(*many)
+    [doubt] = house.rows("incident_log", "WHERE resolved_at IS NULL")
+    assert f"{FLOOD} of {FLOOD} tokens got worse at once (linkedin {FLOOD})" in doubt["summary"]
+    assert (doubt["platform_id"], wire.sent) == (None, [])
+    house.live(10 * MINUTE, step=MINUTE)
+    [told] = [request for request in wire.sent if b"message m" in _plain(request)]
+    raw = _raw(told)
+    if service in LIMITS:
+        most, text = LIMITS[service]
+        if raw.startswith(b"{"):
+            assert len(text(json.loads(raw))) <= most
+    if house.channels["ops"].takes_attachments:
+        rows = _csv([_raw(request) for request in wire.sent])
+        assert rows >= {f"linkedin-{n:05}" for n in range(FLOOD)}
+    else:
+        left = re.search(rb"and (\d+) more: see", _plain(told))
+        shown = _plain(told).count(b"CRITICAL: Client")
+        assert FLOOD == shown + (int(left[1]) if left else 0)
+
+
+def _plain(request: Any) -> bytes:
+    raw = _raw(request).replace(b"\\", b"")
+    return raw.replace(b"%20", b" ").replace(b"%3A", b":").replace(b"+", b" ")
+
+
+def _raw(request: Any) -> bytes:
+    body = request.body or b""
+    return bytes(body) if isinstance(body, bytes | bytearray) else str(body).encode()
+
+
+def _csv(bodies: list[bytes]) -> set[str]:
+    """Find the spreadsheet among what was sent, however it was packed."""
+    for body in bodies:
+        packed = [base64.b64decode(found + b"===") for found in re.findall(rb"[A-Za-z0-9+/=]{400,}", body)]
+        for found in (body, *packed):
+            if b"news,severity,account" in found:
+                table = found[found.index(b"news,severity") :].decode("utf-8", "replace")
+                return {row[6] for row in csv.reader(io.StringIO(table)) if len(row) > 6}
+    return set()
+
+
+# Channels that misbehave
+
+
+def test_a_url_that_leads_nowhere_a_half_answer_and_a_hang_are_failures_of_their_own_channels(
+    database: Database,
+) -> None:
+    with (
+        http_receiver() as good,
+        http_receiver(Answer(status=500, body=b'{"half": ')) as broken,
+        http_receiver(Answer(hang_up=True)) as silent,
+        http_receiver(Answer(delay=30)) as hanging,
+        smtp_receiver(refused={"gone@acme.example": "550 no such user"}) as post,
+    ):
+        quick = timedelta(milliseconds=300)
+        house = house_with(
+            database,
+            nowhere=replace_name("nowhere", opened("nosuchservice://x/y", timeout=quick)),
+            broken=replace_name("broken", opened(f"json://{broken.address}/", timeout=quick)),
+            silent=replace_name("silent", opened(f"json://{silent.address}/", timeout=quick)),
+            hanging=replace_name("hanging", opened(f"json://{hanging.address}/", timeout=quick)),
+            partly=replace_name("partly", opened(_to_two(post), timeout=timedelta(seconds=5))),
+            good=replace_name("good", opened(f"json://{good.address}/", timeout=timedelta(seconds=5))),
+        )
+        house.shows(connection(token_status="expired", expires_at=NOW - HOUR))
+        states = {row["channel"]: row for row in house.rows("delivery_log")}
+        assert states.pop("good")["state"] == "delivered"
+        assert {row["state"] for row in states.values()} == {"pending"}
+        assert {row["attempts"] for row in states.values()} == {1}
+        assert all(row["error"] for row in states.values())
+        assert len(good.requests) == 1
+        for _ in range(8):
+            house.live(timedelta(hours=4), step=timedelta(hours=2))
+        about_it = [row for row in house.rows("delivery_log") if row["incident_id"] == 1]
+        assert {"failed", "delivered"} == {row["state"] for row in about_it}
+        assert max(row["attempts"] for row in about_it) < 30
+        assert len([mail for mail in post.mails if "expired" in str(mail.message["Subject"])]) == 1
+        assert len([each for each in good.requests if "token" in each.json()["title"]]) == 1
+
+
+def _to_two(post: SmtpReceiver) -> str:
+    return f"mailto://{post.address}?from=monitor@acme.example&to=ops@acme.example,gone@acme.example"
+
+
+def replace_name(name: str, channel: Any) -> Any:
+    channel.name = name
+    return channel
