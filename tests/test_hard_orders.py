@@ -115,6 +115,24 @@ def test_resolved_and_opened_again_before_its_delivery_it_is_told_as_open(house:
     assert "OVER" not in told.body
 
 
+def test_the_end_of_a_problem_that_was_back_for_a_while_is_told_though_a_silence_covers_all_of_that(
+    house: House,
+) -> None:
+    house.routes = (Route(channels=("ops",), group_wait=10 * MINUTE, group_by=("severity",)),)
+    house.shows(SOON)
+    house.live(20 * MINUTE, step=MINUTE)
+    assert [Severity.WARNING] == [message.severity for message in house.sent]
+    house.shows(WELL)  # the end waits for its group
+    house.live(5 * MINUTE, step=MINUTE)
+    house.shows(EXPIRED)  # and is wrong by the time that it is due
+    house.live(6 * MINUTE, step=MINUTE)
+    silence(house, {"platform": ["instagram"]}, lasts=2 * HOUR)
+    house.live(20 * MINUTE, step=MINUTE)
+    house.shows(WELL)
+    house.live(4 * HOUR, step=15 * MINUTE)
+    assert [Severity.WARNING, None] == [message.severity for message in house.sent]
+
+
 # Silences and quiet hours
 
 

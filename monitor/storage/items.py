@@ -1,13 +1,13 @@
 """What the rows of a claim tell of: incidents as they are now, and what the channel knows of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import Select, and_, exists, func, select
 
 from monitor.core.messages import Item
-from monitor.core.model import DeliveryState, Reason, Severity
+from monitor.core.model import DeliveryState, Reason, Resolution, Severity
 from monitor.storage.outbox import TOLD_RESOLVED, Claim
 from monitor.storage.rows import as_connection, as_incident, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
@@ -56,6 +56,7 @@ def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping
             since.add(Reason(row.reason))
         if row.silence_id is not None:
             silenced.add(row.incident_id)
+    silenced -= _owed_an_end(connection, silenced, claimed.channel)
     again = _back_again(connection, wanted, claimed.channel)
     overtaken = _overtaken(connection, claimed) if claimed.may_be_out else frozenset()
     return [
@@ -117,6 +118,39 @@ def _back_again(connection: DatabaseConnection, wanted: Select[Any], channel: st
         )
     )
     return frozenset(connection.execute(query).scalars())
+
+
+def _owed_an_end(connection: DatabaseConnection, ids: Collection[int], channel: str) -> set[int]:
+    """
+    Pick the incidents whose problem a channel takes for open, from an earlier incident about the same.
+
+    The end of that one was not told, since the problem was back; so the end of this one must be, even if all of
+    it was within a silence.
+    """
+    if not ids:
+        return set()
+    earlier = incidents.alias("earlier")
+    query = (
+        select(incidents.c.id, notifications.c.told)
+        .join(
+            earlier,
+            and_(
+                earlier.c.rule == incidents.c.rule,
+                earlier.c.subject == incidents.c.subject,
+                earlier.c.id < incidents.c.id,
+            ),
+        )
+        .join(notifications, notifications.c.incident_id == earlier.c.id)
+        .where(
+            incidents.c.id.in_(ids),
+            notifications.c.channel == channel,
+            notifications.c.told.is_not(None),
+            earlier.c.resolution != Resolution.SUPERSEDED,
+        )
+        .order_by(notifications.c.id)
+    )
+    newest = {row.id: row.told for row in connection.execute(query)}
+    return {id_ for id_, told in newest.items() if told != TOLD_RESOLVED}
 
 
 def item_query(wanted: Select[Any]) -> Select[Any]:
