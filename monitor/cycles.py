@@ -13,9 +13,10 @@ from monitor.core.notices import Gap, open_line, stopping, watching
 from monitor.dead_man import DeadMan
 from monitor.errors import DeliveryError
 from monitor.jobs.announce import announce
-from monitor.logs import accompany
+from monitor.logs import accompany, scrub
 from monitor.storage import gaps, queries, sources
 from monitor.storage.queries import Health
+from monitor.systemd import Systemd
 
 log = structlog.get_logger()
 
@@ -192,3 +193,27 @@ class Cycles:
             unlisted = sources.unlisted(store.connection)
         asked = {name: at for name, at in unlisted.items() if name in plans and plans[name].asks_for_users}
         return found, asked
+
+
+class Line:
+    """What systemd shows of us: how things are, after what an operator must not overlook."""
+
+    def __init__(self, systemd: Systemd) -> None:
+        self.systemd = systemd
+        self.refusal = ""
+
+    def say(self, text: str) -> None:
+        """Say how things are."""
+        self.systemd.status(self._whole(text))
+
+    def ready(self, text: str) -> None:
+        """Say that a start or a reload is done, and how things are."""
+        self.systemd.ready(self._whole(text))
+
+    def migrating(self, revision: str, deed: str) -> None:
+        """Say that the schema is brought up to date, which may take its time."""
+        log.info("database.migrating", revision=revision, deed=deed)
+        self.systemd.waiting(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
+
+    def _whole(self, text: str) -> str:
+        return scrub(f"{self.refusal}; {text}" if self.refusal else text)

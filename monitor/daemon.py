@@ -16,7 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from monitor import __version__
 from monitor.app import App, bench_of, office_of
 from monitor.core.text import one_line
-from monitor.cycles import Cycles
+from monitor.cycles import Cycles, Line
 from monitor.errors import MonitorError, StorageError
 from monitor.jobs.catch_up import catch_up
 from monitor.jobs.digest import digest
@@ -273,30 +273,6 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
             app, is_start = renewed, False
             log.info("configuration.taken")
     app.close()
-
-
-class Line:
-    """What systemd shows of us: how things are, after what an operator must not overlook."""
-
-    def __init__(self, systemd: Systemd) -> None:
-        self.systemd = systemd
-        self.refusal = ""
-
-    def say(self, text: str) -> None:
-        """Say how things are."""
-        self.systemd.status(self._whole(text))
-
-    def ready(self, text: str) -> None:
-        """Say that a start or a reload is done, and how things are."""
-        self.systemd.ready(self._whole(text))
-
-    def migrating(self, revision: str, deed: str) -> None:
-        """Say that the schema is brought up to date, which may take its time."""
-        log.info("database.migrating", revision=revision, deed=deed)
-        self.systemd.waiting(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
-
-    def _whole(self, text: str) -> str:
-        return scrub(f"{self.refusal}; {text}" if self.refusal else text)
 
 
 def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | None:

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from monitor.app import assemble
 from monitor.clock import utc_now
 from monitor.config import load_config
-from monitor.daemon import Daemon, Line, wait_for_renewal
+from monitor.cycles import Line
+from monitor.daemon import Daemon, wait_for_renewal
 from monitor.errors import StorageError
 from monitor.progress import DISPATCHER, RECORDER, SENDER, Progress
 from monitor.sandbox.faults import Fault

@@ -102,14 +102,10 @@ def claim(
         # Where another sender was faster, the claim is alive again, and not ours.
         return replace(_claim(connection, taken), may_be_out=True) if retaken.rowcount else None
     is_due = _is_due(now, wait=wait)
-    being_told = select(notifications.c.incident_id).where(
-        of_channel, _SENDING, notifications.c.incident_id.is_not(None)
-    )
+    about = notifications.c.incident_id
+    being_told = select(about).where(of_channel, _SENDING, about.is_not(None))
     is_new_row = and_(_PENDING, notifications.c.claim.is_(None))
-    is_new = and_(
-        is_new_row,
-        or_(notifications.c.incident_id.is_(None), notifications.c.incident_id.not_in(being_told)),
-    )
+    is_new = and_(is_new_row, or_(about.is_(None), about.not_in(being_told)))
     groups = (
         select(notifications.c.group_key)
         .where(of_channel, is_new, is_due)
@@ -130,12 +126,10 @@ def claim(
     if not taken_now.rowcount:
         return None
     # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
-    in_it = select(notifications.c.incident_id).where(_SENDING, notifications.c.claim == name)
+    in_it = select(about).where(_SENDING, notifications.c.claim == name)
     not_held = or_(notifications.c.held_until.is_(None), notifications.c.held_until <= now)
     connection.execute(
-        _lease(now)
-        .values(claim=name)
-        .where(of_channel, is_new_row, not_held, notifications.c.incident_id.in_(in_it))
+        _lease(now).values(claim=name).where(of_channel, is_new_row, not_held, about.in_(in_it))
     )
     return _claim(connection, name)
 
