@@ -133,6 +133,24 @@ def test_an_upgrade_can_be_read_beforehand(place: Place) -> None:
         assert connection.execute("SELECT count(*) FROM incident_log").fetchone() == (0,)
 
 
+def test_an_upgrade_shows_what_it_does(place: Place) -> None:
+    ran = place.run("db", "upgrade")
+    assert ran.err.startswith("0001: ")
+    assert f"{HEAD}: " in ran.err
+    assert place.run("db", "upgrade").err == ""
+
+
+def test_where_nothing_would_run_or_nobody_answers_the_statements_say_so(place: Place) -> None:
+    place.run("db", "upgrade")
+    assert place.run("db", "upgrade", "--sql").out.endswith(f"schema {HEAD}, nothing to do\n")
+    place.tree["database"] = {"url": f"postgresql://monitor:{PASSWORD}@127.0.0.1:1/nothing"}
+    ran = place.run("db", "upgrade", "--sql")
+    assert ran.status == 0
+    assert "for an empty database, since " in ran.err
+    assert "CREATE TABLE incidents" in ran.out
+    assert PASSWORD not in ran.out + ran.err
+
+
 def test_a_database_in_use_is_sound(place: Place, empty_database_url: str) -> None:
     if not empty_database_url.startswith("sqlite"):
         place.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")

@@ -105,7 +105,11 @@ class Scene:
 
     def stop(self, process: DaemonProcess) -> None:
         """Let nothing wait, and end the daemon well."""
-        self.wait_until_told()
+        try:
+            self.wait_until_told()
+        except AssertionError as error:
+            outbox = self.rows("SELECT * FROM delivery_log")
+            raise AssertionError(f"{error}; {outbox}; {process.text[-4000:]}") from error
         wait_until(
             lambda: not self.rows("SELECT id FROM notifications WHERE state IN ('pending', 'sending')"),
             what="an empty outbox",

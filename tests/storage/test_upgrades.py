@@ -3,9 +3,11 @@
 import multiprocessing
 import re
 import shutil
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -358,3 +360,24 @@ def test_an_unreadable_answer_of_the_server_is_not_the_fault_of_a_migration() ->
         Database("postgresql+psycopg://nobody@127.0.0.1:1/none").upgrade()
     assert away.value.passing
     assert "migration" not in str(away.value)
+
+
+def test_a_file_from_elsewhere_is_made_able_to_shrink(sqlite_url: str) -> None:
+    def auto_vacuum() -> int:
+        with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as file:
+            ((found,),) = file.execute("PRAGMA auto_vacuum")
+            return int(found)
+
+    database = populated(sqlite_url)
+    assert auto_vacuum() == 0
+    database.upgrade()
+    assert auto_vacuum() == 2
+    database.close()
+
+
+def test_a_new_file_is_able_to_shrink(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    database.upgrade()
+    with database.read() as store:
+        assert store.connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() == 2
+    database.close()
