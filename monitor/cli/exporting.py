@@ -17,7 +17,7 @@ import click
 
 from monitor.cli.reading import Moment, account_option, counted
 from monitor.cli.session import Session, pass_session
-from monitor.cli.tables import UnheardError, as_json, as_json_array, say, wire_time
+from monitor.cli.tables import UnheardError, UnwritableError, as_json, as_json_array, say, wire_time
 from monitor.core.text import STORED_LENGTH, one_line
 from monitor.errors import ExportError
 
@@ -134,8 +134,10 @@ def _whole(file: Path | None) -> Iterator[IO[bytes]]:
     except BrokenPipeError:
         raise UnheardError from None
     except OSError as error:
-        where, left = (file, "; nothing was written") if file else ("standard output", "")
-        raise ExportError(f"{where}: {error.strerror or error}{left}") from error
+        reason = error.strerror or error
+        if file is None:
+            raise UnwritableError(f"standard output can't be written: {reason}") from error
+        raise ExportError(f"{file}: {reason}; nothing was written") from error
 
 
 @contextmanager

@@ -166,7 +166,7 @@ _INVARIANTS: dict[str, Select[tuple[int]]] = {
         )
         .where(polls.c.last_at.is_not(None), poll_runs.c.id.is_(None))
     ),
-    "over, and nobody knows since when: poll runs": select(poll_runs.c.id).where(
+    "neither growing nor over: poll runs": select(poll_runs.c.id).where(
         poll_runs.c.last_at.is_(None) != poll_runs.c.polls.is_(None)
     ),
     "never to be polled: targets": select(targets.c.id).where(

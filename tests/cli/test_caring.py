@@ -174,12 +174,9 @@ def test_a_database_in_use_is_sound(place: Place, empty_database_url: str) -> No
             "not as their history ends: connections: 2",
         ),
         ("PRAGMA foreign_keys = OFF; DELETE FROM targets", "rows that belong to nothing: in connections"),
-        ("UPDATE polls SET run_id = NULL", "no run of polls tells of it: targets: 1"),
-        ("UPDATE polls SET run_id = 99", "no run of polls tells of it: targets: 1"),
-        (
-            "INSERT INTO poll_runs (id, target_id, outcome, first_at) VALUES (9, 1, 'ok', '2026-01-01')",
-            "nobody knows since when: poll runs: 9",
-        ),
+        ("DELETE FROM poll_runs", "no run of polls tells of it: targets: 1"),
+        ("UPDATE poll_runs SET last_at = first_at, polls = 1", "no run of polls tells of it: targets: 1"),
+        ("UPDATE poll_runs SET polls = 1", "neither growing nor over: poll runs: 1"),
         ("UPDATE targets SET detached_at = first_seen_at", "nobody watches any more: incidents: 1, 2"),
         (
             "INSERT INTO acknowledgements (incident_id, by, why, acknowledged_at) VALUES (1, 'm', 'w', '2026-01-01'); "

@@ -46,8 +46,9 @@ def test_what_is_gone_is_shown_for_a_day(since: timedelta, is_shown: bool) -> No
         assert ConnectionRemoved().changes_at(gone, NOW) is None
 
 
-def test_what_is_listed_is_not_gone() -> None:
-    assert ConnectionRemoved().look(known(missing=2), NOW) is Answer.CLEAR
+def test_what_is_listed_is_not_gone_and_what_was_missed_is_neither() -> None:
+    assert ConnectionRemoved().look(known(), NOW) is Answer.CLEAR
+    assert ConnectionRemoved().look(known(missing=2), NOW) is Answer.HOLD
     assert ConnectionRemoved().changes_at(known(), NOW) is None
 
 
@@ -57,7 +58,7 @@ def test_a_life_of_going_and_coming_back() -> None:
     assert [] == life.poll(*others, connection())
     assert [[], [], [(OPENED, NOTICE)]] == [life.poll(*others) for _ in range(3)]
     assert [] == life.poll(*others)
-    assert [(RESOLVED, NOTICE)] == life.poll(*others, connection())
+    assert [[], [(RESOLVED, NOTICE)]] == [life.poll(*others, connection()) for _ in range(2)]
     assert [[], [], [(OPENED, NOTICE)]] == [life.poll(*others) for _ in range(3)]
     assert [] == life.review()
     assert () == life.incidents

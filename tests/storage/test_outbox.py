@@ -121,6 +121,14 @@ def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(database: Database
     assert claim(database, NOW + LEASE, name="third") is None
 
 
+def test_a_claim_of_somebody_who_read_the_clock_later_is_not_abandoned(database: Database) -> None:
+    # Whoever waits for the database's only writer goes by a time that has passed.
+    write(database, {})
+    claimed(database, NOW + 3 * SECOND, name="first")
+    assert claim(database, NOW, name="second") is None
+    assert "first" == claimed(database, NOW - DAY, name="second").name  # the clock was set back
+
+
 def test_a_retaken_claim_is_whole_and_takes_nobody_along(database: Database) -> None:
     write(database, {}, {})
     claimed(database, name="first")
