@@ -288,8 +288,7 @@ def _started(app: App, asked: Asked, line: Line, *, is_start: bool) -> Daemon | 
                 raise
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             line.systemd.waiting(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
-            asked.wake.wait(wait)
-            asked.wake.clear()  # a reload is for later, and must not end every wait from now on
+            asked.wait(wait)  # a reload is for later
             wait = min(wait * 2, 30)
     return None
 
@@ -310,8 +309,7 @@ def wait_for_renewal(daemon: Daemon, asked: Asked, reload: Callable[[], App], li
     was_stuck: list[str] = []
     while not asked.stop:
         if not asked.reload:
-            asked.wake.wait(pulse)
-        asked.wake.clear()
+            asked.wait(pulse)
         daemon.rewind()
         stuck = daemon.progress.stuck()
         if not stuck:

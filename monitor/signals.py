@@ -1,9 +1,9 @@
 """What signals ask of the daemon: to stop, or to read its configuration again."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 
@@ -11,14 +11,14 @@ class Asked:
     """
     What was asked for so far.
 
-    Attributes:
-        wake: set with each signal; whoever waits on it clears it.
+    A signal comes in the middle of whatever the main thread does, waiting included: an event or a condition would be
+    locked by the one and waited for by the other, for ever. A simple queue may be put to while it is waited on.
     """
 
     def __init__(self) -> None:
-        self.wake = threading.Event()
         self.stop = False
         self.reload = False
+        self._came: SimpleQueue[None] = SimpleQueue()
 
     def by(self, number: int, _frame: FrameType | None) -> None:
         """Note a signal; this is its handler."""
@@ -26,7 +26,20 @@ class Asked:
             self.reload = True
         else:
             self.stop = True
-        self.wake.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait that is under way, or else the next one."""
+        self._came.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a signal, or as long as that; those that came meanwhile count once."""
+        try:
+            self._came.get(timeout=seconds)
+            while True:
+                self._came.get_nowait()
+        except Empty:
+            return
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -95,7 +96,12 @@ class DaemonProcess:
 
     def end(self) -> int:
         """Wait for its end; returns the exit status."""
-        status = self.process.wait(PATIENCE)
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # it says where each of its threads is
+            self.process.wait(PATIENCE)
+            raise AssertionError(f"it did not end: {self.text[-6000:]}") from None
         self._thread.join()
         return status
 

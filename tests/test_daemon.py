@@ -1,6 +1,8 @@
 """The daemon as systemd sees it: a process, its signals, and what it says on the line."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -330,7 +332,22 @@ def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(
         wait_until(lambda: line.notes.count({"WATCHDOG": "1"}) > pings, what="pings")
     finally:
         asked.stop = True
-        asked.wake.set()
+        asked.wake()
         waiting.join()
         daemon.stop()
         app.close()
+
+
+def test_signals_may_come_at_any_moment_of_waiting_for_them() -> None:
+    code = (
+        "import os, signal, threading, time\n"
+        "from monitor.signals import listening\n"
+        "def storm():\n"
+        "    for _ in range(20000): os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "with listening() as asked:\n"
+        "    threading.Thread(target=storm).start()\n"
+        "    while not asked.stop: asked.wait(0.0001)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    assert done.returncode == 0
