@@ -13,6 +13,7 @@ from monitor.clock import Clock
 from monitor.core.model import Failure, Outcome, RuleName, Snapshot, Target
 from monitor.errors import StorageError
 from monitor.jobs.poll import Policy, record, take_snapshot
+from monitor.lanes import Lanes
 from monitor.progress import DISPATCHER, RECORDER, Progress
 from monitor.providers import Provider
 from monitor.storage import Database, figures
@@ -25,7 +26,7 @@ BATCH_SECONDS = 0.25
 # Targets handed to the fetchers and not yet recorded: what a slow database can make us hold in memory.
 IN_FLIGHT = 2000
 # How often an idle recorder shows that it is alive.
-IDLE_SECONDS = 10
+IDLE_SECONDS = 1
 # How often a single pass sees whether a key may be asked with again.
 SHORTEST_WAIT = 0.1
 
@@ -73,6 +74,7 @@ class Poller:
         # A pool of the standard library would make a future of each poll, which nobody asks for.
         self._concurrency = concurrency
         self._fetchers: list[Thread] = []
+        self._lanes = Lanes(concurrency)
         self._to_fetch: SimpleQueue[tuple[Target, Provider, figures.Turn | None] | None] = SimpleQueue()
         self._results: Queue[Snapshot | None] = Queue(maxsize=BATCH * 2)
         self._batch_is_full = Event()
@@ -106,8 +108,9 @@ class Poller:
                 self._idle.clear()
                 self._to_fetch.put((target, provider, turns.get(target.id)))
                 if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
+                    number = len(self._fetchers)
                     fetcher = Thread(
-                        target=self._fetch_forever, name=f"fetch-{len(self._fetchers)}", daemon=True
+                        target=self._fetch_forever, args=(number,), name=f"fetch-{number}", daemon=True
                     )
                     self._fetchers.append(fetcher)
                     fetcher.start()
@@ -167,6 +170,7 @@ class Poller:
         ends = monotonic() + timeout.total_seconds()
         with self._lock:
             self._closed = True
+        self._lanes.close()
         for _ in self._fetchers:
             self._to_fetch.put(None)
         for fetcher in self._fetchers:
@@ -178,8 +182,8 @@ class Poller:
             log.warning("recorder.stuck")
         self._recorder.join(max(ends - monotonic(), 0.5))
 
-    def _fetch_forever(self) -> None:
-        while asked := self._to_fetch.get():
+    def _fetch_forever(self, number: int) -> None:
+        while self._lanes.wait(number) and (asked := self._to_fetch.get()):
             if not self._closed:
                 self._fetch(*asked)
 
@@ -204,7 +208,9 @@ class Poller:
                 target=target.id,
             )
             snapshot = Snapshot(target=target, taken_at=self._clock(), failure=_our_mistake(error))
-        _tell(self._on_fetched, snapshot, monotonic() - began, late)
+        took = monotonic() - began
+        self._lanes.took(took)
+        _tell(self._on_fetched, snapshot, took, late)
         while not self._stopping.is_set():
             try:
                 self._results.put(snapshot, timeout=1)
@@ -235,6 +241,7 @@ class Poller:
         self._batch_is_full.clear()
         if not self._is_batch():
             self._batch_is_full.wait(BATCH_SECONDS)
+        self._lanes.adapt()
         batch = [first]
         while len(batch) < BATCH:
             try:
@@ -255,9 +262,9 @@ class Poller:
         while True:
             self._progress.moved(RECORDER)
             try:
-                return self._results.get(timeout=IDLE_SECONDS)
+                return self._results.get(timeout=BATCH_SECONDS if self._in_flight else IDLE_SECONDS)
             except Empty:
-                continue
+                self._lanes.open()  # whoever is at it waits for somebody: let others pass
 
     def _record(self, batch: Sequence[Snapshot]) -> list[Polled]:
         """Record a batch, however long it takes; a snapshot is dropped only when the program ends."""
