@@ -170,7 +170,7 @@ class World:
             username=f"client{target_id}",
             display_name=f"Client Number {target_id}",
             token_status="valid",
-            expires_at=now + 60 * DAY,
+            expires_at=None if self.is_quiet else now + 60 * DAY,
             last_successful_post_at=now,
         )
 
