@@ -203,9 +203,12 @@ def test_no_rung_is_told_twice_for_one_date_while_an_incident_lasts(steps: list[
                 seen = life.known[incident.subject.platform_id or ""]
                 verdict = rule.look(seen, at)
                 assert isinstance(verdict, Problem)
-                heard[incident.id].append((verdict.mark, verdict.step))
+                heard[incident.id].append((verdict.mark, verdict.step, incident.severity))
     for told in heard.values():
-        assert len(told) == len(set(told))
+        for place, (*rung, severity) in enumerate(told):
+            before = [earlier for earlier, each in enumerate(told[:place]) if each[:2] == tuple(rung)]
+            # A date that comes back is told again only to who has heard of something milder since.
+            assert not before or any(each.rank < severity.rank for *_, each in told[before[-1] + 1 : place])
 
 
 @given(lives())

@@ -285,3 +285,13 @@ def test_reviews_at_the_moments_asked_for_meet_every_rung(left: timedelta, rule:
 
 def _step(verdict: Verdict) -> int:
     return verdict.step if isinstance(verdict, Problem) else 0
+
+
+def test_a_date_that_comes_back_worse_than_what_was_heard_last_is_told_once_more_and_then_never() -> None:
+    life = Life()
+    ended, later = connection(expires_at=NOW - DAY), connection(expires_at=NOW + 5 * DAY)
+    assert [(OPENED, CRITICAL)] == life.poll(ended)
+    assert [] == life.poll(later)
+    assert [(ESCALATED, WARNING)] == life.review()
+    assert [(ESCALATED, CRITICAL)] == life.poll(ended)
+    assert [[]] * 6 == [life.poll(each) for each in (later, ended) * 3]
