@@ -37,7 +37,7 @@ _SVG = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_s
 <text x="{{ 214 + bar.width }}" y="{{ bar.y + 15 }}">{{ bar.text }}</text>
 {% endfor %}
 {% endfor %}
-<text x="16" y="{{ height - 12 }}" fill="#667" font-size="11">{{ caption }}</text>
+<text x="16" y="{{ height - 12 }}" fill="#667" font-size="9">{{ caption }}</text>
 </svg>
 """
 )
