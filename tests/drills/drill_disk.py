@@ -95,7 +95,7 @@ def test_a_file_that_may_not_be_written_is_waited_for(tmp_path: Path) -> None:
                 place.config.chmod(0o644)
                 process.process.send_signal(signal.SIGHUP)  # opens everything anew
                 process.wait_for("database.unavailable")
-                assert "writable for the monitor" in process.lines("database.unavailable")[-1]["error"]
+                assert "where the monitor may write" in process.lines("database.unavailable")[-1]["error"]
                 place.end_next()
                 time.sleep(5)
                 assert process.process.poll() is None
