@@ -157,7 +157,7 @@ class AppriseChannel:
             return None
         from apprise.attachment.memory import AttachMemory
 
-        return AttachMemory(  # type: ignore[no-untyped-call]
+        return AttachMemory(  # type: ignore[no-untyped-call]  # Apprise types it in part
             content=attachment.content, name=attachment.name, mimetype=attachment.mime
         )
 

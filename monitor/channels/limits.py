@@ -54,7 +54,7 @@ def fitted(body: str, title: str, service: "NotifyBase") -> str:
     most = _NTFY_BYTES if is_ntfy else service.body_maxlen
 
     def size(text: str) -> int:
-        converted = convert_between(NotifyFormat.TEXT, target, text)  # type: ignore[no-untyped-call]
+        converted = convert_between(NotifyFormat.TEXT, target, text)  # type: ignore[no-untyped-call]  # Apprise's
         sent = service.dialect_convert(converted, target)
         return max(len(sent.encode()), len(json.dumps(sent)) * 9 // 16) if is_ntfy else len(sent)
 

@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             self.aliases += 1
             if self.aliases > MAX_ALIASES:
-                raise _at(self.peek_event(), f"more than {MAX_ALIASES} aliases")  # type: ignore[no-untyped-call]
+                raise _at(self.peek_event(), f"more than {MAX_ALIASES} aliases")  # type: ignore[no-untyped-call]  # PyYAML's
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:

@@ -291,7 +291,7 @@ class World:
 
     def _change(self, platform_id: str, key: str | None, user: str | None, **changes: object) -> None:
         with self.lock:
-            changed = replace(self.profile(platform_id, key=key, user=user), **changes)  # type: ignore[arg-type]
+            changed = replace(self.profile(platform_id, key=key, user=user), **changes)  # type: ignore[arg-type]  # by name
             self.person(key, user).profiles[platform_id] = changed
 
 
