@@ -23,6 +23,7 @@ def last_digest_at(
 ) -> datetime | None:
     """Say when the newest digest of a channel was written, or written and delivered; None before the first."""
     query = select(func.max(notifications.c.created_at)).where(
+        notifications.c.incident_id.is_(None),
         notifications.c.channel == channel,
         notifications.c.reason == Reason.DIGEST,
         notifications.c.group_key == group,

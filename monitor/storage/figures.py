@@ -8,6 +8,7 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, case, func, not_, or_, select, text
 
 from monitor.core.model import DeliveryState
+from monitor.storage import outbox
 from monitor.storage.sources import is_resting
 from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
 
@@ -85,9 +86,7 @@ def gather(database: DatabaseConnection, now: datetime) -> Figures:
         .group_by(incidents.c.rule, incidents.c.severity)
     )
     unsent = database.execute(
-        select(notifications.c.state, func.count())
-        .where(notifications.c.state != DeliveryState.DELIVERED)
-        .group_by(notifications.c.state)
+        select(notifications.c.state, func.count()).where(outbox.UNDELIVERED).group_by(notifications.c.state)
     )
     return Figures(
         targets={account: count for account, count, *_ in watched},
@@ -150,13 +149,13 @@ def oldest_unsent(database: DatabaseConnection, now: datetime) -> datetime | Non
 
     One that a channel refuses is put off and so not meant: this is about a sender that doesn't send.
     """
-    state, due_at = notifications.c.state, notifications.c.due_at
+    due_at = notifications.c.due_at
     ready = or_(
-        and_(state == DeliveryState.PENDING, due_at <= now),
-        and_(state == DeliveryState.SENDING, notifications.c.leased_until <= now),
+        and_(outbox.PENDING, due_at <= now),
+        and_(outbox.SENDING, notifications.c.leased_until <= now),
     )
     oldest: datetime | None = database.execute(
-        select(func.min(due_at, type_=due_at.type)).where(ready)
+        select(func.min(due_at, type_=due_at.type)).where(outbox.UNDELIVERED, ready)
     ).scalar_one()
     return oldest
 

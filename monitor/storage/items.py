@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import Select, and_, exists, func, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 
 from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, Reason, Resolution, Severity
-from monitor.storage.outbox import TOLD_RESOLVED, Claim
+from monitor.storage.outbox import SENDING, TOLD_RESOLVED, Claim, of_claim
 from monitor.storage.rows import as_connection, as_incident, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
 
@@ -21,11 +21,7 @@ def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping
         dashboards: where to reconnect by hand, by account.
     """
     # By its name, not by its rows: there may be more of them than a statement takes values.
-    mine = and_(
-        notifications.c.state == DeliveryState.SENDING,
-        notifications.c.claim == claimed.name,
-        notifications.c.incident_id.is_not(None),
-    )
+    mine = and_(of_claim(claimed), SENDING, notifications.c.incident_id.is_not(None))
     wanted = select(notifications.c.incident_id).where(mine)
     told = (
         select(notifications.c.incident_id, func.max(notifications.c.id).label("id"))
@@ -82,8 +78,8 @@ def _overtaken(connection: DatabaseConnection, claimed: Claim) -> frozenset[int]
     """
     newer = notifications.alias("newer")
     query = select(notifications.c.incident_id).where(
-        notifications.c.state == DeliveryState.SENDING,
-        notifications.c.claim == claimed.name,
+        of_claim(claimed),
+        SENDING,
         exists().where(
             newer.c.incident_id == notifications.c.incident_id,
             newer.c.channel == claimed.channel,
@@ -138,6 +134,11 @@ def _owed_an_end(connection: DatabaseConnection, ids: Collection[int], channel: 
                 earlier.c.rule == incidents.c.rule,
                 earlier.c.subject == incidents.c.subject,
                 earlier.c.id < incidents.c.id,
+                # Of the same target, if of one: that is what there is an index of.
+                or_(
+                    earlier.c.target_id == incidents.c.target_id,
+                    and_(earlier.c.target_id.is_(None), incidents.c.target_id.is_(None)),
+                ),
             ),
         )
         .join(notifications, notifications.c.incident_id == earlier.c.id)

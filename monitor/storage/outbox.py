@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, select, update
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import and_, bindparam, func, literal, or_, select, update
 
 from monitor.core.model import DeliveryState, Reason
 from monitor.core.retry import RETRY_AFTER_AT_MOST
 from monitor.core.routes import Hold
 from monitor.storage.tables import incidents, notifications
-from monitor.storage.types import UtcDateTime
+from monitor.storage.types import UtcMillis
 
 LEASE = timedelta(minutes=2)
 # A row that would come due this soon after another of its group goes along with it.
@@ -26,8 +26,11 @@ TOLD_RESOLVED = "resolved"
 # About as many as two days of trying come to.
 ATTEMPTS_AT_MOST = 60
 
-_PENDING = notifications.c.state == DeliveryState.PENDING
-_SENDING = notifications.c.state == DeliveryState.SENDING
+# Beside every state that isn't ``delivered``: what is undelivered is found among that, not in all that ever was.
+UNDELIVERED = notifications.c.delivered_at.is_(None)
+PENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.PENDING)
+SENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.SENDING)
+FAILED = and_(UNDELIVERED, notifications.c.state == DeliveryState.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,8 @@ def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = 
     Args:
         wait: whether groups wait to fill; a single pass doesn't.
     """
-    ready = or_(and_(_PENDING, _is_due(now, wait=wait)), _is_abandoned(now))
-    query = select(notifications.c.channel).where(ready).group_by(notifications.c.channel)
+    ready = or_(and_(PENDING, _is_due(now, wait=wait)), _is_abandoned(now))
+    query = select(notifications.c.channel).where(UNDELIVERED, ready).group_by(notifications.c.channel)
     return list(connection.execute(query.order_by(func.min(notifications.c.due_at))).scalars())
 
 
@@ -90,21 +93,21 @@ def claim(
     Returns:
         None where nothing is due.
     """
-    of_channel = notifications.c.channel == channel
-    is_kept = and_(_PENDING, notifications.c.claim.is_not(None), _is_due(now, wait=True))
+    of_channel = and_(UNDELIVERED, notifications.c.channel == channel)
+    is_kept = and_(PENDING, notifications.c.claim.is_not(None), _is_due(now, wait=True))
     is_free = or_(_is_abandoned(now), is_kept)
     abandoned = (
         select(notifications.c.claim).where(of_channel, is_free).order_by(notifications.c.first_tried_at)
     )
     if taken := connection.execute(abandoned).scalars().first():
-        whole_claim = and_(of_channel, notifications.c.claim == taken, or_(_PENDING, _is_abandoned(now)))
+        whole_claim = and_(of_channel, notifications.c.claim == taken, or_(PENDING, _is_abandoned(now)))
         retaken = connection.execute(_lease(now).where(whole_claim))
         # Where another sender was faster, the claim is alive again, and not ours.
-        return replace(_claim(connection, taken), may_be_out=True) if retaken.rowcount else None
+        return replace(_claim(connection, channel, taken), may_be_out=True) if retaken.rowcount else None
     is_due = _is_due(now, wait=wait)
     about = notifications.c.incident_id
-    being_told = select(about).where(of_channel, _SENDING, about.is_not(None))
-    is_new_row = and_(_PENDING, notifications.c.claim.is_(None))
+    being_told = select(about).where(of_channel, SENDING, about.is_not(None))
+    is_new_row = and_(PENDING, notifications.c.claim.is_(None))
     is_new = and_(is_new_row, or_(about.is_(None), about.not_in(being_told)))
     groups = (
         select(notifications.c.group_key)
@@ -126,21 +129,21 @@ def claim(
     if not taken_now.rowcount:
         return None
     # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
-    in_it = select(about).where(_SENDING, notifications.c.claim == name)
+    in_it = select(about).where(of_channel, SENDING, notifications.c.claim == name)
     not_held = or_(notifications.c.held_until.is_(None), notifications.c.held_until <= now)
     connection.execute(
         _lease(now).values(claim=name).where(of_channel, is_new_row, not_held, about.in_(in_it))
     )
-    return _claim(connection, name)
+    return _claim(connection, channel, name)
 
 
 def pull_in(connection: DatabaseConnection, now: datetime) -> None:
     """Have due now what waits for its group or for another attempt: the clock was set back meanwhile."""
-    waits = and_(_PENDING, notifications.c.held_until.is_(None), notifications.c.silence_id.is_(None))
+    waits = and_(PENDING, notifications.c.held_until.is_(None), notifications.c.silence_id.is_(None))
     connection.execute(update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now))
     connection.execute(
         update(notifications)
-        .where(_SENDING, notifications.c.leased_until > now + LEASE)
+        .where(SENDING, notifications.c.leased_until > now + LEASE)
         .values(leased_until=now + LEASE)
     )
 
@@ -154,7 +157,7 @@ def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, tol
             not in it had nothing left to tell.
     """
     # Also what another sender has put aside, who took us for dead: it was delivered all the same.
-    mine = and_(or_(_SENDING, _PENDING), notifications.c.claim == claimed.name)
+    mine = and_(of_claim(claimed), or_(SENDING, PENDING))
     if told:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
         connection.execute(
@@ -248,7 +251,7 @@ def bury(connection: DatabaseConnection, claimed: Claim, *, error: str) -> None:
 
 def revive(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> list[int]:
     """Make dead letters due again; returns the ids that were dead."""
-    dead = and_(notifications.c.id.in_(ids), notifications.c.state == DeliveryState.FAILED)
+    dead = and_(notifications.c.id.in_(ids), FAILED)
     found = list(connection.execute(select(notifications.c.id).where(dead)).scalars())
     connection.execute(
         update(notifications)
@@ -269,7 +272,7 @@ def revive_lost(connection: DatabaseConnection, now: datetime, *, channels: Coll
     revived = connection.execute(
         update(notifications)
         .where(
-            notifications.c.state == DeliveryState.FAILED,
+            FAILED,
             notifications.c.channel.in_(channels),
             notifications.c.attempts < ATTEMPTS_AT_MOST,
             notifications.c.incident_id.in_(still_open),
@@ -279,20 +282,22 @@ def revive_lost(connection: DatabaseConnection, now: datetime, *, channels: Coll
     return revived.rowcount
 
 
+def of_claim(claimed: Claim) -> ColumnElement[bool]:
+    """Give what holds for the rows of a claim, as long as it isn't delivered."""
+    of_channel = notifications.c.channel == claimed.channel
+    return and_(UNDELIVERED, of_channel, notifications.c.claim == claimed.name)
+
+
 def _is_ours(claimed: Claim) -> Any:
     """Whoever let a lease end may find that another sender has retaken the claim: its fate is theirs."""
-    return and_(
-        _SENDING,
-        notifications.c.claim == claimed.name,
-        notifications.c.leased_until == claimed.leased_until,
-    )
+    return and_(of_claim(claimed), SENDING, notifications.c.leased_until == claimed.leased_until)
 
 
 def _is_abandoned(now: datetime) -> Any:
     # A lease that ends much further off than any lease can was given before the clock was set back; a little
     # further, by somebody who read the clock while we waited for our turn.
     over = or_(notifications.c.leased_until <= now, notifications.c.leased_until > now + 2 * LEASE)
-    return and_(_SENDING, over)
+    return and_(SENDING, over)
 
 
 def _lease(now: datetime) -> Any:
@@ -300,7 +305,7 @@ def _lease(now: datetime) -> Any:
         state=DeliveryState.SENDING,
         leased_until=now + LEASE,
         attempts=notifications.c.attempts + 1,
-        first_tried_at=func.coalesce(notifications.c.first_tried_at, literal(now, UtcDateTime)),
+        first_tried_at=func.coalesce(notifications.c.first_tried_at, literal(now, UtcMillis)),
     )
 
 
@@ -320,10 +325,9 @@ def _is_due(now: datetime, *, wait: bool) -> Any:
     return or_(is_due, and_(notifications.c.attempts == 0, ~is_held))
 
 
-def _claim(connection: DatabaseConnection, name: str) -> Claim:
+def _claim(connection: DatabaseConnection, channel: str, name: str) -> Claim:
     query = (
         select(
-            notifications.c.channel,
             notifications.c.id,
             notifications.c.attempts,
             notifications.c.first_tried_at,
@@ -331,13 +335,13 @@ def _claim(connection: DatabaseConnection, name: str) -> Claim:
             notifications.c.group_key,
             notifications.c.leased_until,
         )
-        .where(_SENDING, notifications.c.claim == name)
+        .where(SENDING, notifications.c.channel == channel, notifications.c.claim == name)
         .order_by(notifications.c.id)
     )
     rows = connection.execute(query).all()
     return Claim(
         name=name,
-        channel=rows[0].channel,
+        channel=channel,
         group=rows[0].group_key,
         leased_until=max(row.leased_until for row in rows),
         ids=tuple(row.id for row in rows),

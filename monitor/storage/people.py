@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import insert, or_, select, update
 
-from monitor.core.model import DeliveryState, Incident
+from monitor.core.model import Incident
 from monitor.core.routes import Match, Routing, Silence, circumstances
+from monitor.storage import outbox
 from monitor.storage.rows import as_incident, incident_query, target_of
 from monitor.storage.tables import acknowledgements, incidents, notifications, silences, targets
 
@@ -115,7 +116,7 @@ def end_silence(
         return False
     connection.execute(
         update(notifications)
-        .where(notifications.c.silence_id == id_, notifications.c.state == DeliveryState.PENDING)
+        .where(outbox.PENDING, notifications.c.silence_id == id_)
         .values(due_at=now, held_until=None)
     )
     for other in routing.silences:
@@ -138,11 +139,7 @@ def _hold(connection: DatabaseConnection, silence: Silence, routing: Routing) ->
         incident_query()
         .add_columns(targets.c.managed_user_id, targets.c.managed_user)
         .join(targets, targets.c.id == incidents.c.target_id, isouter=True)
-        .where(
-            incidents.c.id.in_(
-                select(notifications.c.incident_id).where(notifications.c.state == DeliveryState.PENDING)
-            )
-        )
+        .where(incidents.c.id.in_(select(notifications.c.incident_id).where(outbox.PENDING)))
     )
     held = [
         row["id"]
@@ -153,8 +150,8 @@ def _hold(connection: DatabaseConnection, silence: Silence, routing: Routing) ->
         connection.execute(
             update(notifications)
             .where(
+                outbox.PENDING,
                 notifications.c.incident_id.in_(held),
-                notifications.c.state == DeliveryState.PENDING,
                 or_(notifications.c.due_at < silence.ends_at, notifications.c.silence_id.is_(None)),
             )
             .values(

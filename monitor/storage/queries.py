@@ -11,7 +11,8 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.types import TypeEngine
 
 from monitor.core.expiry import keeps_its_habit
-from monitor.core.model import DeliveryState, KnownConnection, Severity, TokenStatus
+from monitor.core.model import KnownConnection, Severity, TokenStatus
+from monitor.storage import outbox
 from monitor.storage.rows import as_connection, as_habit
 from monitor.storage.sources import is_resting
 from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
@@ -263,7 +264,7 @@ def _about(account: str | None) -> list[ColumnElement[bool]]:
 def _given_up(database: DatabaseConnection, after: datetime, account: str | None) -> int:
     # A dead letter was last due when it was last tried, which is when it died.
     query = select(func.count(func.distinct(func.coalesce(notifications.c.claim, "")))).where(
-        notifications.c.state == DeliveryState.FAILED, notifications.c.due_at >= after
+        outbox.FAILED, notifications.c.due_at >= after
     )
     count: int = database.execute(_with_incident(query, account)).scalar_one()
     return count
@@ -274,7 +275,8 @@ def _waiting_since(database: DatabaseConnection, now: datetime, account: str | N
     waiting_since = func.coalesce(notifications.c.first_tried_at, notifications.c.due_at)
     query = select(func.min(waiting_since, type_=notifications.c.due_at.type)).where(
         and_(
-            notifications.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING]),
+            outbox.UNDELIVERED,
+            or_(outbox.PENDING, outbox.SENDING),
             waiting_since <= now,
         )
     )

@@ -118,8 +118,8 @@ poll_runs = Table(
     Column("outcome", Text, nullable=False),
     Column("http_status", Integer),
     Column("error", Text),
-    Column("first_at", UtcDateTime, nullable=False),
-    Column("last_at", UtcDateTime),
+    Column("first_at", UtcMillis, nullable=False),
+    Column("last_at", UtcMillis),
     Column("polls", Integer),
     _one_of("outcome", *Outcome),
 )
@@ -196,15 +196,15 @@ snapshots = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
-    Column("taken_at", UtcDateTime, nullable=False),
+    Column("taken_at", UtcMillis, nullable=False),
     # The status before; null when the connection was seen for the first time.
     Column("from_status", Text),
     Column("token_status", Text, nullable=False),
-    Column("expires_at", UtcDateTime),
-    Column("last_successful_post_at", UtcDateTime),
+    Column("expires_at", UtcMillis),
+    Column("last_successful_post_at", UtcMillis),
     Column("last_error", Text),
-    Column("last_error_at", UtcDateTime),
-    Column("removed_at", UtcDateTime),
+    Column("last_error_at", UtcMillis),
+    Column("removed_at", UtcMillis),
 )
 # Read by the history of one connection.
 Index("ix_snapshots_connection_id_taken_at", snapshots.c.connection_id, snapshots.c.taken_at)
@@ -223,16 +223,16 @@ incidents = Table(
     Column("worst", Text, nullable=False),
     Column("summary", Text, nullable=False),
     Column("remedy", Text, nullable=False),
-    Column("deadline_at", UtcDateTime),
+    Column("deadline_at", UtcMillis),
     Column("memory", Text, nullable=False),
-    Column("opened_at", UtcDateTime, nullable=False),
+    Column("opened_at", UtcMillis, nullable=False),
     Column("flaps", Integer, nullable=False, server_default="0"),
-    Column("calm_since", UtcDateTime),
+    Column("calm_since", UtcMillis),
     # Who has it in hand now; who had it before is in ``acknowledgements``.
-    Column("acknowledged_at", UtcDateTime),
+    Column("acknowledged_at", UtcMillis),
     Column("acknowledged_by", Text),
-    Column("acknowledged_until", UtcDateTime),
-    Column("resolved_at", UtcDateTime),
+    Column("acknowledged_until", UtcMillis),
+    Column("resolved_at", UtcMillis),
     Column("resolution", Text),
     # What lies behind it, where that can be told: routes match by it.
     Column("cause", Text),
@@ -335,17 +335,17 @@ notifications = Table(
     Column("group_key", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("due_at", UtcDateTime, nullable=False),
-    Column("first_tried_at", UtcDateTime),
+    Column("created_at", UtcMillis, nullable=False),
+    Column("due_at", UtcMillis, nullable=False),
+    Column("first_tried_at", UtcMillis),
     # Rows of one claim are one message; a crashed sender's claim is retaken whole, under the same name.
     Column("claim", Text),
     # Quiet hours or a silence hold it back until then, also from a pass that waits for no group to fill.
-    Column("held_until", UtcDateTime),
+    Column("held_until", UtcMillis),
     # The silence that held it back; what was over when that ended is not told.
     Column("silence_id", Integer, ForeignKey("silences.id")),
-    Column("leased_until", UtcDateTime),
-    Column("delivered_at", UtcDateTime),
+    Column("leased_until", UtcMillis),
+    Column("delivered_at", UtcMillis),
     # What the channel was told: a severity, or "resolved"; null where another message had said it.
     Column("told", Text),
     Column("error", Text),
@@ -353,13 +353,31 @@ notifications = Table(
     _one_of("state", *DeliveryState),
     sqlite_autoincrement=True,
 )
-# Read by every delivery: what is due, and whose sender has died.
+# Read by every delivery: what is due, and whose sender has died. Not by a condition on the state: a database can't
+# tell that a state which comes along with a statement meets it, and would read the table whole.
 Index(
-    "ix_notifications_unsent",
+    "ix_notifications_undelivered",
     notifications.c.channel,
+    notifications.c.state,
     notifications.c.due_at,
-    sqlite_where=text("state IN ('pending', 'sending')"),
-    postgresql_where=text("state IN ('pending', 'sending')"),
+    sqlite_where=text("delivered_at IS NULL"),
+    postgresql_where=text("delivered_at IS NULL"),
+)
+# Read by what is told at most so often, and by the health of a channel.
+Index(
+    "ix_notifications_told",
+    notifications.c.channel,
+    notifications.c.delivered_at,
+    sqlite_where=text("told IS NOT NULL"),
+    postgresql_where=text("told IS NOT NULL"),
+)
+# Read by the digests: when the newest was written.
+Index(
+    "ix_notifications_digests",
+    notifications.c.channel,
+    notifications.c.created_at,
+    sqlite_where=text("incident_id IS NULL"),
+    postgresql_where=text("incident_id IS NULL"),
 )
 # Read by every delivery: what a channel was last told of an incident.
 Index("ix_notifications_incident_id_channel", notifications.c.incident_id, notifications.c.channel)

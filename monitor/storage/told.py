@@ -11,7 +11,7 @@ from monitor.core.channel_rule import ChannelState
 from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.reminders import LastTold
 from monitor.storage.items import item_query
-from monitor.storage.outbox import TOLD_RESOLVED, Claim
+from monitor.storage.outbox import TOLD_RESOLVED, UNDELIVERED, Claim
 from monitor.storage.recording import Told
 from monitor.storage.rows import as_incident, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
@@ -107,14 +107,6 @@ def told_lately(
 
 def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
     """Load how every channel took what it was sent, and the open incidents about channels."""
-    delivered = {
-        row.channel: row.at
-        for row in connection.execute(
-            select(notifications.c.channel, func.max(notifications.c.delivered_at).label("at"))
-            .where(notifications.c.told.is_not(None))
-            .group_by(notifications.c.channel)
-        )
-    }
     unsent = (
         select(
             notifications.c.channel,
@@ -124,19 +116,29 @@ def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
             notifications.c.error,
         )
         .where(
-            notifications.c.state != DeliveryState.DELIVERED,
+            UNDELIVERED,
             notifications.c.attempts > 0,
             notifications.c.error.is_not(None),
             notifications.c.first_tried_at.is_not(None),  # or it was revived and not tried since
         )
         .order_by(notifications.c.id)
     )
-    states: dict[str, ChannelState] = {}
-    for row in connection.execute(unsent):
-        last = delivered.get(row.channel)
+    tried = connection.execute(unsent).all()
+    query = incident_query().where(incidents.c.resolved_at.is_(None), incidents.c.channel.is_not(None))
+    opened = {row["channel"]: as_incident(row) for row in connection.execute(query).mappings()}
+    states = {
+        name: ChannelState(
+            channel=name,
+            delivered_at=_last_delivered_at(connection, name),
+            incident=opened.get(name),
+        )
+        for name in sorted({row.channel for row in tried} | opened.keys())
+    }
+    for row in tried:
+        known = states[row.channel]
+        last = known.delivered_at
         if last and row.first_tried_at <= last and row.state == DeliveryState.FAILED:
             continue  # it has taken messages since
-        known = states.get(row.channel, ChannelState(channel=row.channel))
         states[row.channel] = replace(
             known,
             attempts=max(known.attempts, row.attempts),
@@ -144,8 +146,13 @@ def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
             failing_since=min(known.failing_since or row.first_tried_at, row.first_tried_at),
             error=row.error,
         )
-    query = incident_query().where(incidents.c.resolved_at.is_(None), incidents.c.channel.is_not(None))
-    for found in connection.execute(query).mappings():
-        known = states.get(found["channel"], ChannelState(channel=found["channel"]))
-        states[found["channel"]] = replace(known, incident=as_incident(found))
-    return [replace(known, delivered_at=delivered.get(name)) for name, known in states.items()]
+    return list(states.values())
+
+
+def _last_delivered_at(connection: DatabaseConnection, channel: str) -> datetime | None:
+    # For one channel by one look into the index; for all at once the whole of it would be read.
+    query = select(func.max(notifications.c.delivered_at)).where(
+        notifications.c.told.is_not(None), notifications.c.channel == channel
+    )
+    found: datetime | None = connection.execute(query).scalar()
+    return found

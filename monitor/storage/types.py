@@ -52,7 +52,8 @@ class UtcMillis(TypeDecorator[datetime]):
     """
     A point in time in the fewest bytes: ``timestamptz`` on PostgreSQL, milliseconds since 1970 on SQLite.
 
-    For the narrow rows that every poll rewrites; the views show it as any other time.
+    For the rows that every poll rewrites, and for those that a history has millions of; the views show it as any
+    other time.
     """
 
     impl = BigInteger
