@@ -139,7 +139,7 @@ def turns(database: DatabaseConnection, now: datetime) -> Mapping[int, Turn]:
     )
     return {
         id_: Turn(due_at=due_at, known=b"" if review_at and review_at <= now else bytes(known or b""))
-        for id_, due_at, known, review_at in database.execute(query)
+        for id_, due_at, known, review_at in database.execute(query).all()
     }
 
 

@@ -151,8 +151,9 @@ def upgrade_sql(url: URL, found: str | None = None) -> None:
     """
     from alembic import command
 
-    if found is None and url.get_backend_name() == "sqlite":
-        print("PRAGMA auto_vacuum=INCREMENTAL;\n")  # noqa: T201 - beside alembic's own output
+    if url.get_backend_name() == "sqlite":
+        # Beside alembic's own output; with foreign keys in force a table made anew would lose what belongs to it.
+        print("PRAGMA foreign_keys=OFF;\n" if found else "PRAGMA auto_vacuum=INCREMENTAL;\n")  # noqa: T201
     config = _config()
     config.attributes["url"] = url.render_as_string(hide_password=False)
     command.upgrade(config, f"{found}:head" if found else "head", sql=True)

@@ -96,7 +96,7 @@ class Store:
             place = func.row_number().over(partition_by=targets.c.account, order_by=polls.c.next_poll_at)
             behind = query.add_columns(place.label("place")).subquery()
             query = select(behind).where(behind.c.place <= of_each)
-        rows = self.connection.execute(query.order_by("next_poll_at").limit(limit)).mappings()
+        rows = self.connection.execute(query.order_by("next_poll_at").limit(limit)).mappings().all()
         return [as_target(row) for row in rows]
 
     def due_for_review(self, now: datetime, *, limit: int) -> list[Target]:
@@ -145,25 +145,40 @@ class Store:
         """
         self.take_turns(*(target.account for target in wanted))
         ids = [target.id for target in wanted]
-        query = (
-            select(targets, polls.c.last_at)
-            .join(polls, polls.c.target_id == targets.c.id)
-            .where(targets.c.id.in_(ids))
-            .order_by(targets.c.id)
-        )
+        found = self.connection.execute(_STATES.where(targets.c.id.in_(ids))).all()
         return {
-            row["id"]: TargetState(
-                target=as_target(row),
-                taken_at=row["last_at"],
-                last_ok_at=row["last_at"] if row["last_at"] and not row["failures"] else row["last_ok_at"],
-                failures=row["failures"],
-                failing_since=row["failing_since"],
-                fingerprint=bytes(row["fingerprint"] or b""),
-                next_review_at=row["next_review_at"],
-                doubted=row["doubted"],
-                short_since=row["short_since"],
+            id_: TargetState(
+                target=Target(
+                    id=id_,
+                    account=account,
+                    managed_user_id=user_id,
+                    managed_user=user,
+                    username=username,
+                ),
+                taken_at=last_at,
+                last_ok_at=last_ok_at if failures or not last_at else last_at,
+                failures=failures,
+                failing_since=failing_since,
+                fingerprint=bytes(fingerprint or b""),
+                next_review_at=next_review_at,
+                doubted=doubted,
+                short_since=short_since,
             )
-            for row in self.connection.execute(query).mappings()
+            for (
+                id_,
+                account,
+                user_id,
+                user,
+                username,
+                last_at,
+                last_ok_at,
+                failures,
+                failing_since,
+                fingerprint,
+                next_review_at,
+                doubted,
+                short_since,
+            ) in found
         }
 
     def completed(
@@ -285,6 +300,22 @@ class Store:
 
 
 # In one order for everybody, or two that wait for each other would wait for ever.
+# By name and in order: every poll reads this, and what is not asked for need not be made a date of.
+_STATES = (
+    select(
+        *TARGET_COLUMNS,
+        polls.c.last_at,
+        targets.c.last_ok_at,
+        targets.c.failures,
+        targets.c.failing_since,
+        targets.c.fingerprint,
+        targets.c.next_review_at,
+        targets.c.doubted,
+        targets.c.short_since,
+    )
+    .join(polls, polls.c.target_id == targets.c.id)
+    .order_by(targets.c.id)
+)
 _TURNS = text(
     "SELECT pg_advisory_xact_lock(turn) FROM (SELECT DISTINCT hashtext(words) AS turn"
     " FROM unnest(CAST(:about AS text[])) AS words ORDER BY turn) AS turns"

@@ -69,8 +69,9 @@ class UtcMillis(TypeDecorator[datetime]):
         """Write a time; raises ValueError for a naive one."""
         if value is None:
             return None
-        value = to_milliseconds(value)
-        return (value - _EPOCH) // _MILLISECOND if dialect.name == "sqlite" else value
+        if dialect.name == "sqlite" and value.tzinfo is not None:
+            return (value - _EPOCH) // _MILLISECOND
+        return to_milliseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Read a time: aware UTC."""
