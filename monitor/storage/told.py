@@ -21,6 +21,8 @@ def last_told(connection: DatabaseConnection) -> list[tuple[LastTold, Target | N
     """Load what each channel was last told of each open incident that nobody has in hand."""
     is_reminder = notifications.c.reason == Reason.REMINDER
     in_nobodys_hands = and_(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_by.is_(None))
+    # Not joined: from what is open to what was told of it, never the other way round.
+    wanted = select(incidents.c.id).where(in_nobodys_hands)
     waiting = notifications.c.state.in_((DeliveryState.PENDING, DeliveryState.SENDING))
     rows = (
         select(
@@ -30,13 +32,11 @@ def last_told(connection: DatabaseConnection) -> list[tuple[LastTold, Target | N
             func.max(case((is_reminder, notifications.c.created_at))).label("reminded_at"),
             func.sum(case((waiting, 1), else_=0)).label("waiting"),
         )
-        .join(incidents, incidents.c.id == notifications.c.incident_id)
-        .where(in_nobodys_hands)
+        .where(notifications.c.incident_id.in_(wanted))
         .group_by(notifications.c.incident_id, notifications.c.channel)
         .order_by(notifications.c.incident_id, notifications.c.channel)
     )
     told = list(connection.execute(rows))
-    wanted = select(incidents.c.id).where(in_nobodys_hands)
     of_incident = {
         row["id"]: (as_incident(row), target_of(row))
         for row in connection.execute(item_query(wanted)).mappings()
@@ -66,11 +66,9 @@ def still_open(connection: DatabaseConnection) -> list[tuple[Incident, Target | 
 
 def addressed(connection: DatabaseConnection) -> frozenset[tuple[int, str]]:
     """Give the ids of the open incidents, each with every channel that it was ever written to."""
-    query = (
-        select(notifications.c.incident_id, notifications.c.channel)
-        .join(incidents, incidents.c.id == notifications.c.incident_id)
-        .where(incidents.c.resolved_at.is_(None))
-        .distinct()
+    still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    query = select(notifications.c.incident_id, notifications.c.channel).where(
+        notifications.c.incident_id.in_(still_open)
     )
     return frozenset((row.incident_id, row.channel) for row in connection.execute(query))
 
@@ -107,23 +105,21 @@ def told_lately(
 
 def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
     """Load how every channel took what it was sent, and the open incidents about channels."""
-    unsent = (
-        select(
-            notifications.c.channel,
-            notifications.c.state,
-            notifications.c.attempts,
-            notifications.c.first_tried_at,
-            notifications.c.error,
-        )
-        .where(
-            UNDELIVERED,
-            notifications.c.attempts > 0,
-            notifications.c.error.is_not(None),
-            notifications.c.first_tried_at.is_not(None),  # or it was revived and not tried since
-        )
-        .order_by(notifications.c.id)
+    unsent = select(
+        notifications.c.id,
+        notifications.c.channel,
+        notifications.c.state,
+        notifications.c.attempts,
+        notifications.c.first_tried_at,
+        notifications.c.error,
+    ).where(
+        UNDELIVERED,
+        notifications.c.attempts > 0,
+        notifications.c.error.is_not(None),
+        notifications.c.first_tried_at.is_not(None),  # or it was revived and not tried since
     )
-    tried = connection.execute(unsent).all()
+    # Ordered here: a database that is to give them by their ids would rather read them all.
+    tried = sorted(connection.execute(unsent), key=lambda row: int(row.id))
     query = incident_query().where(incidents.c.resolved_at.is_(None), incidents.c.channel.is_not(None))
     opened = {row["channel"]: as_incident(row) for row in connection.execute(query).mappings()}
     states = {
