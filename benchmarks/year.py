@@ -18,10 +18,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import text
 
-from monitor.core.model import Connection, Failure, Outcome, PublishError, Reach, RuleName, Snapshot, Target
+from monitor.core.model import (
+    Connection,
+    Failure,
+    Outcome,
+    PublishError,
+    Reach,
+    RuleName,
+    Snapshot,
+    Target,
+    to_milliseconds,
+)
 from monitor.core.outgoing import Message
 from monitor.core.routes import Route, Routing
 from monitor.core.rules import Rules
@@ -36,6 +47,8 @@ BEGINS_AT = datetime(2026, 1, 1, tzinfo=UTC)
 EVERY = timedelta(minutes=15)
 DAY = timedelta(days=1)
 ACCOUNTS, CONNECTIONS = 10, 8
+# Of the connections of a target, the first are renewed by the vendor.
+RENEWED = 2
 PLATFORMS = ("instagram", "linkedin", "threads", "mastodon", "bluesky", "telegram", "twitter", "facebook")
 ERRORS = (
     "Media upload failed: Invalid image format",
@@ -93,9 +106,13 @@ class World:
     """
     What the API would say.
 
+    A quarter of the tokens is renewed by the vendor, so that nobody notices but for the date. The others are warned
+    of when a tenth of their life is left, and reconnected by somebody; one in ten only after it has expired. One
+    post in two hundred fails, and the next one is good. An account has an outage a month.
+
     Args:
-        per_day: status changes of one connection a day, on average.
-        is_quiet: whether they go between words that alarm nobody; else every other one is an incident.
+        per_day: status changes of one connection a day, on average over all.
+        is_quiet: whether they go between words that alarm nobody; then nothing expires.
     """
 
     targets: list[Target]
@@ -108,32 +125,35 @@ class World:
     _ahead: list[tuple[datetime, int, str, int, int]] = field(default_factory=list)
     _number: int = 0
 
+    @property
+    def life(self) -> timedelta:
+        """How long a token lives: two changes of three quarters of them come to so many of each."""
+        return 2 * DAY * (CONNECTIONS - RENEWED) / CONNECTIONS / self.per_day
+
     def begin(self, now: datetime) -> None:
         """Let every token be somewhere in its life."""
         for target in self.targets:
-            self.listed[target.id] = [self._new(target.id, place, now) for place in range(CONNECTIONS)]
+            self.listed[target.id] = []
             self.versions[target.id] = 0
             for place in range(CONNECTIONS):
-                self._plan(now, "status", target.id, place, 1 / self.per_day)
-                self._plan(now, "post", target.id, place, 7.0)
-                self._plan(now, "error", target.id, place, 60.0)
+                self.listed[target.id].append(self._new(target.id, place, now))
+                self._plan(now, "post", target.id, place, 2 * DAY)
+                if self.is_quiet:
+                    self._plan(now, "flip", target.id, place, DAY / self.per_day)
+                elif place < RENEWED:
+                    self._at(now + DAY * self.dice.uniform(0, 50), "renew", target.id, place)
+                else:
+                    ends_at = now + self.life * self.dice.uniform(0.1, 1)
+                    self._date(target.id, place, "valid", ends_at)
+                    self._at(ends_at - self.life / 10, "warn", target.id, place)
         for number, target in enumerate(self.targets[:: len(self.targets) // ACCOUNTS][:ACCOUNTS]):
-            self._plan(now, "outage", target.id, number, 15.0)
+            self._plan(now, "outage", target.id, number, 30 * DAY)
 
     def live(self, now: datetime) -> None:
         """Let happen what happens until now."""
         while self._ahead and self._ahead[0][0] <= now:
             at, _, what, target_id, place = heapq.heappop(self._ahead)
-            if what == "outage":
-                account = f"account {place}"
-                self.down_until[account] = at + timedelta(hours=self.dice.uniform(0.3, 6))
-                self._plan(at, what, target_id, place, 15.0)
-                continue
-            seen = self.listed[target_id][place]
-            self.listed[target_id][place] = getattr(self, f"_{what}")(seen, at)
-            self.versions[target_id] += 1
-            days = {"status": 1 / self.per_day, "post": 7.0, "error": 60.0}[what]
-            self._plan(at, what, target_id, place, days)
+            getattr(self, f"_{what}")(at, target_id, place)
 
     def snapshot(self, target: Target, now: datetime, known: bytes) -> Snapshot:
         """Answer as the API would, and as little read as the daemon would read."""
@@ -145,23 +165,42 @@ class World:
         listed = tuple(self.listed[target.id])
         return Snapshot(target=target, taken_at=now, connections=listed, fingerprint=name)
 
-    def _status(self, seen: Connection, at: datetime) -> Connection:
-        """Valid, then about to expire, then reconnected; one in ten expires before that."""
-        if self.is_quiet:
-            return replace(seen, token_status="unknown" if seen.token_status == "valid" else "valid")
-        if seen.token_status == "valid":
-            return replace(
-                seen, token_status="expiring_soon", expires_at=at + 2.5 * DAY / max(self.per_day, 1)
-            )
-        if seen.token_status == "expiring_soon" and self.dice.random() < 0.1:
-            return replace(seen, token_status="expired", expires_at=at)
-        return replace(seen, token_status="valid", expires_at=at + 60 * DAY)
+    def _outage(self, at: datetime, target_id: int, number: int) -> None:
+        self.down_until[f"account {number}"] = at + timedelta(hours=self.dice.uniform(0.3, 6))
+        self._plan(at, "outage", target_id, number, 30 * DAY)
 
-    def _post(self, seen: Connection, at: datetime) -> Connection:
-        return replace(seen, last_successful_post_at=at, last_error=None)
+    def _flip(self, at: datetime, target_id: int, place: int) -> None:
+        seen = self.listed[target_id][place]
+        self._change(target_id, place, token_status="unknown" if seen.token_status == "valid" else "valid")
+        self._plan(at, "flip", target_id, place, DAY / self.per_day)
 
-    def _error(self, seen: Connection, at: datetime) -> Connection:
-        return replace(seen, last_error=PublishError(message=self.dice.choice(ERRORS), occurred_at=at))
+    def _renew(self, at: datetime, target_id: int, place: int) -> None:
+        self._date(target_id, place, "valid", at + 60 * DAY)
+        self._at(at + DAY * self.dice.uniform(48, 52), "renew", target_id, place)
+
+    def _warn(self, at: datetime, target_id: int, place: int) -> None:
+        self._change(target_id, place, token_status="expiring_soon")
+        ends_at = at + self.life / 10
+        if self.dice.random() < 0.1:
+            self._at(ends_at, "expire", target_id, place)
+        else:
+            self._at(at + self.life / 10 * self.dice.random(), "reconnect", target_id, place)
+
+    def _expire(self, at: datetime, target_id: int, place: int) -> None:
+        self._change(target_id, place, token_status="expired")
+        self._plan(at, "reconnect", target_id, place, self.life / 20)
+
+    def _reconnect(self, at: datetime, target_id: int, place: int) -> None:
+        self._date(target_id, place, "valid", at + self.life)
+        self._at(at + self.life * 9 / 10, "warn", target_id, place)
+
+    def _post(self, at: datetime, target_id: int, place: int) -> None:
+        if self.dice.random() < 1 / 200:
+            error = PublishError(message=self.dice.choice(ERRORS), occurred_at=at)
+            self._change(target_id, place, last_error=error)
+        else:
+            self._change(target_id, place, last_successful_post_at=at, last_error=None)
+        self._plan(at, "post", target_id, place, 2 * DAY)
 
     def _new(self, target_id: int, place: int, now: datetime) -> Connection:
         platform = PLATFORMS[place]
@@ -174,10 +213,20 @@ class World:
             last_successful_post_at=now,
         )
 
-    def _plan(self, after: datetime, what: str, target_id: int, place: int, days: float) -> None:
+    def _date(self, target_id: int, place: int, status: str, ends_at: datetime) -> None:
+        self._change(target_id, place, token_status=status, expires_at=to_milliseconds(ends_at))
+
+    def _change(self, target_id: int, place: int, **what: Any) -> None:
+        self.listed[target_id][place] = replace(self.listed[target_id][place], **what)
+        self.versions[target_id] += 1
+
+    def _plan(self, after: datetime, what: str, target_id: int, place: int, wait: timedelta) -> None:
+        self._at(after + wait * self.dice.uniform(0.5, 1.5), what, target_id, place)
+
+    def _at(self, at: datetime, what: str, target_id: int, place: int) -> None:
         self._number += 1
-        at = after + timedelta(days=days * self.dice.uniform(0.5, 1.5))
-        heapq.heappush(self._ahead, (at, self._number, what, target_id, place))
+        # As everything that is read from an answer: in whole milliseconds.
+        heapq.heappush(self._ahead, (to_milliseconds(at), self._number, what, target_id, place))
 
 
 def live(

@@ -225,10 +225,10 @@ def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool
 @pass_session
 def retry(session: Session, ids: tuple[int, ...]) -> int:
     """Have dead letters sent after all: by the daemon at once, or by the next poll."""
-    from monitor.storage import outbox
+    from monitor.storage import dead_letters
 
     with session.existing() as database, database.begin() as store:
-        revived = outbox.revive(store.connection, ids, utc_now())
+        revived = dead_letters.revive(store.connection, ids, utc_now())
     for id_ in dict.fromkeys(ids):
         if id_ in revived:
             say(f"{id_}: will be sent again")

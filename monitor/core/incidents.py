@@ -78,7 +78,9 @@ def resolve(
     incident: Incident, resolution: Resolution, now: datetime, *, told: bool = True
 ) -> IncidentChange:
     """End an incident; ``told`` is False where another message already says it."""
-    ended = replace(incident, resolved_at=now, resolution=resolution)
+    # What was told is remembered for the sake of what comes next, and there is nothing next; a doubt stays one.
+    memory = {} if incident.is_told else incident.memory
+    ended = replace(incident, resolved_at=now, resolution=resolution, memory=memory, announced=None)
     return IncidentChange(incident=ended, reason=Reason.RESOLVED if told else None)
 
 

@@ -9,7 +9,7 @@ from monitor.clock import Clock
 from monitor.core.incidents import IncidentChange
 from monitor.core.model import Reason
 from monitor.core.routes import Routing, tell
-from monitor.storage import Database, outbox, told
+from monitor.storage import Database, dead_letters, told
 from monitor.storage.recording import Told
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ def catch_up(channels: Collection[str], *, database: Database, routing: Routing,
     now = clock()
     with database.begin() as store:
         store.take_turns("catch up")
-        revived = outbox.revive_lost(store.connection, now, channels=channels)
+        revived = dead_letters.revive_lost(store.connection, now, channels=channels)
         routing = replace(routing, silences=store.silences(now))
         known = told.addressed(store.connection)
         missing: list[Told] = []

@@ -10,7 +10,7 @@ from monitor.core.incidents import IncidentChange, reconcile, resolve
 from monitor.core.model import Resolution, Subject
 from monitor.core.routes import Route, Routing, Telling, tell, unreached
 from monitor.jobs import log_told
-from monitor.storage import Database, outbox, told, workspaces
+from monitor.storage import Database, dead_letters, told, workspaces
 from monitor.storage.recording import Told
 from monitor.storage.store import Store
 
@@ -41,7 +41,7 @@ def oversee(channels: Collection[str], *, database: Database, routing: Routing, 
             if change.incident.resolution is Resolution.RECOVERED
         }
         if back:
-            outbox.revive_lost(store.connection, now, channels=back)
+            dead_letters.revive_lost(store.connection, now, channels=back)
     log_told(judged)
     return len(judged)
 

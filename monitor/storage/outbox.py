@@ -5,7 +5,7 @@ A row that is ``sending`` is in somebody's hands until its lease ends. One that 
 the name of a claim may have been delivered: it is tried again with all of its claim, under the same name.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,21 +16,18 @@ from sqlalchemy import Connection as DatabaseConnection
 from monitor.core.model import DeliveryState, Reason
 from monitor.core.retry import RETRY_AFTER_AT_MOST
 from monitor.core.routes import Hold
-from monitor.storage.tables import incidents, notifications
+from monitor.storage.tables import notifications
 from monitor.storage.types import UtcMillis
 
 LEASE = timedelta(minutes=2)
 # A row that would come due this soon after another of its group goes along with it.
 COMPANY = timedelta(minutes=1)
 TOLD_RESOLVED = "resolved"
-# About as many as two days of trying come to.
-ATTEMPTS_AT_MOST = 60
 
 # Beside every state that isn't ``delivered``: what is undelivered is found among that, not in all that ever was.
 UNDELIVERED = notifications.c.delivered_at.is_(None)
 PENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.PENDING)
 SENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.SENDING)
-FAILED = and_(UNDELIVERED, notifications.c.state == DeliveryState.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +164,13 @@ def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, tol
     connection.execute(
         update(notifications)
         .where(mine)
-        .values(state=DeliveryState.DELIVERED, delivered_at=now, leased_until=None, error=None)
+        .values(
+            state=DeliveryState.DELIVERED,
+            delivered_at=now,
+            first_tried_at=None,
+            leased_until=None,
+            error=None,
+        )
     )
 
 
@@ -247,39 +250,6 @@ def bury(connection: DatabaseConnection, claimed: Claim, *, error: str) -> None:
         .where(_is_ours(claimed))
         .values(state=DeliveryState.FAILED, leased_until=None, error=error)
     )
-
-
-def revive(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> list[int]:
-    """Make dead letters due again; returns the ids that were dead."""
-    dead = and_(notifications.c.id.in_(ids), FAILED)
-    found = list(connection.execute(select(notifications.c.id).where(dead)).scalars())
-    connection.execute(
-        update(notifications)
-        .where(dead)
-        .values(state=DeliveryState.PENDING, claim=None, attempts=0, first_tried_at=None, due_at=now)
-    )
-    return found
-
-
-def revive_lost(connection: DatabaseConnection, now: datetime, *, channels: Collection[str]) -> int:
-    """
-    Make dead letters about what is still open due again, for channels that may take them now.
-
-    Returns:
-        How many; one that was given up again and again rests.
-    """
-    still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
-    revived = connection.execute(
-        update(notifications)
-        .where(
-            FAILED,
-            notifications.c.channel.in_(channels),
-            notifications.c.attempts < ATTEMPTS_AT_MOST,
-            notifications.c.incident_id.in_(still_open),
-        )
-        .values(state=DeliveryState.PENDING, claim=None, first_tried_at=None, due_at=now)
-    )
-    return revived.rowcount
 
 
 def of_claim(claimed: Claim) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeEngine
 
 from monitor.core.expiry import keeps_its_habit
 from monitor.core.model import KnownConnection, Severity, TokenStatus
-from monitor.storage import outbox
+from monitor.storage import dead_letters, outbox
 from monitor.storage.rows import as_connection, as_habit
 from monitor.storage.sources import is_resting
 from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
@@ -264,7 +264,7 @@ def _about(account: str | None) -> list[ColumnElement[bool]]:
 def _given_up(database: DatabaseConnection, after: datetime, account: str | None) -> int:
     # A dead letter was last due when it was last tried, which is when it died.
     query = select(func.count(func.distinct(func.coalesce(notifications.c.claim, "")))).where(
-        outbox.FAILED, notifications.c.due_at >= after
+        dead_letters.DEAD, notifications.c.due_at >= after
     )
     count: int = database.execute(_with_incident(query, account)).scalar_one()
     return count

@@ -180,12 +180,12 @@ def test_a_database_in_use_is_sound(place: Place, empty_database_url: str) -> No
         ("UPDATE targets SET detached_at = first_seen_at", "nobody watches any more: incidents: 1, 2"),
         (
             "INSERT INTO acknowledgements (incident_id, by, why, acknowledged_at) VALUES (1, 'm', 'w', '2026-01-01'); "
-            "UPDATE incidents SET resolved_at = opened_at, resolution = 'recovered'",
+            "UPDATE incidents SET resolved_at = '2026-01-01 00:00:00.000', resolution = 'recovered'",
             "in somebody's hands: incidents: 1",
         ),
         ("DROP TABLE probes", "the schema lacks table probes"),
         ("ALTER TABLE probes DROP COLUMN lost", "the schema lacks column probes.lost"),
-        ("DROP INDEX ix_notifications_unsent", "the schema lacks index ix_notifications_unsent"),
+        ("DROP INDEX ix_notifications_undelivered", "the schema lacks index ix_notifications_undelivered"),
         (
             "DROP INDEX uq_incidents_open; UPDATE incidents SET rule = 'publish_error'",
             "two open incidents about one problem: 2",
@@ -403,7 +403,7 @@ def test_the_newest_digest_is_remembered(place: Place) -> None:
         for id_ in (101, 102):
             connection.execute(
                 "INSERT INTO notifications (id, channel, reason, group_key, state, created_at, due_at, delivered_at) "
-                "VALUES (?, 'ops', 'digest', 'all', 'delivered', '2020-01-01', '2020-01-01', '2020-01-01')",
+                "VALUES (?, 'ops', 'digest', 'all', 'delivered', 1577836800000, 1577836800000, 1577836800000)",
                 [id_],
             )
     assert place.run("db", "prune").out == "older than 400d: forgot 1 deliveries\n"
@@ -421,8 +421,10 @@ def test_what_is_still_to_be_sent_is_not_forgotten(place: Place) -> None:
     place.run("poll")
     with closing(sqlite3.connect(place.database)) as connection, connection:
         old = "2020-01-01 00:00:00.000"
-        connection.execute("UPDATE incidents SET opened_at = ?, resolved_at = ?", [old, old])
-        connection.execute("UPDATE notifications SET state = 'delivered' WHERE incident_id = 1")
+        connection.execute("UPDATE incidents SET opened_at = 0, resolved_at = ?", [old])
+        connection.execute(
+            "UPDATE notifications SET state = 'delivered', delivered_at = 1 WHERE incident_id = 1"
+        )
     assert place.run("db", "prune").out == "older than 400d: forgot 1 incidents\n"
     assert [row["id"] for row in place.run("incidents", "--all", "--json").json()] == [2]
 
@@ -434,7 +436,7 @@ def test_forgetting_much_takes_many_small_transactions(place: Place, monkeypatch
         connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 95) "
             "INSERT INTO snapshots (id, connection_id, taken_at, token_status) "
-            "SELECT -i, 1, '2020-01-01 00:00:00.000', 'valid' FROM n"
+            "SELECT -i, 1, 1577836800000, 'valid' FROM n"
         )
     assert place.run("db", "prune").out == "older than 400d: forgot 95 transitions\n"
 

@@ -45,16 +45,17 @@ def add_deliveries(place: Place, count: int) -> None:
     """Write many dead letters at once, each with a long error."""
     database = database_of(place)
     numbers = f"generate_series(1, {count}) n(i)"
-    error = "repeat('x', 200)"
+    error, moment = "repeat('x', 200)", "'2026-01-01Z'"
     if database.is_sqlite:
         numbers = f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"
-        error = "printf('%.*c', 200, 'x')"
+        error, moment = "printf('%.*c', 200, 'x')", "1767225600000"
     with database.begin() as store:
         store.connection.execute(
             text(
                 "INSERT INTO notifications (channel, reason, group_key, state, created_at, due_at, error)"
-                " SELECT 'ops', 'test', '', 'failed', '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000',"
-                f" {error} FROM {numbers}".replace(":", "\\:")
+                f" SELECT 'ops', 'test', '', 'failed', {moment}, {moment}, {error} FROM {numbers}".replace(
+                    ":", "\\:"
+                )
             )
         )
     database.close()

@@ -246,7 +246,7 @@ def test_the_room_that_was_taken_is_given_back(place: Place) -> None:
             text(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
                 "INSERT INTO snapshots (connection_id, taken_at, from_status, token_status, last_error) "
-                "SELECT 1, '2020-01-01 00:00:00.000', 'valid', 'expired', 'a rather long word ' || i FROM n"
+                "SELECT 1, 1577836800000, 'valid', 'expired', 'a rather long word ' || i FROM n"
             )
         )
     database.close()

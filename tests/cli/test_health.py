@@ -165,7 +165,7 @@ def test_one_account_is_not_blamed_for_another(place: Place) -> None:
         "DELETE FROM notifications WHERE incident_id IN (SELECT id FROM incidents WHERE account = 'well')",
     )
     _change(place, "DELETE FROM incidents WHERE account = 'well'")
-    _change(place, "UPDATE notifications SET first_tried_at = '2026-01-01 00:00:00.000'")
+    _change(place, "UPDATE notifications SET first_tried_at = 1767225600000")
     _change(
         place,
         "UPDATE connections SET token_status = 'valid' "
@@ -213,9 +213,9 @@ def test_nobody_is_late_at_the_pace_that_the_budget_keeps(place: Place) -> None:
 
 def test_a_dead_letter_is_worth_a_word_for_a_day(place: Place) -> None:
     place.run("poll")
-    _change(place, "UPDATE notifications SET state = 'failed'")
+    _change(place, "UPDATE notifications SET state = 'failed', delivered_at = NULL")
     assert "1 message not delivered" in place.run("check-health").out
-    _change(place, "UPDATE notifications SET due_at = '2026-01-01 00:00:00.000'")
+    _change(place, "UPDATE notifications SET due_at = 1767225600000")
     assert "not delivered" not in place.run("check-health").out
 
 

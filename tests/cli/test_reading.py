@@ -285,7 +285,7 @@ def test_a_long_export_takes_no_more_memory_than_a_short_one(place: Place) -> No
         connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
             "INSERT INTO notifications (channel, reason, group_key, state, created_at, due_at, error) "
-            "SELECT 'ops', 'test', '', 'failed', '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000', "
+            "SELECT 'ops', 'test', '', 'failed', 1767225600000, 1767225600000, "
             "printf('%.*c', 200, 'x') FROM n"
         )
     database = Database(place.tree["database"]["url"])

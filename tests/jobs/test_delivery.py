@@ -12,7 +12,7 @@ from monitor.core.routes import Route
 from monitor.errors import DeliveryError, StorageError
 from monitor.jobs import deliver
 from monitor.jobs.deliver import deliver_to
-from monitor.storage import outbox
+from monitor.storage import dead_letters, outbox
 from monitor.storage.outbox import LEASE
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel
@@ -245,7 +245,7 @@ def test_a_dead_letter_that_is_tried_again_says_what_is_true_then(house: House) 
     (message,) = house.deliver()
     assert "OVER: the token is good again" in message.body
     with house.database.begin() as store:
-        assert [1] == outbox.revive(store.connection, [1], house.clock())
+        assert [1] == dead_letters.revive(store.connection, [1], house.clock())
     assert [] == house.deliver()  # all of it is told already
     assert ["delivered", "delivered"] == states(house)
 

@@ -8,7 +8,7 @@ from sqlalchemy import event, insert, select
 
 from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, Reason, Severity
-from monitor.storage import Database, outbox
+from monitor.storage import Database, dead_letters, outbox
 from monitor.storage.items import items_of
 from monitor.storage.outbox import COMPANY, LEASE, Claim
 from monitor.storage.tables import notifications
@@ -213,9 +213,9 @@ def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
     assert due(database, NOW + 30 * DAY, wait=False) == []
     later = NOW + DAY
     with database.begin() as store:
-        assert [2] == outbox.revive(store.connection, [2, 3, 99], later)
-        assert [] == outbox.revive(store.connection, [2], later)
-        assert [] == outbox.revive(store.connection, [], later)
+        assert [2] == dead_letters.revive(store.connection, [2, 3, 99], later)
+        assert [] == dead_letters.revive(store.connection, [2], later)
+        assert [] == dead_letters.revive(store.connection, [], later)
     again = claimed(database, later, name="again")
     assert (
         Claim(

@@ -13,7 +13,7 @@ from monitor.core.routes import Route, Schedule
 from monitor.errors import DeliveryError
 from monitor.jobs.catch_up import catch_up
 from monitor.jobs.rewind import Rewind
-from monitor.storage import Database, figures, outbox, people, queries, told
+from monitor.storage import Database, dead_letters, figures, outbox, people, queries, told
 from tests.factories import DAY, HOUR, NOW
 from tests.fakes import FakeChannel
 from tests.house import House
@@ -107,7 +107,7 @@ def _ask_aside(database: Database, house: House) -> None:
         queries.health(store.connection, now, lately=DAY)
         queries.health(store.connection, now, account="agency", lately=DAY)
         told.channel_states(store.connection)
-        outbox.revive_lost(store.connection, now, channels=["ops"])
+        dead_letters.revive_lost(store.connection, now, channels=["ops"])
         people.end_silence(store.connection, 1, now, by="mia", routing=house.routing)
         claimed = outbox.Claim(
             name="m1", channel="ops", ids=(1,), attempts=1, first_tried_at=now, leased_until=now
