@@ -49,7 +49,7 @@ DAY = timedelta(days=1)
 ACCOUNTS, CONNECTIONS = 10, 8
 # Of the connections of a target, the first are renewed by the vendor.
 RENEWED = 2
-PLATFORMS = ("instagram", "linkedin", "threads", "mastodon", "bluesky", "telegram", "twitter", "facebook")
+PLATFORMS = ("facebook", "twitter", "instagram", "linkedin", "threads", "mastodon", "bluesky", "telegram")
 ERRORS = (
     "Media upload failed: Invalid image format",
     "Error validating access token: Session has expired (code 190)",
