@@ -311,61 +311,63 @@ def main() -> None:
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
     parser.add_argument("--keep", type=Path, help="where the SQLite file goes, to be kept")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--ask", metavar="URL", help="live nothing: ask a history that there is")
     given = parser.parse_args()
     configure_logs(format="json", level="error", secrets=[], stream=sys.stderr)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = f"sqlite:///{given.keep or folder / 'history.db'}"
+        url = given.ask or f"sqlite:///{given.keep or folder / 'history.db'}"
         if given.postgres:
             url = stack.enter_context(serving_postgres())()
         database = Database(url)
         stack.callback(database.close)
         database.upgrade()
-        began, cpu_began = time.monotonic(), time.process_time()
-        sizes = [(0, size_of(database))]
-        for day, size in live(
-            database,
-            targets=given.targets,
-            days=given.days,
-            per_day=given.per_day,
-            is_quiet=given.quiet,
-        ):
-            sizes.append((day, size))
-            print(
-                f"day {day}: {size / 2**20:.1f} MiB, {time.monotonic() - began:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-        with database.begin() as store:
-            if database.is_sqlite:
-                store.connection.execute(text("ANALYZE"))
+        lived = {} if given.ask else _lived(database, given)
+        with database.read() as store:
             rows = {
                 name: store.connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
                 for name in ("snapshots", "incidents", "notifications", "poll_runs")
             }
-        result = {
-            "database": "PostgreSQL" if given.postgres else "SQLite",
-            "targets": given.targets,
-            "days": given.days,
-            "changes_per_day": given.per_day,
-            "is_quiet": given.quiet,
+        result: dict[str, Any] = {
+            "database": "SQLite" if database.is_sqlite else "PostgreSQL",
             "size_mib": size_of(database) / 2**20,
-            "growth_mib_a_month": (sizes[-1][1] - sizes[0][1]) / 2**20 / max(sizes[-1][0] / 30, 1),
             "rows": rows,
-            "seconds": time.monotonic() - began,
-            "cpu_ms_per_poll": (time.process_time() - cpu_began) * 1000 / (given.targets * given.days * 96),
             "questions": asked(database),
+            **lived,
         }
     if given.json:
         print(json.dumps(result))
         return
-    print(
-        f"{result['database']}: {given.targets} targets, {given.days} days, {given.per_day:g} changes a day"
-    )
-    print(f"{result['size_mib']:.0f} MiB, {result['growth_mib_a_month']:.1f} MiB a month; {rows}")
-    print(f"lived in {result['seconds']:.0f} s, {result['cpu_ms_per_poll']:.3f} ms of CPU a poll")
+    print(f"{result['database']}: {result['size_mib']:.0f} MiB, {rows}")
+    for what, figure in lived.items():
+        print(f"{what.replace('_', ' '):34}{figure:>9.3g}")
     for name, _, at_most in QUESTIONS:
         print(f"{name:34}{result['questions'][name] * 1000:>9.1f} ms, at most {at_most * 1000:.0f}")
+
+
+def _lived(database: Database, given: argparse.Namespace) -> dict[str, float]:
+    """Live through it all; gives what it was and what it took."""
+    began, cpu_began = time.monotonic(), time.process_time()
+    sizes = [(0, size_of(database))]
+    for day, size in live(
+        database, targets=given.targets, days=given.days, per_day=given.per_day, is_quiet=given.quiet
+    ):
+        sizes.append((day, size))
+        print(
+            f"day {day}: {size / 2**20:.1f} MiB, {time.monotonic() - began:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    polls = given.targets * given.days * int(DAY / EVERY)
+    return {
+        "targets": given.targets,
+        "days": given.days,
+        "changes_per_day": given.per_day,
+        "is_quiet": given.quiet,
+        "growth_mib_a_month": (sizes[-1][1] - sizes[0][1]) / 2**20 / max(sizes[-1][0] / 30, 1),
+        "seconds": time.monotonic() - began,
+        "cpu_ms_per_poll": (time.process_time() - cpu_began) * 1000 / polls,
+    }
 
 
 if __name__ == "__main__":
