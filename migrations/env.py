@@ -8,7 +8,10 @@ config = context.config
 connection = config.attributes.get("connection")
 
 if connection is None:
-    context.configure(url=config.attributes["url"], target_metadata=metadata, literal_binds=True)
+    # Also printed, the statements are one transaction: a table that is made anew must not be lost half-way.
+    context.configure(
+        url=config.attributes["url"], target_metadata=metadata, literal_binds=True, transactional_ddl=True
+    )
 else:
     context.configure(
         connection=connection,

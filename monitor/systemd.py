@@ -31,14 +31,16 @@ class Systemd:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._is_there = address[:1] in {"@", "/"}
         self.pulse = _pulse(environ) if self._is_there else None
+        self._is_stopping = False
 
     def ready(self, status: str) -> None:
         """Say that the start, or the reload, is done."""
         self._tell(READY=1, STATUS=status)
 
     def status(self, text: str) -> None:
-        """Say in one line how things are; ``systemctl status`` shows it."""
-        self._tell(STATUS=text)
+        """Say in one line how things are; ``systemctl status`` shows it. The last word is that it stops."""
+        if not self._is_stopping:
+            self._tell(STATUS=text)
 
     def alive(self) -> None:
         """Keep the watchdog quiet."""
@@ -54,6 +56,7 @@ class Systemd:
 
     def stopping(self) -> None:
         """Say that the end has begun."""
+        self._is_stopping = True
         self._tell(STOPPING=1, STATUS="stopping")
 
     def _tell(self, **words: str | int) -> None:

@@ -24,17 +24,26 @@ depends_on = None
 def upgrade() -> None:
     """Make the tables anew where they get narrower, and the indexes everywhere."""
     op.drop_index("ix_notifications_unsent", "notifications")
+    op.drop_index("ix_notifications_incident_id_channel", "notifications")
     op.drop_index("ix_incidents_account_resolved_at", "incidents")
     if op.get_context().dialect.name == "sqlite":
         _narrow()
     op.create_index("ix_incidents_account", "incidents", ["account"])
-    for name, columns, condition in (
-        ("ix_notifications_undelivered", ["channel", "state", "due_at"], "delivered_at IS NULL"),
-        ("ix_notifications_told", ["channel", "delivered_at"], "told IS NOT NULL"),
-        ("ix_notifications_digests", ["channel", "created_at"], "incident_id IS NULL"),
+    op.create_index("ix_notifications_incident_id", "notifications", ["incident_id"])
+    for name, table, columns, condition in (
+        ("ix_incidents_open_account", "incidents", ["account"], "resolved_at IS NULL"),
+        ("ix_incidents_of_accounts", "incidents", ["account", "opened_at"], "connection_id IS NULL"),
+        (
+            "ix_notifications_undelivered",
+            "notifications",
+            ["channel", "state", "due_at"],
+            "delivered_at IS NULL",
+        ),
+        ("ix_notifications_told", "notifications", ["channel", "delivered_at"], "told IS NOT NULL"),
+        ("ix_notifications_digests", "notifications", ["channel", "created_at"], "incident_id IS NULL"),
     ):
         where = sa.text(condition)
-        op.create_index(name, "notifications", columns, sqlite_where=where, postgresql_where=where)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
 
 
 def _narrow() -> None:
@@ -168,7 +177,6 @@ INDEXES = (
     "CREATE INDEX ix_incidents_target_id_opened_at ON incidents (target_id, opened_at)",
     "CREATE INDEX ix_incidents_open_target_id ON incidents (target_id) WHERE resolved_at IS NULL",
     "CREATE UNIQUE INDEX uq_incidents_open ON incidents (rule, subject) WHERE resolved_at IS NULL",
-    "CREATE INDEX ix_notifications_incident_id_channel ON notifications (incident_id, channel)",
 )
 _RESOLVED = _MILLISECONDS.format(at="i.resolved_at")
 _BEFORE = """(

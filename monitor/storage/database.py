@@ -1,11 +1,10 @@
 """The history database: one file, or one server; opened, guarded, and never trusted to be there."""
 
 import errno
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Condition
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from monitor.errors import StorageError
 from monitor.storage import migrate
 from monitor.storage.store import Store
+from monitor.storage.watch import watching
 
 BUSY_SECONDS = 10.0
 # Of a file: its device and its inode.
@@ -121,23 +121,11 @@ class Database:
         if not self._file:
             yield
             return
-        with self._file_in_our_words():
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(f"{self._file}.daemon", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
-                raise StorageError(
-                    f"{self._file} is watched by another daemon already (process {holder}); end that one, "
-                    "or give this one a database of its own"
-                ) from None
-            os.truncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        with ExitStack() as held:
+            with self._file_in_our_words():
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                held.enter_context(watching(self._file))
             yield
-        finally:
-            os.close(handle)
 
     def close(self) -> None:
         """Give back every connection."""

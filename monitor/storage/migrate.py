@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StorageError
 from monitor.storage.tables import metadata
+from monitor.storage.watch import watcher_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -66,7 +67,8 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
         The revision that was found; equal to ``HEAD`` when there was nothing to do.
 
     Raises:
-        StorageError: a migration failed, or would leave rows that belong to nothing; the database is as it was.
+        StorageError: a migration failed, or would leave rows that belong to nothing, or another process watches
+            the file; the database is as it was.
     """
     with engine.connect() as connection:
         found = current(connection)
@@ -80,6 +82,8 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
             # Somebody else may have been first, with a newer program.
             steps = _Steps(_scripts(config, current(connection)), on_step)
             connection.rollback()
+            if steps.are_left and url.get_backend_name() == "sqlite":
+                _refuse_while_watched(Path(str(url.database)))
             config.attributes.update(connection=connection, on_version_apply=steps.next)
             steps.next()
             try:
@@ -96,6 +100,15 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
     return found
 
 
+def _refuse_while_watched(file: Path) -> None:
+    """An older daemon that went on would write into the new tables what it wrote into the old ones."""
+    if watcher := watcher_of(file):
+        raise StorageError(
+            f"{file} is watched by a daemon of another version (process {watcher}); nothing was changed: "
+            "stop it first, the new one brings the schema up to date when it starts"
+        )
+
+
 def _is_a_mistake(error: OperationalError) -> bool:
     # SQLite calls a statement that makes no sense an operational error, too.
     return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
@@ -108,6 +121,10 @@ class _Steps:
         self._waiting = list(scripts)
         self._on_step = on_step
         self.running = ""
+
+    @property
+    def are_left(self) -> bool:
+        return bool(self._waiting)
 
     def next(self, **_: Any) -> None:
         if self._waiting:
@@ -152,8 +169,10 @@ def upgrade_sql(url: URL, found: str | None = None) -> None:
     from alembic import command
 
     if url.get_backend_name() == "sqlite":
-        # Beside alembic's own output; with foreign keys in force a table made anew would lose what belongs to it.
-        print("PRAGMA foreign_keys=OFF;\n" if found else "PRAGMA auto_vacuum=INCREMENTAL;\n")  # noqa: T201
+        # Beside alembic's own output. The shell goes on after a statement that failed, unless it is told; and with
+        # foreign keys in force a table that is made anew would lose what belongs to it.
+        pragma = "foreign_keys=OFF" if found else "auto_vacuum=INCREMENTAL"
+        print(f".bail on\nPRAGMA {pragma};\n")  # noqa: T201
     config = _config()
     config.attributes["url"] = url.render_as_string(hide_password=False)
     command.upgrade(config, f"{found}:head" if found else "head", sql=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, or_, select, update
 from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import DeliveryState, Reason
@@ -52,7 +52,6 @@ class Claim:
     first_tried_at: datetime
     leased_until: datetime
     digest: str | None = None
-    group: str = ""
     may_be_out: bool = False
 
 
@@ -170,6 +169,8 @@ def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, tol
             first_tried_at=None,
             leased_until=None,
             error=None,
+            # What it went along with is told by the claim; only a digest has its next one look for it.
+            group_key=case((notifications.c.incident_id.is_(None), notifications.c.group_key), else_=""),
         )
     )
 
@@ -312,7 +313,6 @@ def _claim(connection: DatabaseConnection, channel: str, name: str) -> Claim:
     return Claim(
         name=name,
         channel=channel,
-        group=rows[0].group_key,
         leased_until=max(row.leased_until for row in rows),
         ids=tuple(row.id for row in rows),
         attempts=max(row.attempts for row in rows),

@@ -6,7 +6,19 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, TableClause, Text, and_, column, func, or_, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    TableClause,
+    Text,
+    and_,
+    column,
+    exists,
+    func,
+    or_,
+    select,
+    table,
+)
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.types import TypeEngine
 
@@ -287,4 +299,5 @@ def _waiting_since(database: DatabaseConnection, now: datetime, account: str | N
 def _with_incident(query: Any, account: str | None) -> Any:
     if account is None:
         return query
-    return query.join(incidents, incidents.c.id == notifications.c.incident_id).where(*_about(account))
+    # Not joined: from what is undelivered to its incident, never from all that the account ever had.
+    return query.where(exists().where(incidents.c.id == notifications.c.incident_id, *_about(account)))

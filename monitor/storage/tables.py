@@ -264,6 +264,21 @@ Index(
 )
 # Read by the history of one connection.
 Index("ix_incidents_connection_id", incidents.c.connection_id)
+# Read by whoever asks what is open in one account.
+Index(
+    "ix_incidents_open_account",
+    incidents.c.account,
+    sqlite_where=text("resolved_at IS NULL"),
+    postgresql_where=text("resolved_at IS NULL"),
+)
+# Read by every decision about an account: how often a problem of its key came lately.
+Index(
+    "ix_incidents_of_accounts",
+    incidents.c.account,
+    incidents.c.opened_at,
+    sqlite_where=text("connection_id IS NULL"),
+    postgresql_where=text("connection_id IS NULL"),
+)
 # Read by the history of one account.
 Index("ix_incidents_account", incidents.c.account)
 # Read by every decision that isn't steady: how often a problem came lately.
@@ -364,7 +379,7 @@ Index(
     sqlite_where=text("delivered_at IS NULL"),
     postgresql_where=text("delivered_at IS NULL"),
 )
-# Read by what is told at most so often, and by the health of a channel.
+# Read by the health of a channel: when it last took a message.
 Index(
     "ix_notifications_told",
     notifications.c.channel,
@@ -380,5 +395,5 @@ Index(
     sqlite_where=text("incident_id IS NULL"),
     postgresql_where=text("incident_id IS NULL"),
 )
-# Read by every delivery: what a channel was last told of an incident.
-Index("ix_notifications_incident_id_channel", notifications.c.incident_id, notifications.c.channel)
+# Read by every delivery: what channels were last told of an incident.
+Index("ix_notifications_incident_id", notifications.c.incident_id)

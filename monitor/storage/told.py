@@ -11,7 +11,7 @@ from monitor.core.channel_rule import ChannelState
 from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.reminders import LastTold
 from monitor.storage.items import item_query
-from monitor.storage.outbox import TOLD_RESOLVED, UNDELIVERED, Claim
+from monitor.storage.outbox import TOLD_RESOLVED, UNDELIVERED, Claim, of_claim
 from monitor.storage.recording import Told
 from monitor.storage.rows import as_incident, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
@@ -88,10 +88,12 @@ def write(connection: DatabaseConnection, told: Iterable[Told], now: datetime) -
 def told_lately(
     connection: DatabaseConnection, claimed: Claim, since: datetime
 ) -> tuple[datetime | None, Severity | None]:
-    """Say when a claim's group was last told anything since then, and the worst that it was told."""
+    """Say when the client of a claim was last told anything since then, and the worst that was told."""
+    its_rows = select(notifications.c.incident_id).where(of_claim(claimed))
+    client = select(incidents.c.target_id).where(incidents.c.id.in_(its_rows))
     query = select(notifications.c.delivered_at, notifications.c.told).where(
+        notifications.c.incident_id.in_(select(incidents.c.id).where(incidents.c.target_id.in_(client))),
         notifications.c.channel == claimed.channel,
-        notifications.c.group_key == claimed.group,
         notifications.c.told.is_not(None),
         notifications.c.delivered_at > since,
     )

@@ -107,7 +107,8 @@ def compact(database: Database) -> int:
     with suppress(sqlite3.OperationalError), closing(_opened(database, "rw")) as connection:
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             given_back = connection.execute("PRAGMA page_count").fetchone()
-            connection.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
+            # As a script, which is run to its end; each step of a statement gives back a single page.
+            connection.executescript(f"PRAGMA incremental_vacuum({PAGES})")
             if connection.execute("PRAGMA page_count").fetchone() == given_back:
                 break
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

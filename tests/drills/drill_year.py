@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, create_engine, insert, text
+from sqlalchemy import Column, MetaData, Table, create_engine, insert, text
 
 from monitor.clock import utc_now
 from monitor.config import Retention
@@ -18,6 +18,7 @@ from monitor.jobs.prune import prune
 from monitor.storage import Database, upkeep
 from monitor.storage.soundness import findings
 from monitor.storage.tables import connections, incidents, notifications, poll_runs, polls, snapshots, targets
+from monitor.storage.types import UtcDateTime, UtcMillis
 from tests.storage.test_upgrades import REVISIONS, bring_to
 
 TARGETS, EACH, DAYS = 1000, 3, 365
@@ -36,8 +37,19 @@ def fill(url: str) -> None:
     with engine.begin() as connection:
 
         def put(table: Table, rows: list[dict[str, Any]]) -> None:
+            # SQLite's first schema kept times as text, but for the two that every poll rewrites.
+            then = Table(
+                table.name,
+                MetaData(),
+                *(
+                    Column(each.name, UtcDateTime)
+                    if isinstance(each.type, UtcMillis) and table is not polls
+                    else Column(each.name, each.type)
+                    for each in table.columns
+                ),
+            )
             connection.execute(
-                insert(table), [{k: v for k, v in row.items() if k not in later} for row in rows]
+                insert(then), [{k: v for k, v in row.items() if k not in later} for row in rows]
             )
 
         put(

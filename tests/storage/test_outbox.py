@@ -90,7 +90,6 @@ def test_a_claim_takes_what_is_due_of_one_group_and_what_soon_will_be(database: 
         Claim(
             name="second",
             channel="ops",
-            group="account=agency",
             ids=(1, 2),
             attempts=1,
             first_tried_at=NOW,
@@ -153,7 +152,6 @@ def test_what_was_given_back_is_grouped_anew_when_it_is_due(database: Database) 
         Claim(
             name="second",
             channel="ops",
-            group="account=agency",
             ids=(1, 2),
             attempts=2,
             first_tried_at=NOW,
@@ -221,7 +219,6 @@ def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
         Claim(
             name="again",
             channel="ops",
-            group="account=agency",
             ids=(2,),
             attempts=1,
             first_tried_at=later,

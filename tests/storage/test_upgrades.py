@@ -21,12 +21,13 @@ from sqlalchemy.engine import Engine
 from monitor.errors import StorageError
 from monitor.storage import Database, migrate
 from monitor.storage.soundness import _indexes, findings
+from monitor.storage.watch import watching
 from tests.factories import DAY, HOUR, NOW, connection
 from tests.fakes import FrozenClock
 from tests.house import House
 from tests.jobs.house import VIEWS
 from tests.storage.releases import FOLDER, KINDS, RELEASED, USERS, restore
-from tests.storage.test_migrations import schema_of
+from tests.storage.test_migrations import run_by_hand, schema_of
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrate._config()).walk_revisions()]
 Rows = dict[str, list[dict[str, Any]]]
@@ -200,15 +201,7 @@ def test_the_statements_for_an_older_schema_do_what_the_upgrade_does(
     migrate.upgrade_sql(database.url, database.current())
     script = capsys.readouterr().out
     assert "CREATE TABLE targets" not in script
-    if database.is_sqlite:
-        with closing(sqlite3.connect(database.url.database or "")) as file:
-            file.execute("PRAGMA foreign_keys=ON")  # as some shells have it
-            file.executescript(script)
-    else:
-        script = re.sub(r"(BEGIN|COMMIT);|^--.*$", "", script, flags=re.MULTILINE)
-        with database.begin() as store:
-            for statement in filter(str.strip, script.split(";")):
-                store.connection.exec_driver_sql(statement)
+    assert run_by_hand(script, empty_database_url) == 0
     assert database.current() == migrate.HEAD
     by_hand = schema_of(database)
     assert kept(before, rows_of(engine)) == before
@@ -221,6 +214,45 @@ def test_the_statements_for_an_older_schema_do_what_the_upgrade_does(
         metadata.create_all(store.connection)
     assert schema_of(database) == by_hand
     database.close()
+
+
+def test_statements_of_which_one_fails_leave_all_as_it_was(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restore(RELEASED[-1], sqlite_url)
+    engine = create_engine(sqlite_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE poll_runs SET first_at = 'no time' WHERE id = 1"))
+    schema, rows = inspected(engine), rows_of(engine)
+    migrate.upgrade_sql(make_url(sqlite_url), RELEASED[-1])
+    assert run_by_hand(capsys.readouterr().out, sqlite_url) == 1
+    assert inspected(engine) == schema
+    assert rows_of(engine) == rows
+    engine.dispose()
+
+
+def watch_for_a_while(file: Path, watched: Any, end: Any) -> None:
+    with watching(file):
+        watched.set()
+        end.wait()
+
+
+def test_a_file_that_an_older_daemon_watches_is_left_alone(sqlite_url: str) -> None:
+    restore(RELEASED[-1], sqlite_url)
+    context = multiprocessing.get_context("spawn")
+    watched, end = context.Event(), context.Event()
+    file = Path(make_url(sqlite_url).database or "")
+    older = context.Process(target=watch_for_a_while, args=(file, watched, end))
+    older.start()
+    watched.wait()
+    with closing(Database(sqlite_url)) as database:
+        with pytest.raises(StorageError, match=f"another version .process {older.pid}.*stop it first"):
+            database.upgrade()
+        assert database.current() == RELEASED[-1]
+        end.set()
+        older.join()
+        with database.held():  # as the new daemon does
+            assert database.upgrade() == RELEASED[-1]
 
 
 # A migration that isn't: appended to the real ones.
