@@ -4,6 +4,8 @@ The tables of the history database, as the newest migration leaves them.
 They are ours to change; what people query are the views, which the migrations make.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -35,6 +37,11 @@ metadata = MetaData(
 def _one_of(column: str, *values: str) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _partial(name: str, *columns: Column[Any], where: str, unique: bool = False) -> Index:
+    """Make an index of the rows that a condition holds for; it must name no value that a statement brings along."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 targets = Table(
@@ -126,13 +133,7 @@ poll_runs = Table(
 # Read by the poll log of one target, and by the retention.
 Index("ix_poll_runs_target_id_first_at", poll_runs.c.target_id, poll_runs.c.first_at)
 # At most one growing run a target; read by every decision that isn't steady.
-Index(
-    "uq_poll_runs_growing",
-    poll_runs.c.target_id,
-    unique=True,
-    sqlite_where=text("last_at IS NULL"),
-    postgresql_where=text("last_at IS NULL"),
-)
+_partial("uq_poll_runs_growing", poll_runs.c.target_id, unique=True, where="last_at IS NULL")
 
 connections = Table(
     "connections",
@@ -247,37 +248,19 @@ incidents = Table(
     sqlite_autoincrement=True,  # an id that people have seen is never given to another incident
 )
 # At most one open incident for one problem of one subject, whoever races.
-Index(
-    "uq_incidents_open",
-    incidents.c.rule,
-    incidents.c.subject,
-    unique=True,
-    sqlite_where=text("resolved_at IS NULL"),
-    postgresql_where=text("resolved_at IS NULL"),
-)
+_partial("uq_incidents_open", incidents.c.rule, incidents.c.subject, unique=True, where="resolved_at IS NULL")
 # Read by every decision that isn't steady: the open incidents of a target.
-Index(
-    "ix_incidents_open_target_id",
-    incidents.c.target_id,
-    sqlite_where=text("resolved_at IS NULL"),
-    postgresql_where=text("resolved_at IS NULL"),
-)
+_partial("ix_incidents_open_target_id", incidents.c.target_id, where="resolved_at IS NULL")
 # Read by the history of one connection.
 Index("ix_incidents_connection_id", incidents.c.connection_id)
 # Read by whoever asks what is open in one account.
-Index(
-    "ix_incidents_open_account",
-    incidents.c.account,
-    sqlite_where=text("resolved_at IS NULL"),
-    postgresql_where=text("resolved_at IS NULL"),
-)
+_partial("ix_incidents_open_account", incidents.c.account, where="resolved_at IS NULL")
 # Read by every decision about an account: how often a problem of its key came lately.
-Index(
+_partial(
     "ix_incidents_of_accounts",
     incidents.c.account,
     incidents.c.opened_at,
-    sqlite_where=text("connection_id IS NULL"),
-    postgresql_where=text("connection_id IS NULL"),
+    where="connection_id IS NULL",
 )
 # Read by the history of one account.
 Index("ix_incidents_account", incidents.c.account)
@@ -369,31 +352,27 @@ notifications = Table(
     _one_of("state", *DeliveryState),
     sqlite_autoincrement=True,
 )
-# Read by every delivery: what is due, and whose sender has died. Not by a condition on the state: a database can't
-# tell that a state which comes along with a statement meets it, and would read the table whole.
-Index(
+# Read by every delivery: what is due, and whose sender has died.
+_partial(
     "ix_notifications_undelivered",
     notifications.c.channel,
     notifications.c.state,
     notifications.c.due_at,
-    sqlite_where=text("delivered_at IS NULL"),
-    postgresql_where=text("delivered_at IS NULL"),
+    where="delivered_at IS NULL",
 )
 # Read by the health of a channel: when it last took a message.
-Index(
+_partial(
     "ix_notifications_told",
     notifications.c.channel,
     notifications.c.delivered_at,
-    sqlite_where=text("told IS NOT NULL"),
-    postgresql_where=text("told IS NOT NULL"),
+    where="told IS NOT NULL",
 )
 # Read by the digests: when the newest was written.
-Index(
+_partial(
     "ix_notifications_digests",
     notifications.c.channel,
     notifications.c.created_at,
-    sqlite_where=text("incident_id IS NULL"),
-    postgresql_where=text("incident_id IS NULL"),
+    where="incident_id IS NULL",
 )
 # Read by every delivery: what channels were last told of an incident.
 Index("ix_notifications_incident_id", notifications.c.incident_id)
