@@ -70,7 +70,7 @@ def _narrow() -> None:
     op.execute("PRAGMA legacy_alter_table=OFF")
 
 
-_MILLISECONDS = "CAST(strftime('%s', {at}) AS INTEGER) * 1000 + CAST(substr({at}, 21, 3) AS INTEGER)"
+_MILLISECONDS = "CAST(round((julianday({at}) - 2440587.5) * 86400000) AS INTEGER)"
 _NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 
