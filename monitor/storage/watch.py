@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from time import sleep
+from threading import Event
 
 from monitor.errors import StorageError
 
@@ -56,7 +56,8 @@ def _opened(file: Path) -> int:
 
 
 def _taken(handle: int, tries: int = 0) -> bool:
-    sleep(PAUSE_SECONDS if tries else 0)
+    if tries:
+        Event().wait(PAUSE_SECONDS)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
