@@ -1,7 +1,6 @@
 """What no configuration may say: each mistake is one line with the remedy, and none shows a secret."""
 
-# A table reads best with each case on its line.
-# ruff: noqa: E501
+# ruff: noqa: E501 - a table reads best with each case on its line
 
 import re
 import traceback

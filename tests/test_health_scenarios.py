@@ -74,7 +74,7 @@ def ward(database: Database, served: tuple[Server, FrozenClock]) -> Iterator[War
     server, clock = served
     http = Http(timeout=timedelta(seconds=20), concurrency=1, environ={}, user_agent="test")
     api = connect("postpost", base_url=server.url, api_key=KEY, http=http, clock=clock)
-    yield Ward(database, clock=clock, api=api, routes=AT_ONCE, world=server.world)  # type: ignore[arg-type]
+    yield Ward(database, clock=clock, api=api, routes=AT_ONCE, world=server.world)  # type: ignore[arg-type]  # the real provider
     http.close()
 
 

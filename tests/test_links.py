@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import structlog
@@ -23,10 +24,10 @@ TARGET = Target(id=2, account="agency", managed_user_id=USER)
 URL = "https://app.postpost.dev/connections/5f2b1c9d0e8a7f6b"
 
 
-def links(use: LinkUse, provider: FakeProvider | None = None, **given: object) -> tuple[Links, FrozenClock]:
+def links(use: LinkUse, provider: FakeProvider | None = None, **given: Any) -> tuple[Links, FrozenClock]:
     clock, roster = FrozenClock(), Roster()
     if given:
-        roster.put("agency", [ManagedUser(id=USER, name="North", **given)])  # type: ignore[arg-type]
+        roster.put("agency", [ManagedUser(id=USER, name="North", **given)])
     made = Links(
         roster=roster,
         providers={"agency": provider or FakeProvider()},

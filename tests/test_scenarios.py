@@ -1,13 +1,13 @@
 """Whole lives of tokens, told by walking the clock; each on SQLite and on PostgreSQL."""
 
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.core.model import Outcome, Severity
+from monitor.core.model import Failure, Outcome, Severity
 from monitor.core.routes import Match, QuietHours, Route, Routing, Schedule
 from monitor.errors import DeliveryError
 from monitor.jobs.deliver import deliver_to
@@ -101,9 +101,9 @@ def test_a_deadline_passes_while_the_api_is_down_and_is_told_within_a_minute(hou
     ],
     ids=lambda each: str(each.outcome),
 )
-def test_an_hour_without_answers_is_one_problem_of_the_source(house: House, broken: object) -> None:
+def test_an_hour_without_answers_is_one_problem_of_the_source(house: House, broken: Failure) -> None:
     house.shows(SOON, connection())
-    house.api.failing[None] = broken  # type: ignore[assignment]
+    house.api.failing[None] = broken
     house.live(HOUR, step=MINUTE)
     house.api.failing.clear()
     house.live(17 * MINUTE, step=MINUTE)
@@ -460,13 +460,13 @@ def test_a_publish_error_is_told_and_cleared_by_the_next_good_post(house: House)
     assert [message.severity for message in house.sent] == [Severity.WARNING, None]
 
 
-def _silence(house: House, match: dict[str, list[str]], *, until: object) -> int:
+def _silence(house: House, match: dict[str, list[str]], *, until: datetime) -> int:
     with house.database.begin() as store:
         return people.silence(
             store.connection,
             match,
             house.clock(),
-            until=until,  # type: ignore[arg-type]
+            until=until,
             by="mia",
             why="maintenance",
             routing=Routing(routes=house.routes),

@@ -169,10 +169,10 @@ def upgrade_sql(url: URL, found: str | None = None) -> None:
     from alembic import command
 
     if url.get_backend_name() == "sqlite":
-        # Beside alembic's own output. The shell goes on after a statement that failed, unless it is told; and with
+        # The shell goes on after a statement that failed, unless it is told; and with
         # foreign keys in force a table that is made anew would lose what belongs to it.
         pragma = "foreign_keys=OFF" if found else "auto_vacuum=INCREMENTAL"
-        print(f".bail on\nPRAGMA {pragma};\n")  # noqa: T201
+        print(f".bail on\nPRAGMA {pragma};\n")  # noqa: T201 - beside alembic's own output
     config = _config()
     config.attributes["url"] = url.render_as_string(hide_password=False)
     command.upgrade(config, f"{found}:head" if found else "head", sql=True)

@@ -189,7 +189,7 @@ def test_the_agency_example_works_unchanged_against_the_sandbox(place: Place) ->
     text = EXAMPLE.read_text(encoding="utf-8")
     lines = text.partition("# database: {url: sqlite:///agency.db}\n")[2].partition("\n\n")[0]
     example = "database: {url: sqlite:///agency.db}\n" + re.sub("^# ?", "", lines, flags=re.MULTILINE)
-    port = int(re.search(r"base_url: http://127.0.0.1:(\d+)", example)[1])  # type: ignore[index]
+    (port,) = map(int, re.findall(r"base_url: http://127.0.0.1:(\d+)", example))
     with socket.socket() as free:
         is_taken = free.connect_ex(("127.0.0.1", port)) == 0
     if is_taken:

@@ -66,7 +66,8 @@ def read(file: Path, form: str) -> list[dict[str, Any]]:
     if form == "csv":
         return list(csv.DictReader(io.StringIO(file.read_text())))
     if form == "json":
-        return json.loads(file.read_text())  # type: ignore[no-any-return]
+        rows: list[dict[str, Any]] = json.loads(file.read_text())
+        return rows
     if form == "jsonl":
         return [json.loads(line) for line in file.read_text().splitlines()]
     return [

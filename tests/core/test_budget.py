@@ -1,7 +1,7 @@
 """How many requests a key has: never more than granted, evenly, and what a server says of it."""
 
 from collections import deque
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -20,12 +20,12 @@ SECOND = timedelta(seconds=1)
 def test_no_minute_ever_sees_more_requests_than_are_granted(limit: int, pauses: list[float]) -> None:
     budget = Budget(per_minute=limit)
     now = NOW
-    sent: deque[object] = deque()
+    sent: deque[datetime] = deque()
     for pause in pauses:
         now += timedelta(seconds=pause)
         while budget.take(now):
             sent.append(now)
-        while sent and now - sent[0] >= MINUTE:  # type: ignore[operator]
+        while sent and now - sent[0] >= MINUTE:
             sent.popleft()
         assert len(sent) <= limit
 

@@ -1,7 +1,8 @@
 """Where in the interval a target has its turn: evenly spread, always the same place."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,15 +28,15 @@ def test_targets_are_spread_evenly_however_many_there_are(first: int, count: int
 
 
 @given(moments, intervals, ids)
-def test_the_next_turn_is_ahead_and_within_an_interval(after: object, every: timedelta, id_: int) -> None:
-    turn = next_slot(after, every=every, target_id=id_)  # type: ignore[arg-type]
-    assert timedelta() < turn - after <= every  # type: ignore[operator]
+def test_the_next_turn_is_ahead_and_within_an_interval(after: datetime, every: timedelta, id_: int) -> None:
+    turn = next_slot(after, every=every, target_id=id_)
+    assert timedelta() < turn - after <= every
 
 
 @given(moments, intervals, ids)
-def test_turns_are_an_interval_apart_for_good(after: object, every: timedelta, id_: int) -> None:
+def test_turns_are_an_interval_apart_for_good(after: datetime, every: timedelta, id_: int) -> None:
     every = every // timedelta(milliseconds=1) * timedelta(milliseconds=1)
-    turn = next_slot(after, every=every, target_id=id_)  # type: ignore[arg-type]
+    turn = next_slot(after, every=every, target_id=id_)
     for _ in range(5):
         following = following_slot(turn, every=every, target_id=id_)
         assert following - turn == every
@@ -44,17 +45,17 @@ def test_turns_are_an_interval_apart_for_good(after: object, every: timedelta, i
 
 @given(moments, intervals, ids, st.floats(-0.4, 0.4))
 def test_a_look_that_comes_early_or_late_does_not_shift_the_next_turn(
-    after: object, every: timedelta, id_: int, shift: float
+    after: datetime, every: timedelta, id_: int, shift: float
 ) -> None:
-    turn = next_slot(after, every=every, target_id=id_)  # type: ignore[arg-type]
+    turn = next_slot(after, every=every, target_id=id_)
     seen = following_slot(turn + every * shift, every=every, target_id=id_)
     assert seen == following_slot(turn, every=every, target_id=id_)
 
 
 def test_a_target_that_shares_its_key_keeps_its_place_and_one_alone_its_interval() -> None:
-    common = {"every": HOUR, "jitter": 0, "chance": 0.5, "failure": None, "failures": 0}
-    assert next_poll_at(NOW, **common) == NOW + HOUR  # type: ignore[arg-type]
-    shared = next_poll_at(NOW, **common, sharing=7)  # type: ignore[arg-type]
+    common: dict[str, Any] = {"every": HOUR, "jitter": 0, "chance": 0.5, "failure": None, "failures": 0}
+    assert next_poll_at(NOW, **common) == NOW + HOUR
+    shared = next_poll_at(NOW, **common, sharing=7)
     assert shared == following_slot(NOW, every=HOUR, target_id=7)
 
 

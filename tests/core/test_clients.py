@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -24,9 +25,9 @@ def client(username: str | None = "client@example.com") -> Target:
     return Target(id=1, account="agency", managed_user_id="a" * 24, managed_user="North", username=username)
 
 
-def item(**given: object) -> Item:
+def item(**given: Any) -> Item:
     (sample,) = sample_client_items("agency", NOW, with_link=True)
-    incident = replace(sample.incident, **given)  # type: ignore[arg-type]
+    incident = replace(sample.incident, **given)
     return replace(sample, incident=incident, reasons=frozenset({Reason.OPENED}))
 
 

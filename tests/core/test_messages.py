@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,8 +25,8 @@ INSTAGRAM = connection(
 )
 
 
-def incident(**given: object) -> Incident:
-    given = {
+def incident(**given: Any) -> Incident:
+    usual: dict[str, Any] = {
         "id": 12,
         "rule": RuleName.TOKEN_EXPIRY,
         "subject": Subject(account="agency", target_id=1, platform_id="instagram-17841412345678"),
@@ -33,37 +34,36 @@ def incident(**given: object) -> Incident:
         "summary": "token expires at 2026-02-25 08:00 UTC",
         "deadline_at": NOW + timedelta(days=2, hours=12),
         "opened_at": NOW,
-    } | given
-    given.setdefault("worst", given["severity"])
-    return Incident(**given)  # type: ignore[arg-type]
+    }
+    return Incident(**{"worst": given.get("severity", WARNING)} | usual | given)
 
 
-def ended(resolution: Resolution = Resolution.RECOVERED, **given: object) -> Incident:
+def ended(resolution: Resolution = Resolution.RECOVERED, **given: Any) -> Incident:
     times = {"opened_at": NOW - 3 * HOUR, "resolved_at": NOW}
     return incident(resolution=resolution, **times | given)
 
 
-def item(about: Incident | None = None, **given: object) -> Item:
-    given = {
+def item(about: Incident | None = None, **given: Any) -> Item:
+    usual: dict[str, Any] = {
         "incident": about or incident(),
         "reasons": frozenset({Reason.OPENED}),
         "target": target(),
         "connection": INSTAGRAM,
         "dashboard_url": "https://app.postpost.dev",
-    } | given
-    return Item(**given)  # type: ignore[arg-type]
+    }
+    return Item(**usual | given)
 
 
-def source(**given: object) -> Item:
-    given = {
+def source(**given: Any) -> Item:
+    usual: dict[str, Any] = {
         "rule": RuleName.API_KEY_REJECTED,
         "subject": Subject(account="agency"),
         "severity": CRITICAL,
         "summary": "the API key is wrong or was revoked",
         "remedy": "put a valid key of https://app.postpost.dev in its place",
         "deadline_at": None,
-    } | given
-    return item(incident(**given), connection=None, target=None)
+    }
+    return item(incident(**usual | given), connection=None, target=None)
 
 
 def written(*items: Item, limit: int | None = None) -> Message:
@@ -471,7 +471,7 @@ HOSTILE = (
 ACTIVE = ("@everyone", "<!", "<@", "](", "\r", "\x1b", "\u202e", "<script", "&amp", "```", "https://evil")
 
 
-def hostile(**given: object) -> Connection:
+def hostile(**given: Any) -> Connection:
     return connection(platform_id=f"{HOSTILE}-1", username=HOSTILE, display_name=HOSTILE, **given)
 
 

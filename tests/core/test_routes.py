@@ -1,6 +1,7 @@
 """Who is told of what, in which group, and when: patterns, labels, quiet hours."""
 
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,30 +28,30 @@ BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours(starts=time(20), ends=time(8), zone=BERLIN)
 
 
-def about(**given: object) -> Circumstances:
-    given = {
+def about(**given: Any) -> Circumstances:
+    usual: dict[str, Any] = {
         "account": "agency",
         "rule": "token_expiry",
         "severity": WARNING,
         "platform": "linkedin",
         "managed_user": ("Acme [EU]", "65f0c0ffee65f0c0ffee65f0"),
         "labels": {"team": "emea"},
-    } | given
-    return Circumstances(**given)  # type: ignore[arg-type]
+    }
+    return Circumstances(**usual | given)
 
 
 def change(
-    reason: Reason | None = Reason.OPENED, severity: Severity = WARNING, **given: object
+    reason: Reason | None = Reason.OPENED, severity: Severity = WARNING, **given: Any
 ) -> IncidentChange:
-    given = {
+    usual: dict[str, Any] = {
         "rule": RuleName.TOKEN_EXPIRY,
         "subject": Subject(account="agency", target_id=1, platform_id="telegram--1001234567890"),
         "severity": severity,
         "worst": severity,
         "summary": "token expires soon",
         "opened_at": NOW,
-    } | given
-    return IncidentChange(incident=Incident(**given), reason=reason)  # type: ignore[arg-type]
+    }
+    return IncidentChange(incident=Incident(**usual | given), reason=reason)
 
 
 def over(worst: Severity = WARNING) -> IncidentChange:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,10 @@ def seen(place: Scene) -> int:
     return len(place.server.requests)
 
 
+def _more_than(asked: int, place: Scene) -> bool:
+    return seen(place) > asked
+
+
 @pytest.mark.parametrize("steps", [(3600, 0), (-3600, 0), (86_400, -86_400, 0)])
 def test_a_clock_that_is_stepped_blinds_nobody_and_tells_nothing_twice(
     tmp_path: Path, steps: tuple[int, ...]
@@ -53,7 +58,7 @@ def test_a_clock_that_is_stepped_blinds_nobody_and_tells_nothing_twice(
         for seconds in steps:
             fake.step(seconds)
             asked = seen(place)
-            wait_until(lambda asked=asked: seen(place) > asked + 2, what="looks", seconds=150)  # type: ignore[misc]
+            wait_until(partial(_more_than, asked + 2, place), what="looks", seconds=150)
             place.end_next()
             place.wait_until_told()
             time.sleep(4)

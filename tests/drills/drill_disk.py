@@ -47,7 +47,7 @@ def test_a_full_disk_costs_nothing_but_time(tmp_path: Path, small_disk: Path) ->
                 place.end_next()
             # What is in the log already may be written over; sooner or later it needs more.
             wait_until(
-                lambda seen=unavailable: len(process.lines("database.unavailable")) > seen,  # type: ignore[misc]
+                lambda seen=unavailable: len(process.lines("database.unavailable")) > seen,  # type: ignore[misc]  # mypy can't infer it
                 what="a complaint",
                 seconds=60,
             )

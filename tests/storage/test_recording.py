@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -36,8 +36,8 @@ def crowd(house: House, size: int) -> list[Target]:
         return store.register([("agency", f"user {n}") for n in range(size)], house.clock())
 
 
-def snapshots(targets: list[Target], at: object, **given: object) -> list[Snapshot]:
-    return [Snapshot(**{"target": target, "taken_at": at} | given) for target in targets]  # type: ignore[arg-type]
+def snapshots(targets: list[Target], at: datetime, **given: Any) -> list[Snapshot]:
+    return [Snapshot(target=target, taken_at=at, **given) for target in targets]
 
 
 def test_a_batch_of_any_size_takes_the_same_number_of_statements(house: House) -> None:
@@ -168,10 +168,10 @@ def test_a_snapshot_that_comes_too_late_is_dropped(house: House) -> None:
     newer = snapshots([target], house.later(), connections=(connection(token_status="expired"),))
     older = snapshots([target], house.clock() - MINUTE, connections=(connection(token_status="valid"),))
     house.later(MINUTE)
-    given = {"database": house.database, "policy": house.policy, "clock": house.clock}
-    assert len(record(newer, **given)) == 1  # type: ignore[arg-type]
+    given: dict[str, Any] = {"database": house.database, "policy": house.policy, "clock": house.clock}
+    assert len(record(newer, **given)) == 1
     before = house.story(), house.sizes()
-    assert record(older, **given) == []  # type: ignore[arg-type]
+    assert record(older, **given) == []
     assert before == (house.story(), house.sizes())
 
 

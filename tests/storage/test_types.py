@@ -84,9 +84,9 @@ def test_what_is_finer_than_a_millisecond_is_cut_off_alike_in_both_types(scratch
 def test_a_time_without_a_zone_is_refused(scratch: Database, column: str) -> None:
     write(scratch)
     with scratch.begin() as store, pytest.raises(StatementError, match="without a zone"):
-        store.connection.execute(insert(times), {column: datetime(2026, 2, 22)})  # noqa: DTZ001
+        store.connection.execute(insert(times), {column: datetime(2026, 2, 22)})  # noqa: DTZ001 - naive on purpose
     with pytest.raises(StorageError), scratch.read() as store:
-        store.connection.execute(select(times).where(times.c[column] == datetime(2026, 2, 22)))  # noqa: DTZ001
+        store.connection.execute(select(times).where(times.c[column] == datetime(2026, 2, 22)))  # noqa: DTZ001 - naive on purpose
 
 
 def test_times_sort_and_compare_as_times(scratch: Database) -> None:
