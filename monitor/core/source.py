@@ -7,18 +7,11 @@ else it is the problem of the one target that fails.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from monitor.core.incidents import IncidentChange, reconcile, resolve
-from monitor.core.model import (
-    FailingTarget,
-    Incident,
-    Reach,
-    Resolution,
-    RuleName,
-    SourceState,
-    Subject,
-)
+from monitor.core.model import Incident, Reach, Resolution, RuleName, Subject, Target
 from monitor.core.rules import DAMPED, Answer, Problem, Rules, SourceFailure, Verdict
 from monitor.core.text import harmless
 
@@ -34,6 +27,66 @@ SOURCE_RULES = frozenset(
 )
 # Refusals that asking again can't mend: whoever they concern rests, but for one that tries.
 _REFUSALS = frozenset({RuleName.API_KEY_REJECTED, RuleName.ACCESS_DENIED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingTarget:
+    """
+    Something that is asked with a key and whose newest answers were failures.
+
+    Args:
+        target: None for the list of managed users.
+        failures: in a row.
+        failing_since: when the first of them was.
+        failed_at: when the newest was.
+        alone: of them, those before which others that are asked with the same key had an answer.
+        doubted: how many connections the newest answer would have changed at once, had it been believed.
+    """
+
+    target: Target | None
+    failures: int
+    failing_since: datetime
+    failed_at: datetime
+    rule: RuleName
+    error: str
+    remedy: str
+    reach: Reach = Reach.UNCLEAR
+    alone: int = 0
+    doubted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """
+    What is known of one account as a source of answers.
+
+    Args:
+        targets: how many are watched with its key.
+        failing: those whose newest poll failed, in the order of their ids.
+        workspace: how its list of managed users fails; None where it doesn't or isn't asked for.
+        last_ok_at: when any target last answered well; None if none ever did.
+        last_user_ok_at: when any managed user did.
+        paused: what of its polling rests; None where nothing does.
+        subjects: the targets that ``incidents`` are about, by their ids.
+        incidents: the open ones about the account or its targets as sources.
+        recent: how often each problem was opened lately, by subject key and rule.
+    """
+
+    account: str
+    targets: int = 1
+    failing: tuple[FailingTarget, ...] = ()
+    workspace: FailingTarget | None = None
+    last_ok_at: datetime | None = None
+    last_user_ok_at: datetime | None = None
+    paused: Reach | None = None
+    subjects: Mapping[int, Target] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
+    recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)
+
+    def target_of(self, subject: Subject) -> Target | None:
+        """Give the target that an incident is about; None where that is the account."""
+        failing = {each.target.id: each.target for each in self.failing if each.target}
+        return {**failing, **self.subjects}.get(subject.target_id or 0)
 
 
 def decide_source(known: SourceState, now: datetime, *, rules: Rules) -> tuple[IncidentChange, ...]:

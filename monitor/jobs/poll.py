@@ -11,11 +11,11 @@ from monitor.clock import Clock
 from monitor.core.cadence import adapted, next_slot
 from monitor.core.decide import Decision, decide, decide_source, is_late, is_steady
 from monitor.core.incidents import IncidentChange
-from monitor.core.model import Snapshot, SourceState, Target, TargetState
+from monitor.core.model import Snapshot, Target, TargetState
 from monitor.core.retry import POLL_RETRY, next_poll_at
 from monitor.core.routes import Routing
 from monitor.core.rules import Rules
-from monitor.core.source import rests
+from monitor.core.source import SourceState, rests
 from monitor.errors import FetchError
 from monitor.jobs import log_told, record_changes
 from monitor.logs import scrub

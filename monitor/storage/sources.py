@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, 
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from monitor.core.model import FailingTarget, Failure, Incident, Reach, RuleName, SourceState, Target
-from monitor.core.source import SOURCE_RULES
+from monitor.core.model import Failure, Incident, Reach, RuleName, Target
+from monitor.core.source import SOURCE_RULES, FailingTarget, SourceState
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, incident_query
 from monitor.storage.tables import incidents, poll_runs, polls, sources, targets
 

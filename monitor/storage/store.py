@@ -14,11 +14,11 @@ from monitor.core.model import (
     Incident,
     KnownConnection,
     RuleName,
-    SourceState,
     Target,
     TargetState,
 )
 from monitor.core.routes import Silence
+from monitor.core.source import SourceState
 from monitor.storage import recording, registration, sources
 from monitor.storage.recording import Polled, Told
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_known, as_silence, as_target, incident_query

@@ -9,16 +9,15 @@ from monitor.core.decide import Decision, decide, decide_source, is_steady, revi
 from monitor.core.incidents import IncidentChange
 from monitor.core.model import (
     Connection,
-    FailingTarget,
     Failure,
     Incident,
     KnownConnection,
     Reason,
     Severity,
-    SourceState,
     TargetState,
 )
 from monitor.core.rules import Rules
+from monitor.core.source import FailingTarget, SourceState
 from tests.factories import NOW, snapshot, target
 
 Told = tuple[Reason, Severity]

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from monitor.core.decide import decide_source
 from monitor.core.model import (
-    FailingTarget,
     Failure,
     Outcome,
     Reach,
@@ -16,10 +15,9 @@ from monitor.core.model import (
     Resolution,
     RuleName,
     Severity,
-    SourceState,
 )
 from monitor.core.rules import DAMPED, DEFAULT_SOURCE_RULES, Rules, SourceFailure
-from monitor.core.source import rests
+from monitor.core.source import FailingTarget, SourceState, rests
 from tests.core.lives import SourceLife, told
 from tests.factories import HOUR, NOW, failure, target
 
