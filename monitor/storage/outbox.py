@@ -28,6 +28,7 @@ TOLD_RESOLVED = "resolved"
 UNDELIVERED = notifications.c.delivered_at.is_(None)
 PENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.PENDING)
 SENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.SENDING)
+UNSENT = and_(UNDELIVERED, notifications.c.state.in_((DeliveryState.PENDING, DeliveryState.SENDING)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, tol
             not in it had nothing left to tell.
     """
     # Also what another sender has put aside, who took us for dead: it was delivered all the same.
-    mine = and_(of_claim(claimed), or_(SENDING, PENDING))
+    mine = and_(of_claim(claimed), UNSENT)
     if told:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
         connection.execute(

@@ -286,11 +286,7 @@ def _waiting_since(database: DatabaseConnection, now: datetime, account: str | N
     # A message that was tried has been waiting since then, though it is due again only later.
     waiting_since = func.coalesce(notifications.c.first_tried_at, notifications.c.due_at)
     query = select(func.min(waiting_since, type_=notifications.c.due_at.type)).where(
-        and_(
-            outbox.UNDELIVERED,
-            or_(outbox.PENDING, outbox.SENDING),
-            waiting_since <= now,
-        )
+        outbox.UNSENT, waiting_since <= now
     )
     oldest: datetime | None = database.execute(_with_incident(query, account)).scalar_one()
     return oldest

@@ -7,8 +7,9 @@ from threading import RLock
 from sqlalchemy import ColumnElement, create_engine, false, func, insert, or_, select, text, true
 from sqlalchemy.pool import StaticPool
 
-from monitor.core.model import DeliveryState, Incident
+from monitor.core.model import Incident
 from monitor.storage.database import Database
+from monitor.storage.outbox import UNSENT
 from monitor.storage.rows import as_incident, incident_query
 from monitor.storage.store import Store
 from monitor.storage.tables import incidents, metadata, notifications, poll_runs, snapshots
@@ -72,15 +73,14 @@ class Rehearsal(Database):
                 )
 
 
-_unsent = notifications.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
 _current = or_(
     incidents.c.resolved_at.is_(None),
-    incidents.c.id.in_(select(notifications.c.incident_id).where(_unsent)),
+    incidents.c.id.in_(select(notifications.c.incident_id).where(UNSENT)),
 )
 # What is known now is needed whole, but for what is past.
 _NEEDED: Mapping[str, ColumnElement[bool]] = {
     snapshots.name: false(),
     poll_runs.name: poll_runs.c.last_at.is_(None),
     incidents.name: _current,
-    notifications.name: or_(_unsent, notifications.c.incident_id.in_(select(incidents.c.id).where(_current))),
+    notifications.name: or_(UNSENT, notifications.c.incident_id.in_(select(incidents.c.id).where(_current))),
 }

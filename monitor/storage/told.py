@@ -11,7 +11,7 @@ from monitor.core.channel_rule import ChannelState
 from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.reminders import LastTold
 from monitor.storage.items import item_query
-from monitor.storage.outbox import TOLD_RESOLVED, UNDELIVERED, Claim, of_claim
+from monitor.storage.outbox import TOLD_RESOLVED, UNDELIVERED, UNSENT, Claim, of_claim
 from monitor.storage.recording import Told
 from monitor.storage.rows import as_incident, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
@@ -23,14 +23,13 @@ def last_told(connection: DatabaseConnection) -> list[tuple[LastTold, Target | N
     in_nobodys_hands = and_(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_by.is_(None))
     # Not joined: from what is open to what was told of it, never the other way round.
     wanted = select(incidents.c.id).where(in_nobodys_hands)
-    waiting = notifications.c.state.in_((DeliveryState.PENDING, DeliveryState.SENDING))
     rows = (
         select(
             notifications.c.incident_id,
             notifications.c.channel,
             func.max(case((~is_reminder, notifications.c.created_at))).label("news_at"),
             func.max(case((is_reminder, notifications.c.created_at))).label("reminded_at"),
-            func.sum(case((waiting, 1), else_=0)).label("waiting"),
+            func.sum(case((UNSENT, 1), else_=0)).label("waiting"),
         )
         .where(notifications.c.incident_id.in_(wanted))
         .group_by(notifications.c.incident_id, notifications.c.channel)

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, not_, o
 from monitor.core.model import DeliveryState
 from monitor.errors import StorageError
 from monitor.storage.database import Database
+from monitor.storage.outbox import UNSENT
 from monitor.storage.tables import incidents, notifications, poll_runs, snapshots
 
 # Rows forgotten in one transaction: the daemon waits for no longer than these take.
@@ -128,7 +129,6 @@ def _remove(file: Path) -> None:
 
 # Between the look and the deed somebody may want a delivery sent again.
 _MAY_COME_BACK = (incidents, notifications)
-_UNSENT = notifications.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
 
 
 def _old(kind: str, before: datetime) -> tuple[Table, ColumnElement[bool]]:
@@ -161,5 +161,5 @@ def _old(kind: str, before: datetime) -> tuple[Table, ColumnElement[bool]]:
         later.c.id > notifications.c.id,
     )
     return notifications, and_(
-        notifications.c.created_at < before, not_(_UNSENT), or_(of_what_is_over, superseded)
+        notifications.c.created_at < before, not_(UNSENT), or_(of_what_is_over, superseded)
     )

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
+from typing import IO
 
 from monitor.errors import StorageError
 
 # Somebody who only looks whether there is a daemon holds the lock for a moment.
 TRIES, PAUSE_SECONDS = 5, 0.1
+# What this process watches. Not by the number in the lock: in two containers both may be process 1.
+_ours: set[Path] = set()
 
 
 @contextmanager
@@ -22,48 +25,48 @@ def watching(file: Path) -> Iterator[None]:
         StorageError: another daemon has it.
         OSError: the lock can't be made.
     """
-    handle = _opened(file)
-    try:
-        if not any(_taken(handle, tries) for tries in range(TRIES)):
-            raise StorageError(
-                f"{file} is watched by another daemon already (process {_name(handle)}); end that one, "
-                "or give this one a database of its own"
-            )
-        os.truncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(handle)
+    with closing(_opened(file)) as lock:
+        left = TRIES
+        while not _taken(lock):
+            left -= 1
+            if not left:
+                raise StorageError(
+                    f"{file} is watched by another daemon already (process {_name(lock)}); end that one, "
+                    "or give this one a database of its own"
+                )
+            Event().wait(PAUSE_SECONDS)
+        os.truncate(lock.fileno(), 0)
+        os.pwrite(lock.fileno(), str(os.getpid()).encode(), 0)
+        _ours.add(file)
+        try:
+            yield
+        finally:
+            _ours.discard(file)
 
 
 def watcher_of(file: Path) -> str | None:
     """Name the process, if another than this one, that watches a file; raises OSError where that can't be told."""
-    if not _lock_of(file).exists():
+    if file in _ours or not _lock_of(file).exists():
         return None
-    with closing(os.fdopen(_opened(file), "rb")) as lock:
-        if _taken(lock.fileno()):
-            return None
-        name = _name(lock.fileno())
-        return None if name == str(os.getpid()) else name
+    with closing(_opened(file)) as lock:
+        return None if _taken(lock) else _name(lock)
 
 
 def _lock_of(file: Path) -> Path:
     return Path(f"{file}.daemon")
 
 
-def _opened(file: Path) -> int:
-    return os.open(_lock_of(file), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _opened(file: Path) -> IO[bytes]:
+    return os.fdopen(os.open(_lock_of(file), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb")
 
 
-def _taken(handle: int, tries: int = 0) -> bool:
-    if tries:
-        Event().wait(PAUSE_SECONDS)
+def _taken(lock: IO[bytes]) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
 
 
-def _name(handle: int) -> str:
-    return os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+def _name(lock: IO[bytes]) -> str:
+    return os.pread(lock.fileno(), 20, 0).decode("ascii", "replace").strip() or "unknown"
