@@ -28,7 +28,8 @@ TOLD_RESOLVED = "resolved"
 UNDELIVERED = notifications.c.delivered_at.is_(None)
 PENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.PENDING)
 SENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.SENDING)
-UNSENT = and_(UNDELIVERED, notifications.c.state.in_((DeliveryState.PENDING, DeliveryState.SENDING)))
+# Not ``in_``: SQLAlchemy expands that at execution, and can't where one statement runs for many incidents.
+UNSENT = or_(PENDING, SENDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
