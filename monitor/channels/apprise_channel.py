@@ -6,18 +6,18 @@ from datetime import timedelta
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from monitor.channels.attachment_file import attachment_file
 from monitor.channels.limits import TITLE_LENGTH, body_limit, fitted, title_limit
 from monitor.channels.refusals import refusal
 from monitor.channels.services import open_service
 from monitor.channels.talk import listening
 from monitor.core.model import Severity
-from monitor.core.outgoing import Attachment, Message
+from monitor.core.outgoing import Message
 from monitor.core.text import one_line
 from monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
     from apprise import Apprise, NotifyBase
-    from apprise.attachment import AttachBase
 
 KEY_HEADER = "X-Idempotency-Key"
 
@@ -136,14 +136,15 @@ class AppriseChannel:
         if isinstance(headers, dict):  # json, form, xml and mail can carry the key where a program reads it
             headers[KEY_HEADER] = message.key
         title = one_line(message.title, min(title_limit(service) or TITLE_LENGTH, TITLE_LENGTH))
-        with listening() as lines:
+        carried = message.attachment if self.takes_attachments else None
+        with attachment_file(carried) as attach, listening() as lines:
             result = apprise.notify(
                 fitted(message.body, title, service),
                 title=title,
                 notify_type=NotifyType(_KINDS[message.severity]),
                 body_format=NotifyFormat.TEXT,
                 interpret_escapes=False,
-                attach=self._file(message.attachment),
+                attach=attach,
             )
         if result:
             return None
@@ -151,15 +152,6 @@ class AppriseChannel:
         # Taken by some and not by all: only under the same key are those spared that have it.
         refused.uncertain = refused.uncertain or self._taken.knows(message.key)
         return refused
-
-    def _file(self, attachment: Attachment | None) -> "AttachBase | None":
-        if attachment is None or not self.takes_attachments:
-            return None
-        from apprise.attachment.memory import AttachMemory
-
-        return AttachMemory(  # type: ignore[no-untyped-call]  # Apprise types it in part
-            content=attachment.content, name=attachment.name, mimetype=attachment.mime
-        )
 
     def _open(self) -> "tuple[Apprise, NotifyBase] | None":
         with self._opening:
