@@ -89,8 +89,9 @@ def texts_of(request: requests.PreparedRequest) -> Iterator[str]:
     body, kind = raw_body(request), str(request.headers.get("Content-Type"))
     if "multipart" in kind:
         parts = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + body, policy=policy.HTTP)
-        for part in parts.iter_parts():  # type: ignore[attr-defined]  # an EmailMessage by its policy
-            yield from _decoded(part.get_payload(decode=True) or b"")
+        for part in parts.walk():
+            if isinstance(content := part.get_payload(decode=True), bytes):
+                yield from _decoded(content)
     elif "form-urlencoded" in kind:
         for _, value in parse_qsl(body.decode()):
             yield from _decoded(value.encode())
