@@ -257,7 +257,7 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
             try:
                 door.show(app, daemon.progress, daemon.metrics)
                 line.ready(daemon.cycles.text)
-                renewed = wait_for_renewal(daemon, asked, door.renewing(reload), line)
+                renewed = wait_for_renewal(daemon, asked, reload, line)
                 if renewed is None:
                     line.systemd.stopping()
                     goodbyes = daemon.cycles.announce_stop()
@@ -272,6 +272,8 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
             app.close()
             app, is_start = renewed, False
             log.info("configuration.taken")
+            if door.needs_restart(app.config.web):
+                log.warning("configuration.doubtful", warning="a changed web.listen needs a restart")
     app.close()
 
 

@@ -216,30 +216,13 @@ def test_a_reload_keeps_the_door_open_and_shows_the_new_configuration(visit_of_a
     assert visit.get("/readyz").status == 401
 
 
-def test_a_reload_moves_the_door(visit_of_a_file: Visit) -> None:
-    visit = visit_of_a_file
-    web = _config(str(visit.app.database.url), listen="localhost:0").web
-    before = visit.door.port
-    app = visit.door.renewing(lambda: renewed(visit.app, web=web))()
+def test_a_changed_address_needs_a_restart(visit_of_a_file: Visit) -> None:
+    visit, port = visit_of_a_file, visit_of_a_file.door.port
+    web = _config(str(visit.app.database.url), listen="localhost:1").web
+    visit.door.show(renewed(visit.app, web=web), visit.progress, visit.metrics)
+    assert (port, True) == (visit.door.port, visit.door.needs_restart(web))
+    assert not visit.door.needs_restart(visit.app.config.web)
     assert visit.get("/healthz").status == 200
-    visit.door.show(app, visit.progress, visit.metrics)
-    assert visit.door.port not in {None, before}
-
-
-def test_a_reload_is_refused_when_its_address_is_taken(visit_of_a_file: Visit) -> None:
-    visit = visit_of_a_file
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        web = _config(str(visit.app.database.url), listen=f"127.0.0.1:{taken.getsockname()[1]}").web
-        with pytest.raises(MonitorError, match="Address already in use"):
-            visit.door.renewing(lambda: renewed(visit.app, web=web))()
-    assert visit.get("/healthz").status == 200
-
-
-def test_an_address_reserved_for_nothing_is_given_back(sqlite_url: str) -> None:
-    with visiting(sqlite_url) as visit:
-        web = _config(sqlite_url, listen="localhost:0").web
-        for _ in range(2):
-            visit.door.renewing(lambda: renewed(visit.app, web=web))()
 
 
 def test_who_says_nothing_or_stops_half_way_is_cut_off(

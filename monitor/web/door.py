@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,7 +21,7 @@ log = structlog.get_logger()
 
 class Door:
     """
-    The web door of the program: open or closed as the configuration says, and through its reloads.
+    The web door of the program, kept open through reloads.
 
     Attributes:
         port: where it listens; None while it is closed.
@@ -31,27 +30,15 @@ class Door:
     def __init__(self) -> None:
         self.port: int | None = None
         self._address: tuple[str, int] | None = None
-        self._reserved: tuple[tuple[str, int], socket.socket] | None = None
         self._server: Server | None = None
         self._shown: Shown | None = None
 
-    def renewing(self, reload: Callable[[], App]) -> Callable[[], App]:
-        """Have a new configuration refused when its address can't be had, while the old one still runs."""
-
-        def renewed() -> App:
-            app = reload()
-            try:
-                self._reserve(app.config.web)
-            except MonitorError:
-                app.close()
-                raise
-            return app
-
-        return renewed
-
     def show(self, app: App, progress: Progress | None = None, metrics: Metrics | None = None) -> None:
         """
-        Show a monitor from now on, opening, moving or closing the door as its configuration says.
+        Serve a monitor from now on, opening the listener if this is the first one.
+
+        The address stays as it was first configured, since a socket that moved while the daemon runs would
+        break whatever probes it. A configuration without the section closes the listener at once.
 
         Args:
             progress, metrics: of the daemon that runs; None while it waits for its database.
@@ -59,55 +46,38 @@ class Door:
         Raises:
             MonitorError: the address can't be had; the text says what to do.
         """
-        web = app.config.web
-        if web is None:
-            self.close()
-            return
         from monitor.web.site import Shown
 
+        web, is_first = app.config.web, self._shown is None
         self._shown = Shown(app=app, progress=progress, metrics=metrics)
-        if _address(web) != self._address:
-            self._reserve(web)
+        if web is None:
+            self.close()
+        elif is_first:
             self._open(web)
 
+    def needs_restart(self, web: Web | None) -> bool:
+        """Return whether a configuration asks for an address that only a restart can open."""
+        return web is not None and (web.host, web.port) != self._address
+
     def close(self) -> None:
-        """Answer nobody any more."""
-        if self._reserved:
-            self._reserved[1].close()
+        """Stop listening."""
         if self._server:
             self._server.close()
-        self._reserved = self._server = self._address = self.port = None
-
-    def _reserve(self, web: Web | None) -> None:
-        if web is None or _address(web) == self._address:
-            return
-        if self._reserved:
-            if self._reserved[0] == _address(web):
-                return
-            self._reserved[1].close()
-            self._reserved = None
-        self._reserved = _address(web), _listening(web)
+        self._server = self._address = self.port = None
 
     def _open(self, web: Web) -> None:
         from monitor.web.server import Server
         from monitor.web.site import Site
 
-        assert self._reserved
-        address, listening = self._reserved
-        self._reserved = None
-        self.close()
+        listening = _listening(web)
         self._server = Server(Site(self._now_shown), listening)
-        self._address = address
+        self._address = web.host, web.port
         self.port = listening.getsockname()[1]
         log.info("web.listening", host=web.host, port=self.port)
 
     def _now_shown(self) -> "Shown":
         assert self._shown
         return self._shown
-
-
-def _address(web: Web) -> tuple[str, int]:
-    return web.host, web.port
 
 
 def _listening(web: Web) -> socket.socket:
