@@ -122,7 +122,6 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
             jitter=polling.jitter,
             dice=random.random,
             budgets=budgets,
-            adaptive=frozenset(account.name for account in config.accounts if account.adaptive),
         ),
         post=Post(
             database=database,

@@ -100,7 +100,7 @@ def _kept(account: str, every: timedelta, found: "Health", config: "Config") -> 
 
     of_account = next(each for each in config.accounts if each.name == account)
     targets = sum(1 for watched in found.watched if watched.account == account)
-    return budget_of(of_account, config).cadence(every, targets) * (2 if of_account.adaptive else 1)
+    return budget_of(of_account, config).cadence(every, targets)
 
 
 def _own_reasons(

@@ -108,7 +108,6 @@ class Account(Section):
     discover_every: Duration | None = None
     reconnect_links: LinkUse = LinkUse.USE
     every: Duration | None = None
-    adaptive: bool = False
     probe: Probe | None = None
     labels: Mapping[str, str] = {}
 

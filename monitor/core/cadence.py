@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 from monitor.core.model import to_milliseconds
 
-# A deadline within this is near; one beyond that leaves time.
-NEAR, FAR = timedelta(days=1), timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # Multiples of it, taken modulo one, fill an interval evenly however many there are.
@@ -29,16 +27,3 @@ def next_slot(after: datetime, *, every: timedelta, target_id: int) -> datetime:
 def following_slot(taken_at: datetime, *, every: timedelta, target_id: int) -> datetime:
     """Give the turn after the one that a look belongs to, even if it came a little early or late."""
     return next_slot(taken_at + every / 2, every=every, target_id=target_id)
-
-
-def adapted(every: timedelta, now: datetime, *, review_at: datetime | None, is_troubled: bool) -> timedelta:
-    """
-    Look twice as often where something is wrong or a deadline is near, half as often where all is quiet.
-
-    Args:
-        review_at: when the clock alone will change a verdict.
-        is_troubled: whether an incident is open.
-    """
-    if is_troubled or (review_at is not None and review_at - now <= NEAR):
-        return every / 2
-    return every * 2 if review_at is None or review_at - now > FAR else every

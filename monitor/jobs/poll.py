@@ -8,7 +8,7 @@ import structlog
 
 from monitor.budgets import Budgets
 from monitor.clock import Clock
-from monitor.core.cadence import adapted, next_slot
+from monitor.core.cadence import next_slot
 from monitor.core.decide import Decision, decide, decide_source, is_late, is_steady
 from monitor.core.incidents import IncidentChange
 from monitor.core.model import Snapshot, Target, TargetState
@@ -37,7 +37,6 @@ class Policy:
         jitter: the share of the interval that chance may add or take away.
         dice: a number from 0 to 1, another one at each call.
         budgets: of the keys; None where every target may be polled as often as configured.
-        adaptive: the accounts whose targets are polled the more often the more there is to see.
     """
 
     rules: Rules
@@ -46,7 +45,6 @@ class Policy:
     jitter: float
     dice: Callable[[], float]
     budgets: Budgets | None = None
-    adaptive: frozenset[str] = frozenset()
 
     def cadence(self, account: str) -> timedelta:
         """Say how often the targets of an account are polled, as far as its budget goes."""
@@ -54,7 +52,7 @@ class Policy:
 
     def intervals(self) -> dict[str, timedelta]:
         """Say how far apart two looks at one target may lie, by account."""
-        return {name: self.cadence(name) * (2 if name in self.adaptive else 1) for name in self.every}
+        return {name: self.cadence(name) for name in self.every}
 
     def is_shared(self, account: str) -> bool:
         """Whether several targets are polled with one key."""
@@ -105,7 +103,6 @@ class _Context:
 
     every: timedelta
     is_shared: bool
-    is_adaptive: bool
     answered_at: datetime | None
 
 
@@ -145,12 +142,10 @@ def record(
             account: _Context(
                 every=policy.cadence(account),
                 is_shared=policy.is_shared(account),
-                is_adaptive=account in policy.adaptive,
                 answered_at=answered.get(account),
             )
             for account in {states[id_].target.account for id_ in fresh}
         }
-        troubled_ids = store.troubled(fresh) if policy.adaptive else frozenset()
         batch = [
             _polled(
                 states[id_],
@@ -158,7 +153,6 @@ def record(
                 decisions.get(id_),
                 policy,
                 context=contexts[states[id_].target.account],
-                is_troubled=id_ in troubled_ids,
             )
             for id_ in fresh
         ]
@@ -216,16 +210,12 @@ def _polled(
     policy: Policy,
     *,
     context: _Context,
-    is_troubled: bool,
 ) -> Polled:
     failure = decision.failure if decision else None
-    every, answered_at = context.every, context.answered_at
-    if context.is_adaptive:
-        review_at = decision.next_review_at if decision else state.next_review_at
-        every = adapted(every, snapshot.taken_at, review_at=review_at, is_troubled=is_troubled)
+    answered_at = context.answered_at
     due_at = next_poll_at(
         snapshot.taken_at,
-        every=every,
+        every=context.every,
         jitter=policy.jitter,
         chance=policy.dice(),
         failure=failure,

@@ -127,15 +127,6 @@ class Store:
         )
         return frozenset(self.connection.execute(query).scalars())
 
-    def troubled(self, ids: Collection[int]) -> frozenset[int]:
-        """Pick the targets about which an incident is open."""
-        query = select(incidents.c.target_id).where(
-            incidents.c.resolved_at.is_(None), incidents.c.target_id.in_(ids)
-        )
-        return frozenset(self.connection.execute(query).scalars())
-
-    # What is known
-
     def states_of(self, wanted: Sequence[Target]) -> dict[int, TargetState]:
         """
         Load what is known of targets, without their connections and incidents.

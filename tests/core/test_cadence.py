@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.cadence import adapted, following_slot, next_slot, phase
+from monitor.core.cadence import following_slot, next_slot, phase
 from monitor.core.retry import next_poll_at
-from tests.factories import DAY, HOUR, MINUTE, NOW
+from tests.factories import DAY, HOUR, NOW
 
 moments = st.datetimes(
     min_value=NOW.replace(tzinfo=None), max_value=(NOW + 4000 * DAY).replace(tzinfo=None)
@@ -57,21 +57,3 @@ def test_a_target_that_shares_its_key_keeps_its_place_and_one_alone_its_interval
     assert next_poll_at(NOW, **common) == NOW + HOUR
     shared = next_poll_at(NOW, **common, sharing=7)
     assert shared == following_slot(NOW, every=HOUR, target_id=7)
-
-
-@pytest.mark.parametrize(
-    ("review_in", "is_troubled", "looked_at"),
-    [
-        (None, False, 2 * HOUR),
-        (30 * DAY, False, 2 * HOUR),
-        (3 * DAY, False, HOUR),
-        (HOUR, False, HOUR / 2),
-        (None, True, HOUR / 2),
-    ],
-)
-def test_there_is_more_to_see_where_something_is_wrong_or_near(
-    review_in: timedelta | None, is_troubled: bool, looked_at: timedelta
-) -> None:
-    review_at = None if review_in is None else NOW + review_in
-    assert adapted(HOUR, NOW, review_at=review_at, is_troubled=is_troubled) == looked_at
-    assert MINUTE < looked_at

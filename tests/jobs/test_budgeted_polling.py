@@ -110,19 +110,3 @@ def test_a_single_pass_takes_its_time_and_leaves_nobody_out(house: House) -> Non
     finally:
         poller.close(timedelta(seconds=5))
     assert set(house.provider.asked) == {None, *house.managed["agency"]}
-
-
-def test_quiet_targets_are_looked_at_less_often_and_troubled_ones_more(house: House) -> None:
-    from monitor.jobs.poll import record, take_snapshot
-
-    house.managed = {"agency": ["a" * 24]}
-    owner, user = house.discover()
-    house.provider.lists(connection(expires_at=None))
-    house.provider.lists(connection(token_status="expired"), user="a" * 24)
-    policy = replace(house.policy, adaptive=frozenset({"agency"}))
-    for _ in range(2):
-        house.later()
-        seen = [take_snapshot(each, house.provider, house.clock) for each in (owner, user)]
-        polled = record(seen, database=house.database, policy=policy, clock=house.clock)
-    waits = {each.target.id: each.next_poll_at - house.clock() for each in polled}
-    assert waits == {owner.id: 2 * EVERY, user.id: EVERY / 2}
