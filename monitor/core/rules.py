@@ -15,7 +15,7 @@ from monitor.core.model import KnownConnection, Resolution, RuleName, Severity
 from monitor.core.probing import Meaning
 from monitor.core.problems import Answer, Over, Problem, Verdict, at
 from monitor.core.text import harmless
-from monitor.core.wording import Cause, classify, essence
+from monitor.core.wording import Cause, essence, recognised
 
 __all__ = [
     "DAMPED",
@@ -97,6 +97,19 @@ REFUSED: Mapping[Cause, tuple[Severity, str, str]] = {
 }
 
 
+# What to do after a test that failed; if a cause isn't here: reconnect the account.
+TEST_REMEDIES: Mapping[Cause, str] = {Cause.POLICY: REFUSED[Cause.POLICY][2]}
+
+
+def _explain(error: str, platform: str) -> tuple[Cause, str, str]:
+    """Return the cause of an error, half a sentence about it, and a remedy if its kind has one of its own."""
+    found = recognised(error, platform)
+    if found is None:
+        return Cause.UNKNOWN, REFUSED[Cause.UNKNOWN][1], ""
+    what = f", {found.explanation}" if found.explanation else REFUSED[found.cause][1]
+    return found.cause, what, found.remedy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishFailure:
     """
@@ -120,14 +133,14 @@ class PublishFailure:
             return Answer.CLEAR
         if error.occurred_at and known.settled_error_at and error.occurred_at <= known.settled_error_at:
             return Answer.CLEAR
-        cause = classify(error.message)
-        severity, what, remedy = REFUSED[cause]
+        cause, what, remedy = _explain(error.message, known.connection.platform)
+        severity = REFUSED[cause][0]
         told = harmless(error.message) or "no reason given"
         return Problem(
             rule=self.name,
             severity=severity,
             summary=f"publishing failed at {at(occurred_at)}{what}: {told}",
-            remedy=remedy,
+            remedy=remedy or REFUSED[cause][2],
             step=severity.rank + 1,
             mark=essence(error.message),
             mark_is_news=True,
@@ -191,12 +204,13 @@ class ConnectionTestFailed:
         if tested.is_older_than(known.connection.last_successful_post_at, known.habit.dated_at):
             return Answer.CLEAR
         if tested.meaning is Meaning.BROKEN:
-            cause = classify(tested.message)
-            severity, what, _ = REFUSED[cause]
+            cause, what, remedy = _explain(tested.message, known.connection.platform)
+            severity = REFUSED[cause][0]
             return Problem(
                 rule=self.name,
                 severity=severity,
                 summary=f"a test of the connection failed{what}: {harmless(tested.message) or 'no reason given'}",
+                remedy=remedy or TEST_REMEDIES.get(cause, ""),
                 step=severity.rank + 1,
                 mark=essence(tested.message),
                 mark_is_news=True,

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.core.phrases import PLATFORMS
 from monitor.core.wording import EDITION, WORDINGS, Cause, classify, recognised
+from tests.core.test_error_texts import TEXTS, VENDOR
 
 AUTHORISATION, PERMISSION, POLICY, CONTENT, TRANSIENT, UNKNOWN = Cause
 
@@ -17,7 +19,7 @@ LINES = [
     ("account locked", POLICY, '{"errors":[{"code":326,"message":"this account is temporarily locked"}]}'),
     ("account suspended", POLICY, "Your account is suspended and is not permitted to access this feature."),
     ("account taken down", POLICY, "AccountTakedown: Account has been taken down"),
-    ("login disabled", POLICY, "Your login is currently disabled"),
+    ("login not usable", POLICY, "Your login is currently disabled"),
     ("permission code", PERMISSION, "(#10) Application does not have permission for this action"),
     ("permission code", PERMISSION, "(#200) Permissions error"),
     ("permission code", PERMISSION, "(#299) The user must have accepted the TOS"),
@@ -88,7 +90,7 @@ LINES = [
     ("bad record", CONTENT, "Invalid app.bsky.feed.post record"),
     ("bad request", CONTENT, "Bad Request: wrong file identifier/HTTP URL specified"),
     ("not as it should be", CONTENT, "Unsupported video codec"),
-    ("HTTP 403", PERMISSION, "Request failed with status code 403"),
+    ("HTTP 403", UNKNOWN, "Request failed with status code 403"),
 ]
 
 
@@ -99,12 +101,24 @@ def test_a_line_fits_what_it_stands_for_before_any_other_does(name: str, cause: 
     assert (name, cause) == (found.name, found.cause)
 
 
-def test_every_line_has_a_name_of_its_own_a_source_and_an_example() -> None:
+def test_every_line_has_a_name_of_its_own_and_is_the_first_that_fits_a_real_text() -> None:
     names = [wording.name for wording in WORDINGS]
     assert len(names) == len(set(names))
-    assert set(names) == {name for name, _, _ in LINES}
-    assert all(wording.source for wording in WORDINGS)
-    assert re.fullmatch(r"20\d\d-\d\d", EDITION)
+    texts = [*((platform, text) for platform, text, _ in TEXTS), *(("", text) for _, _, text in LINES)]
+    texts += [("", code) for code in VENDOR]
+    found = {wording.name for platform, text in texts if (wording := recognised(text, platform))}
+    assert set() == set(names) - found
+
+
+def test_every_line_names_its_source_and_the_date_of_it() -> None:
+    for wording in WORDINGS:
+        assert wording.source.title
+        assert re.fullmatch(r"20\d\d-\d\d(-\d\d)?", wording.source.date)
+        assert wording.source.date[:7] <= EDITION
+
+
+def test_lines_for_single_platforms_name_platforms_that_there_are() -> None:
+    assert set() == {platform for wording in WORDINGS for platform in wording.platforms} - set(PLATFORMS)
 
 
 @pytest.mark.parametrize(
