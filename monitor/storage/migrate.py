@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import Script
 
-HEAD = "0008"
+HEAD = "0001"
 LOCK_SECONDS = 60
 # Told of a migration: its revision, and what it does.
 OnStep: TypeAlias = Callable[[str, str], None]
@@ -36,7 +36,8 @@ def current(connection: Connection) -> str | None:
     Give the revision of the schema in a database; None where it is empty.
 
     Raises:
-        StorageError: the database holds something that isn't ours, or is newer than this program.
+        StorageError: the database holds something that isn't ours, or a development version or a newer release
+            made it.
     """
     names = set(inspect(connection).get_table_names())
     if "alembic_version" not in names:
@@ -50,8 +51,9 @@ def current(connection: Connection) -> str | None:
     revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if revision != HEAD and revision not in _older_revisions():
         raise StorageError(
-            f"the database has schema {revision!r}, which this program (schema {HEAD}) doesn't know; "
-            "nothing was touched: install the version that wrote it, or a newer one"
+            f"the database has schema {revision!r}, which this program (schema {HEAD}) doesn't know. "
+            "It was made by a development version: export it with that version and start a new one. "
+            "If a newer release made it, install that release. Nothing was touched."
         )
     return str(revision)
 

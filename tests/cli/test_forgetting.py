@@ -18,7 +18,7 @@ from monitor.storage.tables import metadata
 from tests.cli.conftest import Place
 from tests.factories import DAY, NOW, connection, snapshot
 from tests.house import House
-from tests.storage.releases import USERS, live
+from tests.storage.sample_history import USERS, live
 
 NAMES = (USERS[0], "Client & Söhne", "youtube-1")
 

@@ -20,16 +20,13 @@ from monitor.jobs.review import review_due
 from monitor.storage import Database, outbox
 from monitor.storage.recording import Polled
 from monitor.storage.tables import metadata
+from monitor.storage.views import view_queries
 from tests.factories import MINUTE
 from tests.fakes import FakeChannel, FakeProvider, FrozenClock
 
 EVERY = 15 * MINUTE
 
-VIEWS = (
-    *("current_connections", "token_transitions", "incident_log", "delivery_log", "poll_log"),
-    *("expiring_tokens", "connection_timeline", "account_health", "reconnect_times", "publish_failures"),
-    *("monitor_gaps", "erasure_log"),
-)
+VIEWS = tuple(view_queries("sqlite"))
 # By which a view is ordered that isn't by its ids.
 ORDERS = {"token_transitions": "at, id", "reconnect_times": "incident_id"}
 # Until now, by the clock of the database, which goes on between two queries.

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, inspect, make_url, text
 
 from monitor.storage import Database, migrate
 from monitor.storage.tables import metadata
+from monitor.storage.views import view_queries
 from tests.jobs.house import VIEWS
 
 
@@ -50,6 +51,17 @@ def schema_of(database: Database) -> dict[str, Any]:
             tables = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name"
             found["autoincrement"] = list(store.connection.execute(text(tables)).scalars())
     return found
+
+
+def views_of(database: Database) -> dict[str, str]:
+    """Return the definition of every view as the database has it, however it is laid out."""
+    source = (
+        "SELECT name, sql FROM sqlite_master WHERE type = 'view'"
+        if database.is_sqlite
+        else "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"
+    )
+    with database.read() as store:
+        return {name: " ".join(sql.split()) for name, sql in store.connection.execute(text(source))}
 
 
 def upgrade_in_another_process(url: str, start: Any, results: Any) -> None:
@@ -94,6 +106,18 @@ def test_the_schema_migrated_is_the_schema_of_the_tables(empty_database_url: str
         metadata.create_all(store.connection)
     assert schema_of(database) == migrated
     assert len(migrated["indexes"]) >= 9
+    database.close()
+
+
+def test_the_views_migrated_are_the_views_of_the_program(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    database.upgrade()
+    migrated = views_of(database)
+    with database.begin() as store:
+        for view, query in view_queries(database.url.get_backend_name()).items():
+            store.connection.exec_driver_sql(f"DROP VIEW {view}")
+            store.connection.exec_driver_sql(f"CREATE VIEW {view} AS {query}")
+    assert views_of(database) == migrated
     database.close()
 
 

@@ -17,7 +17,7 @@ from monitor.storage import Database, dead_letters, figures, outbox, people, que
 from tests.factories import DAY, HOUR, NOW
 from tests.fakes import FakeChannel
 from tests.house import House
-from tests.storage.releases import live
+from tests.storage.sample_history import live
 
 # What grows for as long as the monitor runs.
 LONG = {"snapshots", "incidents", "notifications", "poll_runs"}

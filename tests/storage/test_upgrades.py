@@ -8,13 +8,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, create_engine, insert, inspect, make_url, text
 from sqlalchemy.engine import Engine
 
@@ -26,13 +24,12 @@ from tests.factories import DAY, HOUR, NOW, connection
 from tests.fakes import FrozenClock
 from tests.house import House
 from tests.jobs.house import VIEWS
-from tests.storage.releases import FOLDER, KINDS, RELEASED, USERS, restore
-from tests.storage.test_migrations import run_by_hand, schema_of
+from tests.storage.sample_history import USERS, live
+from tests.storage.test_migrations import run_by_hand, schema_of, views_of
 
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrate._config()).walk_revisions()]
+FIRST, SECOND = "0001", "0002"
+SECOND_VERSION = Path(__file__).parent / "second_version"
 Rows = dict[str, list[dict[str, Any]]]
-# What a migration takes away, since the rest tells it.
-DERIVED = {"run_id"}
 
 
 @pytest.fixture
@@ -42,22 +39,12 @@ def engine(empty_database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def spelled(column: str, value: Any) -> Any:
-    """Give a time as SQLite's text, however narrow the column that keeps it."""
-    if isinstance(value, int) and column.endswith(("_at", "_until", "_since")):
-        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    return value
-
-
 def rows_of(engine: Engine) -> Rows:
     """Give every row of every table, but for the version."""
     with engine.connect() as connection:
         return {
             name: sorted(
-                (
-                    {column: spelled(column, row[column]) for column in row.keys() - DERIVED}
-                    for row in connection.execute(text(f"SELECT * FROM {name}")).mappings()
-                ),
+                (dict(row) for row in connection.execute(text(f"SELECT * FROM {name}")).mappings()),
                 key=lambda row: repr(sorted(row.items())),
             )
             for name in inspect(connection).get_table_names()
@@ -76,19 +63,6 @@ def kept(before: Rows, after: Rows) -> Rows:
         else after[name]
         for name, rows in before.items()
     }
-
-
-def bring_to(revision: str, url: str) -> None:
-    """Make an empty database have an older schema."""
-    if make_url(url).get_backend_name() == "sqlite":
-        Path(make_url(url).database or "").touch()
-    database = Database(url)
-    config = migrate._config()
-    with database._writer.connect() as connection:
-        config.attributes.update(connection=connection, on_version_apply=())
-        command.upgrade(config, revision)
-        connection.commit()
-    database.close()
 
 
 def fill(engine: Engine) -> None:
@@ -127,39 +101,68 @@ def fill(engine: Engine) -> None:
                 connection.execute(insert(table).values(row))
 
 
-def test_there_is_a_past_of_each_kind_for_each_release() -> None:
-    assert RELEASED
-    assert set(RELEASED) <= set(REVISIONS)
-    for revision in RELEASED:
-        for kind in KINDS:
-            assert (FOLDER / f"{revision}.{kind}.sql").exists()
+def with_migrations(folder: Path, *more: Path) -> Path:
+    """Copy the real migrations and add some that come after them."""
+    shutil.copytree(migrate._migrations(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for each in more:
+        shutil.copy(each, folder / "versions")
+    return folder
 
 
-@pytest.mark.parametrize("revision", RELEASED)
-def test_the_past_of_every_release_is_taken_over_whole(
-    revision: str, empty_database_url: str, engine: Engine
-) -> None:
-    restore(revision, empty_database_url)
-    before = rows_of(engine)
-    assert all(before[name] for name in ("targets", "connections", "snapshots", "incidents", "notifications"))
+@pytest.fixture
+def second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the program want the second version of the schema, and return its folder of migrations."""
+    return want_second_version(tmp_path, monkeypatch)
+
+
+def want_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Do what the fixture does, for a test that has a history before."""
+    assert migrate.HEAD == FIRST
+    folder = with_migrations(tmp_path / "second", *SECOND_VERSION.glob("*.py"))
+    monkeypatch.setattr(migrate, "_migrations", lambda: folder)
+    monkeypatch.setattr(migrate, "HEAD", SECOND)
+    return folder
+
+
+@pytest.fixture
+def populated(empty_database_url: str) -> Iterator[Database]:
+    """Give a database of the first version that holds a history."""
     database = Database(empty_database_url)
-    assert database.upgrade() == revision
-    assert kept(before, rows_of(engine)) == before
-    with database.read() as store:
-        assert list(findings(store.connection, is_told=lambda incident, target: True)) == []
-        for view in VIEWS:
-            store.connection.execute(text(f"SELECT * FROM {view}")).all()
+    assert database.upgrade() is None
+    live(database)
+    yield database
     database.close()
 
 
-@pytest.mark.parametrize("revision", RELEASED)
-def test_after_the_upgrade_nothing_is_told_anew_and_what_is_new_is_told(
-    revision: str, empty_database_url: str
-) -> None:
-    restore(revision, empty_database_url)
-    database = Database(empty_database_url)
+@pytest.fixture
+def populated_sqlite(sqlite_url: str) -> Iterator[Database]:
+    """Give a SQLite file of the first version that holds a history."""
+    database = Database(sqlite_url)
     database.upgrade()
-    house = House(database, clock=FrozenClock(NOW + 8 * HOUR + timedelta(minutes=30)), users=USERS)
+    live(database)
+    yield database
+    database.close()
+
+
+def test_a_history_is_taken_over_whole(populated: Database, engine: Engine, second_version: Path) -> None:
+    before = rows_of(engine)
+    assert all(before[name] for name in ("targets", "connections", "snapshots", "incidents", "notifications"))
+    assert populated.upgrade() == FIRST
+    assert populated.current() == SECOND
+    after = rows_of(engine)
+    assert kept(before, after) == before
+    assert {row["origin"] for row in after["connections"]} == {"api"}
+    with populated.read() as store:
+        assert list(findings(store.connection, is_told=lambda incident, target: True)) == []
+        for view in VIEWS:
+            store.connection.execute(text(f"SELECT * FROM {view}")).all()
+
+
+def test_after_the_upgrade_nothing_is_told_anew_and_what_is_new_is_told(
+    populated: Database, second_version: Path
+) -> None:
+    populated.upgrade()
+    house = House(populated, clock=FrozenClock(NOW + 8 * HOUR + timedelta(minutes=30)), users=USERS)
     ended = connection(
         platform_id="instagram-1784", username="brand", token_status="expired", expires_at=NOW + 5 * HOUR
     )
@@ -172,60 +175,67 @@ def test_after_the_upgrade_nothing_is_told_anew_and_what_is_new_is_told(
     house.api.lists(ended, connection(platform_id="tiktok-9", token_status="expired", expires_at=NOW - DAY))
     house.look()
     assert "TikTok" in house.titles()[-1]
-    database.close()
 
 
-@pytest.mark.parametrize("revision", REVISIONS[1:])
-def test_every_migration_keeps_every_row(revision: str, empty_database_url: str, engine: Engine) -> None:
-    bring_to(revision, empty_database_url)
+def test_every_row_of_every_table_is_kept(
+    empty_database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(empty_database_url)
+    database.upgrade()
     fill(engine)
     before = rows_of(engine)
     assert all(len(rows) == 2 for rows in before.values())
-    database = Database(empty_database_url)
+    want_second_version(tmp_path, monkeypatch)
     seen: list[tuple[str, str]] = []
-    assert database.upgrade(lambda *step: seen.append(step)) == revision
+    assert database.upgrade(lambda *step: seen.append(step)) == FIRST
     database.close()
     assert kept(before, rows_of(engine)) == before
-    newer = REVISIONS[: REVISIONS.index(revision)]
-    assert [step for step, _ in seen] == newer[::-1]
-    assert all(deed.endswith(".") for _, deed in seen)
+    assert seen == [(SECOND, "Note where connections come from, and refuse counts below zero.")]
 
 
-@pytest.mark.parametrize("revision", RELEASED)
 def test_the_statements_for_an_older_schema_do_what_the_upgrade_does(
-    revision: str, empty_database_url: str, engine: Engine, capsys: pytest.CaptureFixture[str]
+    populated: Database, engine: Engine, second_version: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    restore(revision, empty_database_url)
     before = rows_of(engine)
-    database = Database(empty_database_url)
-    migrate.upgrade_sql(database.url, database.current())
+    url = populated.url.render_as_string(hide_password=False)
+    migrate.upgrade_sql(populated.url, populated.current())
     script = capsys.readouterr().out
     assert "CREATE TABLE targets" not in script
-    assert run_by_hand(script, empty_database_url) == 0
-    assert database.current() == migrate.HEAD
-    by_hand = schema_of(database)
-    assert kept(before, rows_of(engine)) == before
-    with database.begin() as store:
-        for view in VIEWS:
-            store.connection.execute(text(f"DROP VIEW {view}"))
-        from monitor.storage.tables import metadata
+    assert run_by_hand(script, url) == 0
+    assert populated.current() == SECOND
+    by_hand, rows, views = schema_of(populated), rows_of(engine), views_of(populated)
+    assert kept(before, rows) == before
+    populated.close()
+    empty(engine)
+    with closing(Database(url)) as upgraded:
+        upgraded.upgrade()
+        assert schema_of(upgraded) == by_hand
+        assert views_of(upgraded) == views
 
-        metadata.drop_all(store.connection)
-        metadata.create_all(store.connection)
-    assert schema_of(database) == by_hand
-    database.close()
+
+def empty(engine: Engine) -> None:
+    """Take everything out of a database."""
+    if engine.dialect.name == "sqlite":
+        engine.dispose()
+        for end in ("", "-wal", "-shm"):
+            Path(f"{engine.url.database}{end}").unlink(missing_ok=True)
+        return
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
 
 
 def test_statements_of_which_one_fails_leave_all_as_it_was(
-    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    populated_sqlite: Database, second_version: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    restore(RELEASED[-1], sqlite_url)
-    engine = create_engine(sqlite_url)
+    url = populated_sqlite.url
+    populated_sqlite.close()
+    engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE poll_runs SET first_at = 'no time' WHERE id = 1"))
+        connection.execute(text("UPDATE connections SET missing = -1 WHERE id = 2"))
     schema, rows = inspected(engine), rows_of(engine)
-    migrate.upgrade_sql(make_url(sqlite_url), RELEASED[-1])
-    assert run_by_hand(capsys.readouterr().out, sqlite_url) == 1
+    migrate.upgrade_sql(url, FIRST)
+    assert run_by_hand(capsys.readouterr().out, str(url)) == 1
     assert inspected(engine) == schema
     assert rows_of(engine) == rows
     engine.dispose()
@@ -237,25 +247,25 @@ def watch_for_a_while(file: Path, watched: Any, end: Any) -> None:
         end.wait()
 
 
-def test_a_file_that_an_older_daemon_watches_is_left_alone(sqlite_url: str) -> None:
-    restore(RELEASED[-1], sqlite_url)
+def test_a_file_that_an_older_daemon_watches_is_left_alone(
+    populated_sqlite: Database, second_version: Path
+) -> None:
     context = multiprocessing.get_context("spawn")
     watched, end = context.Event(), context.Event()
-    file = Path(make_url(sqlite_url).database or "")
+    file = Path(populated_sqlite.url.database or "")
     older = context.Process(target=watch_for_a_while, args=(file, watched, end))
     older.start()
     watched.wait()
-    with closing(Database(sqlite_url)) as database:
-        with pytest.raises(StorageError, match=f"another version .process {older.pid}.*stop it first"):
-            database.upgrade()
-        assert database.current() == RELEASED[-1]
-        end.set()
-        older.join()
-        with database.held():  # as the new daemon does
-            assert database.upgrade() == RELEASED[-1]
+    with pytest.raises(StorageError, match=f"another version .process {older.pid}.*stop it first"):
+        populated_sqlite.upgrade()
+    assert populated_sqlite.current() == FIRST
+    end.set()
+    older.join()
+    with populated_sqlite.held():  # as the new daemon does
+        assert populated_sqlite.upgrade() == FIRST
 
 
-# A migration that isn't: appended to the real ones.
+# A migration that isn't: it comes after the second version.
 FUTURE = '''
 """Do what {words}."""
 
@@ -264,12 +274,12 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "9999"
-down_revision = "{head}"
+down_revision = "0002"
 VIEWS = {views}
 
 
 def upgrade() -> None:
-    op.add_column("targets", sa.Column("colour", sa.Text(), nullable=True))
+    op.add_column("targets", sa.Column("color", sa.Text(), nullable=True))
     {deed}
 '''
 REBUILD = """
@@ -292,65 +302,19 @@ def inspected(engine: Engine) -> set[str]:
 
 
 @pytest.fixture
-def future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give the program one more migration, which does what the test says."""
-    head = migrate.HEAD
+def third_version(second_version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give the program one more migration after the second version, which does what the test says."""
 
-    def add(words: str, deed: str) -> None:
-        folder = tmp_path / "migrations"
-        shutil.copytree(migrate._migrations(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    def add(words: str, deed: str) -> Path:
+        folder = with_migrations(tmp_path / "third")
         (folder / "versions" / "9999_future.py").write_text(
-            FUTURE.format(words=words, head=head, views=VIEWS, deed=deed)
+            FUTURE.format(words=words, views=VIEWS, deed=deed)
         )
         monkeypatch.setattr(migrate, "_migrations", lambda: folder)
         monkeypatch.setattr(migrate, "HEAD", "9999")
+        return folder
 
     return add
-
-
-def populated(url: str) -> Database:
-    restore(RELEASED[-1], url)
-    return Database(url)
-
-
-def shown(engine: Engine) -> Rows:
-    """Give every row of every view, but for what grows with each second."""
-    with engine.connect() as connection:
-        return {
-            view: sorted(
-                (
-                    {name: value for name, value in row.items() if name not in {"days", "days_left"}}
-                    for row in connection.execute(text(f"SELECT * FROM {view}")).mappings()
-                ),
-                key=repr,
-            )
-            for view in inspect(connection).get_view_names()
-        }
-
-
-def test_the_views_show_narrow_times_as_they_showed_wide_ones(
-    empty_database_url: str, engine: Engine
-) -> None:
-    restore("0002", empty_database_url)
-    bring_to("0007", empty_database_url)
-    before = shown(engine)
-    assert all(before[view] for view in ("token_transitions", "incident_log", "delivery_log", "poll_log"))
-    with engine.begin() as connection:
-        newest = connection.execute(text("SELECT max(id) FROM notifications")).scalar_one()
-        connection.execute(text(f"DELETE FROM notifications WHERE id = {newest}"))
-    before = shown(engine)
-    with closing(Database(empty_database_url)) as database:
-        database.upgrade()
-    assert shown(engine) == before
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO notifications (channel, reason, group_key, state, created_at, due_at)"
-                " SELECT channel, reason, group_key, state, created_at, due_at FROM notifications LIMIT 1"
-            )
-        )
-        # One that people have seen is never given again.
-        assert newest < connection.execute(text("SELECT max(id) FROM notifications")).scalar_one()
 
 
 @pytest.mark.parametrize(
@@ -362,50 +326,49 @@ def test_the_views_show_narrow_times_as_they_showed_wide_ones(
     ],
 )
 def test_a_migration_that_fails_leaves_the_old_version_working(
-    empty_database_url: str, future: Any, deed: str, reason: str, *, monkeypatch: pytest.MonkeyPatch
+    populated: Database,
+    engine: Engine,
+    third_version: Any,
+    deed: str,
+    reason: str,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    database, engine = populated(empty_database_url), create_engine(empty_database_url)
     schema, rows = inspected(engine), rows_of(engine)
-    future("fails", deed)
+    third_version("fails", deed)
     with pytest.raises(StorageError, match=f"migration 9999 failed: .*{reason}.*it works on") as failed:
-        database.upgrade()
+        populated.upgrade()
     assert not failed.value.passing
     monkeypatch.undo()
-    assert database.current() == RELEASED[-1]
+    assert populated.current() == FIRST
     assert inspected(engine) == schema
     assert rows_of(engine) == rows
-    assert database.upgrade() == RELEASED[-1]
-    house = House(database, clock=FrozenClock(NOW + DAY))
+    assert populated.upgrade() == FIRST
+    house = House(populated, clock=FrozenClock(NOW + DAY))
     house.shows(connection(platform_id="tiktok-9", token_status="expired", expires_at=NOW - DAY))
-    engine.dispose()
     assert any("TikTok" in title for title in house.titles())
-    database.close()
 
 
 def test_a_table_that_is_made_anew_keeps_what_belongs_to_it(
-    empty_database_url: str, engine: Engine, future: Any
+    populated: Database, engine: Engine, third_version: Any
 ) -> None:
     # With foreign keys in force, SQLite would delete every connection along with the old table of targets.
-    database = populated(empty_database_url)
     before = rows_of(engine)
-    future("makes a table anew", REBUILD)
-    database.upgrade()
+    third_version("makes a table anew", REBUILD)
+    populated.upgrade()
     assert kept(before, rows_of(engine)) == before
-    with pytest.raises(StorageError), database.begin() as store:  # and they are in force again
+    with pytest.raises(StorageError), populated.begin() as store:  # and they are in force again
         store.connection.execute(text("INSERT INTO polls (target_id, next_poll_at) VALUES (999, 0)"))
-    database.close()
 
 
-def test_a_migration_that_leaves_orphans_is_undone(sqlite_url: str, future: Any) -> None:
-    database = populated(sqlite_url)
-    engine = create_engine(sqlite_url)
+def test_a_migration_that_leaves_orphans_is_undone(populated_sqlite: Database, third_version: Any) -> None:
+    engine = create_engine(populated_sqlite.url)
     rows = rows_of(engine)
-    future("loses targets", "op.execute('DELETE FROM targets WHERE id = 1')")
+    third_version("loses targets", "op.execute('DELETE FROM targets WHERE id = 1')")
     with pytest.raises(StorageError, match="rows would belong to nothing, in "):
-        database.upgrade()
+        populated_sqlite.upgrade()
     assert rows_of(engine) == rows
     engine.dispose()
-    database.close()
 
 
 def upgrade_and_die(url: str, folder: Path) -> None:
@@ -415,28 +378,31 @@ def upgrade_and_die(url: str, folder: Path) -> None:
 
 
 def test_one_that_is_killed_on_the_way_leaves_all_as_it_was(
-    empty_database_url: str, engine: Engine, future: Any, monkeypatch: pytest.MonkeyPatch
+    populated: Database,
+    engine: Engine,
+    second_version: Path,
+    third_version: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    database = populated(empty_database_url)
     rows = rows_of(engine)
-    future("is killed", REBUILD + "    os.kill(os.getpid(), 9)")
-    folder = migrate._migrations()
-    monkeypatch.undo()
+    folder = third_version("is killed", REBUILD + "    os.kill(os.getpid(), 9)")
     dying = multiprocessing.get_context("spawn").Process(
-        target=upgrade_and_die, args=(empty_database_url, folder)
+        target=upgrade_and_die, args=(populated.url.render_as_string(hide_password=False), folder)
     )
     dying.start()
     dying.join()
     assert dying.exitcode == -9
+    monkeypatch.setattr(migrate, "_migrations", lambda: second_version)
+    monkeypatch.setattr(migrate, "HEAD", SECOND)
     deadline = time.monotonic() + 20
     while True:  # a server needs a moment to see that its client is gone
         try:
-            assert database.upgrade() == RELEASED[-1]
+            assert populated.upgrade() == FIRST
             break
         except StorageError:
             assert time.monotonic() < deadline
+    assert populated.current() == SECOND
     assert kept(rows, rows_of(engine)) == rows
-    database.close()
 
 
 def test_an_unreadable_answer_of_the_server_is_not_the_fault_of_a_migration() -> None:
@@ -446,14 +412,22 @@ def test_an_unreadable_answer_of_the_server_is_not_the_fault_of_a_migration() ->
     assert "migration" not in str(away.value)
 
 
-def test_a_file_from_elsewhere_is_made_able_to_shrink(sqlite_url: str) -> None:
+def test_a_file_from_elsewhere_is_made_able_to_shrink(sqlite_url: str, tmp_path: Path) -> None:
     def auto_vacuum() -> int:
         with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as file:
             ((found,),) = file.execute("PRAGMA auto_vacuum")
             return int(found)
 
-    database = populated(sqlite_url)
+    made = Database(f"sqlite:///{tmp_path / 'made.db'}")
+    made.upgrade()
+    made.close()
+    with (
+        closing(sqlite3.connect(made.url.database or "")) as source,
+        closing(sqlite3.connect(make_url(sqlite_url).database or "")) as elsewhere,
+    ):
+        elsewhere.executescript("\n".join(source.iterdump()))
     assert auto_vacuum() == 0
+    database = Database(sqlite_url)
     database.upgrade()
     assert auto_vacuum() == 2
     database.close()

@@ -1,0 +1,245 @@
+"""
+The views that people query, as the newest migration leaves them.
+
+A migration holds its own copy of the SQL that it runs, because it must not change when this module does. A test
+holds that the migrations build what stands here.
+"""
+
+
+class _SQLite:
+    """
+    How SQLite writes an expression.
+
+    It keeps some times as milliseconds since 1970 (``UtcMillis``) and the others as text (``UtcDateTime``).
+    A method takes milliseconds unless its name says text.
+    """
+
+    now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+    def time(self, at: str) -> str:
+        return f"strftime('%Y-%m-%d %H:%M:%f', {at} / 1000.0, 'unixepoch')"
+
+    def days(self, start: str, end: str) -> str:
+        return f"round(({end} - {start}) / 86400000.0, 3)"
+
+    def seconds(self, start: str, end: str) -> str:
+        return f"({end} - {start}) / 1000"
+
+    def from_text(self, at: str) -> str:
+        return f"CAST(round((julianday({at}) - 2440587.5) * 86400000) AS INTEGER)"
+
+    def text_days_left(self, at: str) -> str:
+        return f"round(julianday({at}) - julianday('now'), 3)"
+
+    def text_seconds(self, start: str, end: str) -> str:
+        # The difference is whole milliseconds; half of one more makes up for floating point.
+        return f"CAST((julianday({end}) - julianday({start})) * 86400 + 0.0005 AS INTEGER)"
+
+
+class _PostgreSQL:
+    """How PostgreSQL writes an expression; every time is ``timestamptz``."""
+
+    now = "now()"
+
+    def time(self, at: str) -> str:
+        return at
+
+    def days(self, start: str, end: str) -> str:
+        return f"round(extract(epoch FROM {end} - {start}) / 86400, 3)::float8"
+
+    def seconds(self, start: str, end: str) -> str:
+        return f"trunc(extract(epoch FROM {end} - {start}))::bigint"
+
+    def from_text(self, at: str) -> str:
+        return at
+
+    def text_days_left(self, at: str) -> str:
+        return f"round(extract(epoch FROM {at} - now()) / 86400, 3)::float8"
+
+    def text_seconds(self, start: str, end: str) -> str:
+        return self.seconds(start, end)
+
+
+def view_queries(dialect: str) -> dict[str, str]:
+    """
+    Return the query of every view by the view's name.
+
+    Args:
+        dialect: SQLAlchemy's name of the database, ``sqlite`` or ``postgresql``.
+    """
+    sql = _SQLite() if dialect == "sqlite" else _PostgreSQL()
+    # The end of the growing run, and the newest time that its target's connections were listed.
+    last_poll_at = sql.time("p.last_at")
+    resolved_at = sql.from_text("i.resolved_at")
+    # No window functions: they would read the whole history before a filter could leave anything out.
+    # An index of the connection's snapshots answers this instead.
+    previous_snapshot = """(
+                SELECT p.id FROM snapshots p
+                WHERE p.connection_id = s.connection_id AND p.taken_at <= s.taken_at AND p.id < s.id
+                ORDER BY p.taken_at DESC, p.id DESC LIMIT 1
+              )"""
+    return {
+        "current_connections": f"""
+            SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
+                   c.display_name, c.token_status, c.expires_at, c.last_successful_post_at, c.last_error,
+                   c.last_error_at, c.first_seen_at,
+                   coalesce(
+                       c.last_seen_at, CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END
+                   ) AS last_seen_at,
+                   c.removed_at, c.id
+            FROM connections c
+            JOIN targets t ON t.id = c.target_id
+            JOIN polls p ON p.target_id = t.id
+            """,
+        "token_transitions": f"""
+            SELECT {sql.time("s.taken_at")} AS at, t.account, t.managed_user_id, c.platform, c.platform_id,
+                   c.username, s.from_status, s.token_status AS to_status,
+                   {sql.time("s.expires_at")} AS expires_at, s.id, t.managed_user
+            FROM snapshots s
+            JOIN connections c ON c.id = s.connection_id
+            JOIN targets t ON t.id = c.target_id
+            WHERE s.from_status IS NULL OR s.from_status <> s.token_status
+            """,
+        "incident_log": f"""
+            SELECT i.id, i.account, t.managed_user_id, c.platform, c.platform_id, c.username, i.rule,
+                   i.severity, i.summary, {sql.time("i.opened_at")} AS opened_at,
+                   {sql.time("i.acknowledged_at")} AS acknowledged_at, i.acknowledged_by, i.resolved_at,
+                   i.resolution, {sql.time("i.deadline_at")} AS deadline_at, t.managed_user, i.cause
+            FROM incidents i
+            LEFT JOIN targets t ON t.id = i.target_id
+            LEFT JOIN connections c ON c.id = i.connection_id
+            """,
+        "delivery_log": f"""
+            SELECT n.id, n.incident_id, n.channel, n.reason, n.state, n.attempts,
+                   {sql.time("n.created_at")} AS created_at, {sql.time("n.delivered_at")} AS delivered_at,
+                   n.error, n.claim AS message
+            FROM notifications n
+            """,
+        "poll_log": f"""
+            SELECT t.account, t.managed_user_id, r.outcome, r.http_status, r.error,
+                   {sql.time("r.first_at")} AS first_at,
+                   {sql.time("coalesce(r.last_at, p.last_at)")} AS last_at,
+                   coalesce(r.polls, p.polls) AS polls, r.id, t.managed_user
+            FROM poll_runs r
+            JOIN targets t ON t.id = r.target_id
+            LEFT JOIN polls p ON p.target_id = r.target_id AND r.last_at IS NULL
+            """,
+        "expiring_tokens": f"""
+            SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
+                   c.display_name, c.token_status, c.expires_at, {sql.text_days_left("c.expires_at")} AS days_left,
+                   i.id AS incident_id, i.severity, c.id
+            FROM connections c
+            JOIN targets t ON t.id = c.target_id
+            LEFT JOIN incidents i ON i.id = (
+                SELECT max(o.id) FROM incidents o
+                WHERE o.target_id = c.target_id AND o.connection_id = c.id AND o.resolved_at IS NULL
+                  AND o.rule IN ('token_expiry', 'renewal_overdue')
+            )
+            WHERE c.removed_at IS NULL AND t.detached_at IS NULL
+              AND (c.expires_at IS NOT NULL OR c.token_status IN ('expiring_soon', 'expired'))
+            """,
+        "connection_timeline": f"""
+            SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
+                   s.token_status, {sql.time("s.taken_at")} AS began_at, {sql.time("e.taken_at")} AS ended_at,
+                   {sql.days("s.taken_at", f"coalesce(e.taken_at, {sql.now})")} AS days, s.id
+            FROM snapshots s
+            JOIN connections c ON c.id = s.connection_id
+            JOIN targets t ON t.id = c.target_id
+            LEFT JOIN snapshots e ON e.id = (
+                SELECT n.id FROM snapshots n
+                WHERE n.connection_id = s.connection_id AND n.taken_at >= s.taken_at AND n.id > s.id
+                  AND (n.from_status <> n.token_status OR n.removed_at IS NOT NULL)
+                ORDER BY n.taken_at, n.id LIMIT 1
+            )
+            WHERE s.removed_at IS NULL
+              AND (s.from_status IS NULL OR s.from_status <> s.token_status OR NOT EXISTS (
+                SELECT 1 FROM snapshots b
+                WHERE b.removed_at IS NULL AND b.id = {previous_snapshot}
+              ))
+            """,
+        "account_health": f"""
+            SELECT t.account, t.managed_user_id, t.managed_user,
+                   count(c.id) AS connections,
+                   count(CASE WHEN c.token_status = 'valid' THEN 1 END) AS valid,
+                   count(CASE WHEN c.token_status = 'expiring_soon' THEN 1 END) AS expiring_soon,
+                   count(CASE WHEN c.token_status = 'expired' THEN 1 END) AS expired,
+                   count(
+                       CASE WHEN c.token_status NOT IN ('valid', 'expiring_soon', 'expired') THEN 1 END
+                   ) AS unknown,
+                   CASE max(CASE c.token_status WHEN 'expired' THEN 4 WHEN 'expiring_soon' THEN 3
+                                                WHEN 'valid' THEN 2
+                                                ELSE CASE WHEN c.id IS NOT NULL THEN 1 END END)
+                       WHEN 4 THEN 'expired' WHEN 3 THEN 'expiring_soon' WHEN 2 THEN 'valid'
+                       WHEN 1 THEN 'unknown'
+                   END AS worst_status,
+                   {last_poll_at} AS last_poll_at,
+                   CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END AS last_ok_at,
+                   t.failures,
+                   (SELECT count(*) FROM incidents i WHERE i.target_id = t.id AND i.resolved_at IS NULL)
+                       AS open_incidents,
+                   (SELECT count(*) FROM incidents i
+                    WHERE i.target_id IS NULL AND i.resolved_at IS NULL
+                      AND coalesce(i.account, '') = t.account)
+                       AS account_incidents,
+                   CASE (SELECT max(CASE i.severity WHEN 'critical' THEN 3 WHEN 'warning' THEN 2 ELSE 1 END)
+                         FROM incidents i WHERE i.target_id = t.id AND i.resolved_at IS NULL)
+                       WHEN 3 THEN 'critical' WHEN 2 THEN 'warning' WHEN 1 THEN 'notice'
+                   END AS worst_severity,
+                   t.id
+            FROM targets t
+            JOIN polls p ON p.target_id = t.id
+            LEFT JOIN connections c ON c.target_id = t.id AND c.removed_at IS NULL
+            WHERE t.detached_at IS NULL
+            GROUP BY t.account, t.managed_user_id, t.managed_user, t.id, t.failures, t.last_ok_at, p.last_at
+            """,
+        "reconnect_times": f"""
+            SELECT r.account, r.managed_user_id, r.managed_user, r.platform, r.platform_id, r.username,
+                   {sql.time("r.warned_at")} AS warned_at, {sql.time("r.expired_at")} AS expired_at,
+                   {sql.time("r.reconnected_at")} AS reconnected_at,
+                   {sql.seconds("r.warned_at", "r.reconnected_at")} AS seconds_from_warning,
+                   {sql.seconds("r.expired_at", "r.reconnected_at")} AS seconds_from_expiry,
+                   r.incident_id
+            FROM (
+                SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
+                       i.opened_at AS warned_at, i.id AS incident_id,
+                       CASE
+                           WHEN i.deadline_at <= coalesce(i.calm_since, {resolved_at}) THEN i.deadline_at
+                           WHEN i.deadline_at IS NULL AND i.worst = 'critical' THEN (
+                               SELECT min(s.taken_at) FROM snapshots s
+                               WHERE s.connection_id = i.connection_id AND s.token_status = 'expired'
+                                 AND s.taken_at >= i.opened_at AND s.taken_at <= {resolved_at}
+                           )
+                       END AS expired_at,
+                       coalesce(i.calm_since, {resolved_at}) AS reconnected_at
+                FROM incidents i
+                JOIN connections c ON c.id = i.connection_id
+                JOIN targets t ON t.id = c.target_id
+                WHERE i.rule = 'token_expiry' AND i.resolution = 'recovered'
+            ) r
+            """,
+        "publish_failures": f"""
+            SELECT {sql.time("s.taken_at")} AS at, t.account, t.managed_user_id, t.managed_user, c.platform,
+                   c.platform_id, c.username, s.last_error AS error,
+                   {sql.time("s.last_error_at")} AS occurred_at, s.token_status,
+                   {sql.time("s.last_successful_post_at")} AS last_successful_post_at, s.id
+            FROM snapshots s
+            JOIN connections c ON c.id = s.connection_id
+            JOIN targets t ON t.id = c.target_id
+            WHERE s.last_error IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM snapshots b
+                WHERE b.last_error = s.last_error
+                  AND (b.last_error_at = s.last_error_at
+                       OR (b.last_error_at IS NULL AND s.last_error_at IS NULL))
+                  AND b.id = {previous_snapshot}
+            )
+            """,
+        "monitor_gaps": f"""
+            SELECT g.began_at, g.ended_at, {sql.text_seconds("g.began_at", "g.ended_at")} AS seconds, g.id
+            FROM gaps g
+            """,
+        "erasure_log": """
+            SELECT e.id, e.erased_at AS at, e.account, e.targets, e.connections, e.polls, e.transitions,
+                   e.incidents, e.deliveries
+            FROM erasures e
+            """,
+    }
