@@ -158,6 +158,15 @@ def test_a_history_is_taken_over_whole(populated: Database, engine: Engine, seco
             store.connection.execute(text(f"SELECT * FROM {view}")).all()
 
 
+def test_an_empty_database_gets_every_version_in_turn(empty_database_url: str, second_version: Path) -> None:
+    database = Database(empty_database_url)
+    steps: list[str] = []
+    assert database.upgrade(lambda revision, deed: steps.append(revision)) is None
+    assert steps == [FIRST, SECOND]
+    assert database.current() == SECOND
+    database.close()
+
+
 def test_after_the_upgrade_nothing_is_told_anew_and_what_is_new_is_told(
     populated: Database, second_version: Path
 ) -> None:
