@@ -167,7 +167,6 @@ def test_a_legacy_key_is_taken_with_a_warning_that_does_not_show_it(load: Load) 
     ("written", "taken"),
     [
         ("sqlite:////var/lib/h.db", "sqlite:////var/lib/h.db"),
-        ("sqlite:///h.db", "sqlite:///h.db"),
         ("postgres://u:p@h/db", "postgresql+psycopg://u:p@h/db"),
         ("postgresql://u@h:5432/db?sslmode=require", "postgresql+psycopg://u@h:5432/db?sslmode=require"),
         ("postgresql+psycopg:///db", "postgresql+psycopg:///db"),

@@ -157,6 +157,8 @@ def _built(session: Session) -> "App":
     session.prove_routes(config)
     for warning in config.warnings:
         structlog.get_logger().warning("configuration.doubtful", warning=warning)
+    for note in config.notes:
+        structlog.get_logger().info("config.note", note=note)
     return assemble(config)
 
 

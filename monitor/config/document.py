@@ -15,6 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from monitor.config.complaints import Path as KeyPath
 from monitor.config.complaints import key_path, shown_key
+from monitor.config.files import read_file
 from monitor.errors import ConfigError
 
 Tree: TypeAlias = "Mapping[str, Tree] | list[Tree] | str | int | float | bool | None"
@@ -77,8 +78,7 @@ def read_document(path: Path) -> Mapping[str, Tree]:
     """
     source = shown_key(str(path), limit=200)
     try:
-        with path.open("rb") as file:
-            body = file.read(MAX_BYTES + 1)
+        body, _ = read_file(path, max_bytes=MAX_BYTES)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigError(f"{source}: can't be read: {reason}; want a readable YAML file") from None

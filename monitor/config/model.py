@@ -58,7 +58,8 @@ class Database(Section):
     @classmethod
     def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
         """Fetch the URL from where it is kept."""
-        return {**given, "url": checked_database(resolved(given, "url", around), source_of(given, "url"))}
+        url, at = resolved(given, "url", around), source_of(given, "url")
+        return {**given, "url": checked_database(url, at, around.folder)}
 
 
 class Polling(Section):
@@ -274,11 +275,17 @@ class Config(Section):
     log: Log = Log()
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What isn't wrong but worth a second look, one line each."""
         return self._warnings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is good to know about the configuration, one line each."""
+        return self._notes
 
     @model_validator(mode="after")
     def _watch_nobody_twice(self, info: ValidationInfo) -> Self:
@@ -307,7 +314,7 @@ class Config(Section):
                     for account in self.accounts
                     if account.reconnect_links is LinkUse.CREATE
                 )
-            self._warnings = tuple(info.context.warnings)
+            self._warnings, self._notes = tuple(info.context.warnings), tuple(info.context.notes)
         return self
 
     def secrets(self) -> frozenset[str]:

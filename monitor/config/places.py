@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from pydantic_core import PydanticCustomError
@@ -35,12 +36,13 @@ def checked_base_url(value: object) -> str:
     return value.rstrip("/")
 
 
-def checked_database(url: str, at: str) -> str:
+def checked_database(url: str, at: str, folder: Path = Path()) -> str:
     """
     Bring a database's URL into SQLAlchemy's words.
 
     Args:
         at: the key of the configuration that it came from.
+        folder: where the name of a SQLite file starts, if it is relative.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or not url.isprintable() or " " in url:
@@ -49,7 +51,8 @@ def checked_database(url: str, at: str) -> str:
         file = rest.partition("?")[0].removeprefix("/")
         if not rest.startswith("/") or file in {"", ":memory:"}:
             raise complaint("want sqlite:////path/of/the/file.db: a history needs a file", at)
-        return url
+        name, separator, query = rest.removeprefix("/").partition("?")
+        return f"sqlite:///{folder / name}{separator}{query}"
     if scheme not in {"postgres", "postgresql", _POSTGRESQL}:
         raise _want_database(at)
     try:

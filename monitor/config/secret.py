@@ -1,6 +1,7 @@
 """Secrets: where they come from, what they may look like, and what of them must never be seen again."""
 
 import re
+import stat
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -9,6 +10,7 @@ from pydantic import PlainSerializer, SecretStr
 from pydantic_core import PydanticCustomError
 
 from monitor.config.complaints import complaint
+from monitor.config.files import read_file
 from monitor.config.values import HIDDEN, Surroundings
 
 Secret: TypeAlias = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN)]
@@ -130,11 +132,16 @@ def _no_name(at: str) -> PydanticCustomError:
 def _from_file(name: str, at: str, around: Surroundings) -> str:
     path = around.folder / name
     try:
-        with path.open("rb") as file:
-            body = file.read(MAX_SECRET_BYTES + 1)
+        body, mode = read_file(path, max_bytes=MAX_SECRET_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file's name"
         raise complaint(f"the file can't be read: {reason}", at) from None
+    # systemd's copies show the bits of an access list, though nobody else can enter their directory.
+    if not path.is_relative_to(around.environ.get("CREDENTIALS_DIRECTORY") or path / "none"):
+        if mode & stat.S_IROTH:
+            around.warnings.append(f"{at}: everyone on this machine can read the file; run chmod 600 on it")
+        elif mode & stat.S_IRGRP:
+            around.notes.append(f"{at}: the file's group can read it; chmod 600 is safer")
     if len(body) > MAX_SECRET_BYTES:
         raise complaint("the file is larger than 64 KiB; want the secret alone in it", at)
     try:

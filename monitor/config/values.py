@@ -34,11 +34,13 @@ class Surroundings:
     Args:
         folder: where relative names of files start.
         warnings: what is worth telling the operator though it isn't wrong; filled while reading.
+        notes: what is good to know, and no more than that; filled while reading.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Section(BaseModel):
