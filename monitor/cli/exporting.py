@@ -1,6 +1,7 @@
 """export: a view for a spreadsheet or a program; a file is there whole or not at all."""
 
 import csv
+import errno
 import io
 import os
 import stat
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CHUNK = 1_000
 ROW_GROUP = 20_000
 
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/proc/self/fd/1", "/dev/fd/1")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FORMS = ("csv", "json", "jsonl", "parquet")
 
@@ -49,7 +51,7 @@ _FORMS = ("csv", "json", "jsonl", "parquet")
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write it there, whole or not at all; by default on standard output.",
+    help="Write it there, whole or not at all; by default, and for -, on standard output.",
 )
 @account_option
 @click.option("--since", type=Moment(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
@@ -77,6 +79,8 @@ def export(
         raise click.UsageError(
             "--since: connections are shown as they are now; `export transitions` has a past."
         )
+    if file is not None and str(file) in _STANDARD_OUTPUT:
+        file = None
     form = form or _form_of(file)
     write = _WRITERS[form]
     if form == "parquet":
@@ -129,7 +133,9 @@ def _whole(file: Path | None) -> Iterator[IO[bytes]]:
             with file.open("wb") as sink:
                 yield sink
         else:
-            with _replacing(file.resolve()) as sink:
+            if file.is_symlink():
+                raise OSError(errno.ELOOP, "it is a symbolic link; name the file that it leads to")
+            with _replacing(file) as sink:
                 yield sink
     except BrokenPipeError:
         raise UnheardError from None

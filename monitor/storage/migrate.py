@@ -205,8 +205,10 @@ def _migrations() -> Path:
 def _alone(url: URL) -> Iterator[None]:
     if url.get_backend_name() == "sqlite":
         try:
-            with FileLock(f"{url.database}.migrating", timeout=LOCK_SECONDS, mode=0o600):
+            with FileLock(f"{url.database}.migrating", timeout=LOCK_SECONDS, mode=0o600) as lock:
                 yield
+                # Whoever waits for it notices that its file is gone, and makes one of its own.
+                Path(lock.lock_file).unlink(missing_ok=True)
         except Timeout:
             raise StorageError(
                 f"another process has been migrating {url.database} for {LOCK_SECONDS} seconds; "

@@ -12,6 +12,8 @@ from monitor.errors import StorageError
 
 # Somebody who only looks whether there is a daemon holds the lock for a moment.
 TRIES, PAUSE_SECONDS = 5, 0.1
+# A link in the lock's place could lead to any file of whoever runs the daemon, and the lock is written to.
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 # What this process watches. Not by the number in the lock: in two containers both may be process 1.
 _ours: set[Path] = set()
 
@@ -57,7 +59,7 @@ def _lock_of(file: Path) -> Path:
 
 
 def _opened(file: Path) -> IO[bytes]:
-    return os.fdopen(os.open(_lock_of(file), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb")
+    return os.fdopen(os.open(_lock_of(file), _LOCK_FLAGS, 0o600), "rb")
 
 
 def _taken(lock: IO[bytes]) -> bool:

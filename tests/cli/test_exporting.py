@@ -160,14 +160,30 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(place: Place, tmp_path: Path) -> 
 
 
 def test_a_file_is_for_its_owner_alone_unless_somebody_let_others_read(polled: Place, tmp_path: Path) -> None:
-    file, elsewhere = tmp_path / "c.csv", tmp_path / "elsewhere.csv"
-    file.symlink_to(elsewhere)
+    file = tmp_path / "c.csv"
     polled.run("export", "connections", "-o", str(file))
-    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o600
-    elsewhere.chmod(0o640)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(0o640)
     polled.run("export", "connections", "-o", str(file))
-    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o640
-    assert file.is_symlink()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_an_export_does_not_follow_a_link(polled: Place, tmp_path: Path) -> None:
+    victim, file = tmp_path / "victim", tmp_path / "c.csv"
+    victim.write_text("kept")
+    file.symlink_to(victim)
+    ran = polled.run("export", "connections", "-o", str(file))
+    assert ran.status == 1
+    assert f"{file}: it is a symbolic link; name the file that it leads to" in ran.complaint
+    assert victim.read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_a_name_for_standard_output_writes_there(polled: Place, name: str) -> None:
+    to_stdout = polled.run("export", "connections").out
+    assert to_stdout
+    assert polled.run("export", "connections", "-o", name).out == to_stdout
+    assert not Path("-").exists()
 
 
 def test_a_device_is_written_to_and_stays_one(place: Place) -> None:

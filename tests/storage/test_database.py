@@ -149,6 +149,22 @@ def test_one_daemon_holds_a_file(sqlite: Database, file: Path) -> None:
         pass
 
 
+def test_the_lock_does_not_follow_a_link(sqlite: Database, file: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    Path(f"{file}.daemon").symlink_to(victim)
+    with pytest.raises(StorageError, match="symbolic links"), sqlite.held():
+        pass
+    assert victim.read_text() == "kept"
+
+
+def test_an_upgrade_leaves_no_lock_behind(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    database.upgrade()
+    database.close()
+    assert ["new.db"] == sorted(path.name for path in tmp_path.iterdir())
+
+
 def test_a_server_is_shared(postgres_url: str) -> None:
     one, other = Database(postgres_url), Database(postgres_url)
     with one.held(), other.held():
