@@ -1,15 +1,26 @@
-"""Real databases for every test that asks for one: SQLite files, and a PostgreSQL server of our own."""
+"""
+Real databases for every test that asks for one: SQLite files, and a PostgreSQL server of our own.
+
+Also how hypothesis searches: ``--hypothesis-profile explore`` searches at random.
+"""
 
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url
 
 from monitor.storage import Database
 from monitor.storage.tables import metadata
 from tests.postgres_for import administer, postgres_server
+
+# The tests try the same examples every time; ``make explore`` tries others, and what it finds becomes an example.
+# No deadline, since a busy machine is no mistake. No database of examples, so that nothing depends on it.
+settings.register_profile("ci", derandomize=True, max_examples=100, deadline=None, database=None)
+settings.register_profile("explore", max_examples=2000, deadline=None, database=None, print_blob=True)
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

@@ -230,7 +230,7 @@ def test_what_is_open_is_what_the_rules_see_now(steps: list[Step]) -> None:
                 assert incident is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings().max_examples // 2)
 @given(lives())
 def test_replaying_a_life_gives_the_same_life(steps: list[Step]) -> None:
     assert lived(steps).history == lived(steps).history
