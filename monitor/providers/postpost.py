@@ -20,6 +20,8 @@ USERS_LIMIT = 32 * 2**20
 
 _T = TypeVar("_T")
 _LIMIT_HEADER, _LEFT_HEADER = "X-RateLimit-Limit", "X-RateLimit-Remaining"
+# Something on the way has changed the answer, or sends a part of it: what is missing from it proves nothing.
+_NOT_WHOLE = {203: "203 Non-Authoritative Information", 206: "206 Partial Content"}
 _SENDABLE = re.compile(r"[!-~]{1,255}")
 
 
@@ -124,6 +126,10 @@ class PostPost:
         if self._key_bytes in reply.body:
             # An API that repeats the key must not get it into a log or a database.
             reply = replace(reply, body=reply.body.replace(self._key_bytes, b"[the API key]"))
+        if reply.status in _NOT_WHOLE:
+            raise FetchError(
+                bad_answer(f"the answer isn't whole: {_NOT_WHOLE[reply.status]}", status=reply.status)
+            )
         if 200 <= reply.status < 300:
             return reply
         raise FetchError(refusals.of_reply(reply, brand=self._brand, for_user=for_user, now=self._clock()))

@@ -31,7 +31,7 @@ def test_the_two_names_of_the_service_are_as_documented() -> None:
         publora.key_header,
         publora.user_header,
         publora.requests_per_minute,
-    ) == ("https://api.publora.com", "x-publora-key", "x-publora-user-id", 60)
+    ) == ("https://api.publora.com", "x-publora-key", "x-publora-user-id", 300)
     assert postpost.dashboard_url == "https://app.postpost.dev"
     assert publora.dashboard_url == "https://app.publora.com"
 
@@ -310,6 +310,21 @@ def test_how_long_to_stay_away(
     server.says(body, status=status, **({} if header is None else {"Retry_After": header}))
     wanted = None if seconds is None else timedelta(seconds=seconds)
     assert wanted == failure_of(account(server.url, http)).retry_after
+
+
+@pytest.mark.parametrize("status", [203, 206])
+def test_an_answer_that_is_not_whole_is_a_bad_answer_whatever_it_holds(
+    server: StandIn, http: Http, status: int
+) -> None:
+    provider = account(server.url, http)
+    server.says({"connections": [], "users": []}, status=status)
+    failure = failure_of(provider)
+    with pytest.raises(FetchError) as caught:
+        provider.workspace_users()
+    assert [(Outcome.BAD_ANSWER, RuleName.BAD_ANSWER, status)] * 2 == [
+        (each.outcome, each.rule, each.http_status) for each in (failure, caught.value.failure)
+    ]
+    assert "isn't whole" in failure.error
 
 
 @pytest.mark.parametrize(
