@@ -147,9 +147,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
 def budget_of(account: AccountConfig, config: Config) -> Budget:
     """Say how many requests the key of an account has."""
     configured = config.polling.requests_per_minute
-    if configured is not None:
-        return Budget(per_minute=configured, is_configured=True)
-    return Budget(per_minute=PROVIDERS[account.provider].requests_per_minute)
+    return Budget(per_minute=configured or PROVIDERS[account.provider].requests_per_minute)
 
 
 def budgets_of(config: Config) -> dict[str, Budget]:

@@ -91,6 +91,14 @@ class Budgets:
             with self._lock:
                 budget.spend(now)
 
+    def is_paused(self, account: str, now: datetime) -> bool:
+        """Return whether the server asked that no request is sent yet with the key of an account."""
+        budget = self._budgets.get(account)
+        if budget is None:
+            return False
+        with self._lock:
+            return budget.is_paused(now)
+
     def admit(self, due: Iterable[Target], now: datetime) -> list[Target]:
         """Pick those that may be asked about now, in their order; nothing is used up by it."""
         room: dict[int, int] = {}

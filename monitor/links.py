@@ -65,6 +65,7 @@ class Links:
             link = self._providers[account].connection_url(user_id)
         except FetchError as error:
             self._failed_at[account, user_id] = now
+            self._budgets.refused(account, self._clock(), error.failure)
             log.warning("link.failed", account=account, managed_user_id=user_id, error=error.failure.error)
             return ""
         self._roster.made(account, user_id, link)

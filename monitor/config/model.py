@@ -63,7 +63,7 @@ class Database(Section):
 
 
 class Polling(Section):
-    """How often and how hard the API is asked; ``requests_per_minute`` is per key, by default the brand's."""
+    """How often and how hard the API is asked; ``requests_per_minute`` is per key, by default the provider's."""
 
     every: Duration = timedelta(minutes=15)
     jitter: Share = 0.1

@@ -18,12 +18,10 @@ class Budget:
     The requests of one key.
 
     Args:
-        per_minute: as configured, or as the provider is known for.
-        is_configured: whether an operator chose it; a server may then lower it, not raise it.
+        per_minute: as configured, or as the provider is known for. A server may lower it, not raise it.
     """
 
     per_minute: int
-    is_configured: bool = False
     granted: int | None = None
     paused_until: datetime | None = None
     _tokens: float = field(default=0.0, init=False)
@@ -32,9 +30,7 @@ class Budget:
     @property
     def limit(self) -> int:
         """Requests a minute, by all that is known."""
-        if self.granted is None:
-            return self.per_minute
-        return min(self.per_minute, self.granted) if self.is_configured else self.granted
+        return self.per_minute if self.granted is None else min(self.per_minute, self.granted)
 
     @property
     def per_second(self) -> float:
@@ -43,13 +39,16 @@ class Budget:
 
     def room(self, now: datetime) -> int:
         """Say how many requests may go now."""
-        if self.paused_until is not None:
-            # A clock that was set back must not make a pause longer than any server may ask for.
-            if now < self.paused_until <= now + PAUSE_AT_MOST:
-                return 0
-            self.paused_until = None
+        if self.is_paused(now):
+            return 0
+        self.paused_until = None
         self._fill(now)
         return int(self._tokens)
+
+    def is_paused(self, now: datetime) -> bool:
+        """Return whether the server asked that no request is sent yet."""
+        # A clock that was set back must not make a pause longer than any server may ask for.
+        return self.paused_until is not None and now < self.paused_until <= now + PAUSE_AT_MOST
 
     def take(self, now: datetime, *, ahead: int = 0) -> bool:
         """

@@ -97,6 +97,8 @@ def try_one(bench: Bench, target: Target, known: KnownConnection) -> Tried:
     try:
         trial = bench.testers[target.account].test_connection(seen.platform_id, target.managed_user_id)
     except FetchError as error:
+        if bench.budgets:
+            bench.budgets.refused(target.account, bench.clock(), error.failure)
         tried = Tried(target=target, known=known, meaning=Meaning.NOTHING, failure=error.failure)
     else:
         meaning = meaning_of(seen.platform, passed=trial.passed, message=trial.message)

@@ -59,7 +59,7 @@ class Office:
 
 def survey(office: Office, *, force: bool = False, accounts: Iterable[str] | None = None) -> int:
     """
-    Ask every workspace that is due.
+    Ask every workspace that is due, except during a pause of its key.
 
     Args:
         force: whether to ask those that aren't due, too.
@@ -71,6 +71,8 @@ def survey(office: Office, *, force: bool = False, accounts: Iterable[str] | Non
     asked = 0
     for name in office.plans if accounts is None else accounts:
         plan = office.plans[name]
+        if office.budgets.is_paused(name, office.clock()):
+            continue  # the server asked for a pause: it holds every request of the key
         if plan.asks_for_users and (force or _is_due(plan, office)):
             _survey_one(plan, office)
             asked += 1

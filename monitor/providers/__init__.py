@@ -68,7 +68,7 @@ PROVIDERS: Mapping[str, Brand] = MappingProxyType(
                 dashboard_url="https://app.publora.com",
                 key_header="x-publora-key",
                 user_header="x-publora-user-id",
-                requests_per_minute=60,
+                requests_per_minute=300,
             ),
         )
     }

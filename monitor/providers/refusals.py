@@ -260,6 +260,9 @@ def _retry_after(reply: Reply, now: datetime) -> timedelta | None:
     if given is not None:
         return given
     try:
-        return wait(f"{msgspec.json.decode(reply.body, type=_Busy).retryAfter}", now)
+        given = wait(f"{msgspec.json.decode(reply.body, type=_Busy).retryAfter}", now)
     except (ValueError, RecursionError):
-        return None
+        given = None
+    if given is None and reply.status == 429:
+        given = wait(reply.headers.get("X-RateLimit-Reset"), now)
+    return given

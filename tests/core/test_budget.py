@@ -40,14 +40,11 @@ def test_asking_every_second_uses_nearly_all_that_is_granted(limit: int) -> None
     assert 0.94 * limit * 10 <= sent <= limit * 10
 
 
-def test_what_the_server_grants_counts_unless_the_operator_wants_less() -> None:
-    default, chosen = Budget(per_minute=60), Budget(per_minute=60, is_configured=True)
-    for budget in (default, chosen):
-        budget.learn(NOW, limit=120, remaining=None, reset_after=None)
-    assert (default.limit, chosen.limit) == (120, 60)
-    for budget in (default, chosen):
-        budget.learn(NOW, limit=30, remaining=None, reset_after=None)
-    assert (default.limit, chosen.limit) == (30, 30)
+def test_a_server_lowers_a_budget_and_never_raises_it() -> None:
+    budget = Budget(per_minute=60)
+    for granted, limit in ((30, 30), (45, 45), (120, 60)):
+        budget.learn(NOW, limit=granted, remaining=None, reset_after=None)
+        assert budget.limit == limit
 
 
 def test_nothing_goes_once_the_window_is_used_up_until_it_starts_anew() -> None:
