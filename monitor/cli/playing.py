@@ -26,10 +26,17 @@ if TYPE_CHECKING:
     default="agency",
     help="Whose data: a small agency, or the three connections of the vendor's own example.",
 )
-def sandbox(port: int, speed: float, world: str) -> None:
+@click.option(
+    "--contract",
+    type=click.Choice(["seed", "2026"]),
+    default="seed",
+    help="How the API reports tokens: by their dates, or as Publora does since August 2026.",
+)
+def sandbox(port: int, speed: float, world: str, contract: str) -> None:
     """Serve a stand-in for the PostPost API, until ctrl-c."""
     from monitor.clock import utc_now
     from monitor.sandbox.clock import FastClock
+    from monitor.sandbox.profiles import Contract
     from monitor.sandbox.samples import sample_world, seed_world
     from monitor.sandbox.server import run
 
@@ -37,7 +44,9 @@ def sandbox(port: int, speed: float, world: str) -> None:
         clock = FastClock(speed, utc_now())
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    run(sample_world(clock) if world == "agency" else seed_world(clock), port, _announce)
+    served = sample_world(clock) if world == "agency" else seed_world(clock)
+    served.contract = Contract(contract)
+    run(served, port, _announce)
 
 
 @click.command()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitor.sandbox.faults import Faults
-from monitor.sandbox.gate import KEY_HEADERS, USER_HEADERS, Caller, Gate, RefusalError, managed, one_of
+from monitor.sandbox.gate import KEY_HEADERS, USER_HEADERS, Caller, Gate, RefusalError, one_of
 from monitor.sandbox.profiles import diagnosed, listed, wire_time
 from monitor.sandbox.wire import FaultyResponse
 from monitor.sandbox.world import Person, Shape, World
@@ -95,7 +95,8 @@ class Api:
     def _connections(self, request: Request, _body: bytes) -> Response:
         caller = self._gate.admit(request.headers)
         now = self._world.now()
-        items = [listed(profile, now) for profile in caller.person.profiles.values()]
+        contract = self._world.contract
+        items = [listed(profile, now, contract) for profile in caller.person.profiles.values()]
         return json_response({"success": True, "connections": items}, headers=caller.headers)
 
     def _test(self, request: Request, _body: bytes) -> Response:
@@ -105,7 +106,7 @@ class Api:
             raise RefusalError(400, "Invalid platformId format")
         if platform_id not in caller.person.profiles:
             raise RefusalError(404, "Connection not found")
-        answer = diagnosed(caller.person.profiles[platform_id], self._world.now())
+        answer = diagnosed(caller.person.profiles[platform_id], self._world.now(), self._world.contract)
         return json_response(answer, headers=caller.headers)
 
     def _users(self, request: Request, _body: bytes) -> Response:
@@ -118,7 +119,9 @@ class Api:
 
     def _link(self, request: Request, body: bytes) -> Response:
         caller = self._gate.admit(request.headers, to_workspace=True)
-        person = managed(caller.account, request.path_params["id"])
+        person = caller.account.users.get(request.path_params["id"])
+        if person is None:
+            raise RefusalError(404, "User not found or not managed by this key")
         url, until = self._make_link(caller, person, _read_link_wish(body))
         bare = self._world.shape is Shape.BARE
         names = ("connectionUrl", "expiresAt") if bare else ("url", "tokenExpiresAt")

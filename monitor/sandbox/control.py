@@ -68,7 +68,9 @@ class Control:
                     {
                         "id": person.id,
                         "username": person.username,
-                        "connections": [listed(profile, now) for profile in person.profiles.values()],
+                        "connections": [
+                            listed(profile, now, self._world.contract) for profile in person.profiles.values()
+                        ],
                     }
                     for person in (account.owner, *account.users.values())
                 ],
@@ -141,7 +143,7 @@ class Control:
         deeds[deed]()
         if deed == "remove":
             return None
-        return listed(world.profile(platform_id, **place), world.now())
+        return listed(world.profile(platform_id, **place), world.now(), world.contract)
 
 
 def _doing(deed: Deed) -> Callable[[Request], Awaitable[Response]]:

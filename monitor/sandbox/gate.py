@@ -69,7 +69,9 @@ class Gate:
         acts_for_another = bool(user) and user != account.owner.id
         if (acts_for_another or to_workspace) and not account.workspace_access:
             raise RefusalError(403, "Workspace access is not enabled for this key")
-        person = managed(account, user) if acts_for_another else account.owner
+        if acts_for_another and user not in account.users:
+            raise RefusalError(403, "User is not managed by key")
+        person = account.users[user] if acts_for_another else account.owner
         return Caller(account=account, person=person, headers=limits)
 
     def _account(self, key: str) -> Account:
@@ -109,13 +111,6 @@ class Gate:
                 429, "Too many requests", {**headers, "Retry-After": str(wait)}, retryAfter=wait
             )
         return headers
-
-
-def managed(account: Account, user: str) -> Person:
-    """Find a managed user of an account, or refuse."""
-    if user not in account.users:
-        raise RefusalError(403, "User is not managed by key")
-    return account.users[user]
 
 
 def one_of(names: tuple[str, ...], headers: Mapping[str, str]) -> tuple[str, str]:

@@ -3,12 +3,33 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from urllib.parse import quote
 
 from monitor.core.model import PublishError
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _SOON = timedelta(days=7)
+
+_MONTH = timedelta(days=30)
+# What may stand in a URL as it is; the percent sign too, since it may be encoded already.
+_IN_URL = "%:/?#[]@!$&'()*+,;=~"
+
+
+class Contract(StrEnum):
+    """
+    How the API reports tokens. Both contracts are in the field, and no answer says which one it keeps to.
+
+    Source: PostPost API reference of 2026-02 and Publora API reference of 2026-11, "Token Status Values".
+    """
+
+    SEED = "seed"  # by the date alone
+    NEWER = "2026"  # by what the vendor knows of the credential, deployed on 2026-08-24
+
+
+# The newer contract gives no date for these: their credentials don't expire on a schedule that anybody knows.
+UNDATED = frozenset({"youtube", "facebook", "twitter", "mastodon", "bluesky", "telegram"})
 
 # How long a fresh grant lasts. Platforms that aren't listed hand out tokens that don't expire.
 TOKEN_LIFETIMES: Mapping[str, timedelta] = {
@@ -42,6 +63,7 @@ class Profile:
         expires_at: aware UTC; None for a token that doesn't expire.
         last_error: without a time it is shown as bare text, as the vendor's OpenAPI file has it.
         is_revoked: withdrawn at the platform. The list of connections doesn't show it; a test does.
+        is_rejected: the platform refused the credential when it was used. The newer contract shows it.
         lost: permissions that were withdrawn at the platform; a test shows that they are gone.
         is_bot: for Telegram; false for a user account, which no test can judge.
         overrides: fields of the answer to put in place of the true ones, of any name and type.
@@ -57,6 +79,7 @@ class Profile:
     last_successful_post_at: datetime | None = None
     last_error: PublishError | None = None
     is_revoked: bool = False
+    is_rejected: bool = False
     is_bot: bool = True
     lost: frozenset[str] = frozenset()
     overrides: Mapping[str, object] = field(default_factory=dict)
@@ -78,6 +101,30 @@ def token_status(expires_at: datetime | None, now: datetime) -> str:
     return "expiring_soon" if left < _SOON else "valid"
 
 
+def reported(
+    profile: Profile, now: datetime, contract: Contract = Contract.SEED
+) -> tuple[str, datetime | None]:
+    """
+    Return what the API reports of a token.
+
+    Returns:
+        ``tokenStatus``, and ``accessTokenExpiresAt`` as aware UTC.
+    """
+    if contract is Contract.SEED:
+        return token_status(profile.expires_at, now), profile.expires_at
+    expires_at = None if profile.platform in UNDATED else profile.expires_at
+    if profile.is_rejected:
+        return "expired", expires_at
+    if profile.platform == "bluesky" and not profile.username:
+        return "unknown", expires_at
+    if expires_at is None:
+        return "valid", None
+    soon = _MONTH if profile.platform == "tiktok" else _SOON
+    if expires_at <= now:
+        return "expired", expires_at
+    return "expiring_soon" if expires_at - now < soon else "valid", expires_at
+
+
 def token_expires_in(expires_at: datetime | None, now: datetime) -> str | None:
     """Tell people how long a token still lives, rounded down as the vendor does it."""
     if expires_at is None:
@@ -92,17 +139,18 @@ def token_expires_in(expires_at: datetime | None, now: datetime) -> str | None:
     return f"{left.days}d {left % _DAY // _HOUR}h"
 
 
-def listed(profile: Profile, now: datetime) -> dict[str, object]:
+def listed(profile: Profile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
     """Show a profile as one item of ``GET /platform-connections``, keys in the documented order."""
+    status, expires_at = reported(profile, now, contract)
     item: dict[str, object] = {
         "platformId": profile.platform_id,
         "username": profile.username,
         "displayName": profile.display_name,
         "profileImageUrl": profile.profile_image_url,
-        "profileUrl": profile.profile_url,
-        "accessTokenExpiresAt": wire_time(profile.expires_at),
-        "tokenStatus": token_status(profile.expires_at, now),
-        "tokenExpiresIn": token_expires_in(profile.expires_at, now),
+        "profileUrl": profile.profile_url and quote(profile.profile_url, safe=_IN_URL),
+        "accessTokenExpiresAt": wire_time(expires_at),
+        "tokenStatus": status,
+        "tokenExpiresIn": token_expires_in(expires_at, now),
         "lastSuccessfulPost": wire_time(profile.last_successful_post_at),
         "lastError": _last_error(profile.last_error),
     }
@@ -112,39 +160,52 @@ def listed(profile: Profile, now: datetime) -> dict[str, object]:
     return item
 
 
-def diagnosed(profile: Profile, now: datetime) -> dict[str, object]:
+def diagnosed(profile: Profile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
     """Show a profile as the answer of ``POST /test-connection``, its blind spots included."""
-    complaint = _complaint(profile, now)
+    complaint = _complaint(profile, now, contract)
     granted = _PERMISSIONS.get(profile.platform, ())
     if profile.platform == "pinterest":  # the vendor's answer holds nothing of the connection itself
         profile = Profile(platform_id=profile.platform_id, username="unknown")
+    name = profile.display_name or profile.username
+    is_bot_tested = profile.platform == "telegram" and contract is Contract.NEWER
     return {
         "platform": profile.platform,
         "platformId": profile.platform_id,
         "username": profile.username,
         "status": "error" if complaint else "ok",
-        "message": complaint or f"Connected as {profile.display_name or profile.username}",
+        "message": complaint or (f"Bot can post to {name}" if is_bot_tested else f"Connected as {name}"),
         "permissions": [] if complaint else [each for each in granted if each not in profile.lost],
-        "tokenExpiresIn": token_expires_in(profile.expires_at, now),
+        "tokenExpiresIn": token_expires_in(reported(profile, now, contract)[1], now),
         "lastSuccessfulPost": wire_time(profile.last_successful_post_at),
         "lastError": _last_error(profile.last_error),
     }
 
 
-def _complaint(profile: Profile, now: datetime) -> str | None:
+def _complaint(profile: Profile, now: datetime, contract: Contract) -> str | None:
     """Say what a test finds wrong, rightly or not; None where it finds nothing."""
     if profile.platform == "pinterest":
         return "Unknown platform: pinterest"
     if profile.platform == "bluesky":
         # The validator looks for an access token; an app password is stored instead. The wording is ours.
         return "Missing credentials"
-    if profile.platform == "telegram" and not (profile.is_bot and not profile.is_revoked):
-        return "Invalid bot token"
+    if profile.platform == "telegram":
+        return _bot_complaint(profile, contract)
     if profile.is_revoked:
         return "Error validating access token: The user has not authorized application"
-    if token_status(profile.expires_at, now) == "expired":
+    if reported(profile, now, contract)[0] == "expired":
         return "Error validating access token: Session has expired"
     return None
+
+
+def _bot_complaint(profile: Profile, contract: Contract) -> str | None:
+    """Say what a test finds wrong with a Telegram connection: it takes every one for a bot's."""
+    if contract is Contract.SEED:
+        return None if profile.is_bot and not profile.is_revoked else "Invalid bot token"
+    if not profile.is_bot:
+        return "Invalid bot connection"
+    if profile.is_revoked:
+        return "Request failed with status code 401"
+    return "Bot needs channel administrator posting rights" if profile.lost else None
 
 
 def _last_error(error: PublishError | None) -> object:

@@ -83,6 +83,7 @@ def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Wo
             display_name=name,
             profile_url=f"https://social.example/{username.removeprefix('@')}",
             expires_at=None if left is None else now + left,
+            is_rejected=left is not None and left <= timedelta(),
             last_successful_post_at=None if posted is None else now - posted,
             last_error=PublishError(message=error, occurred_at=now - timedelta(hours=2)) if error else None,
         )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from threading import RLock
 
 from monitor.core.model import PublishError, to_milliseconds
-from monitor.sandbox.profiles import TOKEN_LIFETIMES, Profile
+from monitor.sandbox.profiles import TOKEN_LIFETIMES, Contract, Profile
 
 
 class Shape(StrEnum):
@@ -54,6 +54,7 @@ class World:
         clock: tells the time by which tokens age, aware.
         shape: how the workspace endpoints word their answers.
         requests_per_minute: the rate limit of each key, by ``clock``; None for no limit.
+        contract: how the API reports tokens; it may change while the world is served.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class World:
         *,
         shape: Shape = Shape.DOCUMENTED,
         requests_per_minute: int | None = None,
+        contract: Contract = Contract.SEED,
     ) -> None:
         self._clock = clock
         self._accounts: dict[str, Account] = {}
@@ -69,6 +71,7 @@ class World:
         self.lock = RLock()
         self.shape = shape
         self.requests_per_minute = requests_per_minute
+        self.contract = contract
 
     def now(self) -> datetime:
         """Tell the time of this world: aware UTC, whole milliseconds."""
@@ -203,8 +206,8 @@ class World:
         self._change(platform_id, key, user, expires_at=expires_at)
 
     def expire(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
-        """Let a token expire now."""
-        self._change(platform_id, key, user, expires_at=self.now())
+        """Let a token expire now; where no date is given, the platform rejects it."""
+        self._change(platform_id, key, user, expires_at=self.now(), is_rejected=True)
 
     def revoke_grant(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
         """Withdraw the permission at the platform: only a test of the connection shows it."""
@@ -227,7 +230,7 @@ class World:
         with self.lock:
             lifetime = lifetime or TOKEN_LIFETIMES.get(platform_id.partition("-")[0])
             expires_at = None if lifetime is None else self.now() + lifetime
-            self._change(platform_id, key, user, expires_at=expires_at, is_revoked=False)
+            self._change(platform_id, key, user, expires_at=expires_at, is_revoked=False, is_rejected=False)
 
     def post(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
         """Post successfully now. The last error stays: it is still the last that occurred."""
@@ -242,9 +245,17 @@ class World:
         key: str | None = None,
         user: str | None = None,
     ) -> None:
-        """Fail to post now; without a time the API shows the error as bare text."""
+        """
+        Fail to post now: that is when a platform shows the vendor that a grant was withdrawn.
+
+        Args:
+            has_time: without it the API shows the error as bare text.
+        """
         error = PublishError(message=message, occurred_at=self.now() if has_time else None)
-        self._change(platform_id, key, user, last_error=error)
+        with self.lock:
+            profile = self.profile(platform_id, key=key, user=user)
+            is_rejected = profile.is_rejected or profile.is_revoked
+            self._change(platform_id, key, user, last_error=error, is_rejected=is_rejected)
 
     def clear_error(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
         """Forget the last error."""

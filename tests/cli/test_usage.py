@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from monitor import __version__
 from monitor.cli import cli
@@ -81,6 +82,7 @@ def test_no_command_shows_the_help_and_is_wrong_usage(place: Place) -> None:
         ("sandbox", "--port", "70000"),
         ("sandbox", "--speed", "0"),
         ("sandbox", "--speed", "nan"),
+        ("sandbox", "--contract", "2025"),
     ],
 )
 def test_wrong_usage_is_one_line_that_says_where_to_look(place: Place, args: tuple[str, ...]) -> None:
@@ -375,6 +377,30 @@ def test_the_sandbox_says_how_to_use_it_and_ends_on_ctrl_c(place: Place) -> None
     assert (process.returncode, errors) == (0, "")
     assert polled.returncode == 0, polled.stderr
     assert "Harbour Studio" in polled.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "statuses"),
+    [
+        ((), ["unknown", "valid", "expiring_soon"]),
+        (("--contract", "seed"), ["unknown", "valid", "expiring_soon"]),
+        (("--contract", "2026"), ["valid", "valid", "expiring_soon"]),
+    ],
+    ids=["default", "seed", "2026"],
+)
+def test_the_sandbox_speaks_the_contract_that_is_asked_for(
+    place: Place, args: tuple[str, ...], statuses: list[str]
+) -> None:
+    process = place.start("sandbox", "--world", "example", *args)
+    assert process.stdout is not None
+    first, key = (process.stdout.readline() for _ in range(2))
+    url = first.removeprefix("The sandbox answers at ").partition(";")[0]
+    answer = requests.get(
+        f"{url}/api/v1/platform-connections", headers={"x-api-key": key.strip()}, timeout=10
+    )
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert statuses == [item["tokenStatus"] for item in answer.json()["connections"]]
 
 
 def test_the_daemon_watches_until_it_is_told_to_stop(place: Place) -> None:

@@ -254,10 +254,11 @@ def test_a_bad_wish_for_a_link_is_refused(server: Server, user: str, body: objec
     assert post(server, f"/workspace/users/{user}/connection-url", body).status_code == 400
 
 
-def test_a_link_for_somebody_else_is_refused(server: Server) -> None:
+def test_a_link_for_somebody_else_is_not_found(server: Server) -> None:
     answer = post(server, f"/workspace/users/{'b' * 24}/connection-url")
 
-    assert (answer.status_code, answer.json()) == (403, {"error": "User is not managed by key"})
+    error = {"error": "User not found or not managed by this key"}
+    assert (answer.status_code, answer.json()) == (404, error)
 
 
 def test_a_rate_limit_counts_down_and_then_says_how_long_to_wait(server: Server, clock: Clock) -> None:

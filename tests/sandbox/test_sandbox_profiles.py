@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from monitor.core.model import PublishError
 from monitor.sandbox.clock import FastClock
-from monitor.sandbox.profiles import Profile, diagnosed, listed, token_expires_in, token_status
+from monitor.sandbox.profiles import Contract, Profile, diagnosed, listed, token_expires_in, token_status
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 MOMENT = timedelta(milliseconds=1)
@@ -38,6 +39,75 @@ def test_status_and_words_follow_from_what_is_left(left: timedelta, status: str,
 
 def test_a_token_without_expiry_is_unknown_and_has_no_words() -> None:
     assert (token_status(None, NOW), token_expires_in(None, NOW)) == ("unknown", None)
+
+
+@pytest.mark.parametrize(
+    ("platform", "left", "status", "has_date"),
+    [
+        ("linkedin", timedelta(days=7), "valid", True),
+        ("linkedin", timedelta(days=7) - MOMENT, "expiring_soon", True),
+        ("instagram", timedelta(days=1), "expiring_soon", True),
+        ("threads", timedelta(0), "expired", True),
+        ("pinterest", timedelta(days=20), "valid", True),
+        ("tiktok", timedelta(days=30), "valid", True),
+        ("tiktok", timedelta(days=30) - MOMENT, "expiring_soon", True),
+        ("tiktok", timedelta(0), "expired", True),
+        ("youtube", timedelta(days=100), "valid", False),
+        ("youtube", timedelta(hours=-1), "valid", False),
+        ("facebook", timedelta(days=3), "valid", False),
+        ("twitter", None, "valid", False),
+        ("mastodon", None, "valid", False),
+        ("bluesky", None, "valid", False),
+        ("telegram", None, "valid", False),
+    ],
+)
+def test_the_newer_contract_reports_what_is_known_of_the_credential(
+    platform: str, left: timedelta | None, status: str, has_date: bool
+) -> None:
+    profile = Profile(
+        platform_id=f"{platform}-1", username="ann", expires_at=None if left is None else NOW + left
+    )
+    item = listed(profile, NOW, Contract.NEWER)
+
+    assert (status, has_date) == (item["tokenStatus"], item["accessTokenExpiresAt"] is not None)
+    assert has_date is (item["tokenExpiresIn"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("platform", "left"),
+    [("twitter", None), ("youtube", timedelta(days=90)), ("linkedin", timedelta(days=30))],
+)
+def test_the_newer_contract_says_expired_of_what_the_platform_rejected_whatever_the_date(
+    platform: str, left: timedelta | None
+) -> None:
+    expires_at = None if left is None else NOW + left
+    profile = Profile(platform_id=f"{platform}-1", username="ann", expires_at=expires_at, is_rejected=True)
+
+    assert listed(profile, NOW, Contract.NEWER)["tokenStatus"] == "expired"
+    assert listed(profile, NOW)["tokenStatus"] == ("unknown" if left is None else "valid")
+    assert diagnosed(profile, NOW, Contract.NEWER)["status"] == "error"
+
+
+def test_the_newer_contract_says_unknown_of_a_bluesky_profile_without_a_name() -> None:
+    assert (
+        listed(Profile(platform_id="bluesky-did:plc:a", username=""), NOW, Contract.NEWER)["tokenStatus"]
+        == "unknown"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (None, None),
+        ("https://social.example/Harbour Studio", "https://social.example/Harbour%20Studio"),
+        ("https://social.example/łódź?a=1&b=%20", "https://social.example/%C5%82%C3%B3d%C5%BA?a=1&b=%20"),
+        ("https://social.example/@ann@example.social", "https://social.example/@ann@example.social"),
+    ],
+)
+def test_the_address_of_a_profile_is_percent_encoded(url: str | None, shown: str | None) -> None:
+    item = listed(Profile(platform_id="twitter-1", username="ann", profile_url=url), NOW)
+
+    assert shown == item["profileUrl"]
 
 
 def test_a_listed_profile_has_the_documented_fields_in_their_order() -> None:
@@ -111,6 +181,28 @@ def test_a_test_answers_as_the_vendor_does_its_blind_spots_included(
     profile: Profile, status: str, message: str
 ) -> None:
     answer = diagnosed(profile, NOW)
+
+    assert (status, message) == (answer["status"], answer["message"])
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "message"),
+    [
+        ({}, "ok", "Bot can post to Ann's News"),
+        ({"is_bot": False}, "error", "Invalid bot connection"),
+        ({"is_revoked": True}, "error", "Request failed with status code 401"),
+        (
+            {"lost": frozenset({"can_post_messages"})},
+            "error",
+            "Bot needs channel administrator posting rights",
+        ),
+    ],
+)
+def test_the_newer_contract_tests_a_bot_for_its_rights(
+    given: dict[str, Any], status: str, message: str
+) -> None:
+    bot = Profile(platform_id="telegram--1001", username="ann", display_name="Ann's News", **given)
+    answer = diagnosed(bot, NOW, Contract.NEWER)
 
     assert (status, message) == (answer["status"], answer["message"])
 
