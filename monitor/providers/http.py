@@ -39,8 +39,16 @@ class Prepared(requests.PreparedRequest):
     target: str
     headers: dict[str, str]  # type: ignore[assignment]  # all that the library needs, at a third of the cost
 
-    def given(self, headers: Mapping[str, str], *, path: str = "", body: bytes | None = None) -> "Prepared":
-        """Make a copy with more headers, a longer path and a body; that is all that varies between calls."""
+    def given(
+        self, headers: Mapping[str, str], *, path: str = "", body: bytes | None = None, method: str = ""
+    ) -> "Prepared":
+        """
+        Make a copy with more headers, a longer path and a body; that is all that varies between calls.
+
+        Args:
+            body: makes it a POST.
+            method: another method, with or without a body.
+        """
         made = Prepared()
         made.pool, made.method, made.body = self.pool, self.method, self.body
         made.url, made.target = f"{self.url}{path}", self.target + path
@@ -48,6 +56,7 @@ class Prepared(requests.PreparedRequest):
         if body is not None:
             made.method, made.body = "POST", body
             made.headers["Content-Length"] = str(len(body))
+        made.method = method or made.method
         return made
 
 

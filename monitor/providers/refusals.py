@@ -66,6 +66,10 @@ _BAD_USER_ID = _not_managed(
     "the managed-user id is not an id",
     "correct it in managed_users: an id has 24 hexadecimal characters",
 )
+_NOT_MANAGED = _not_managed(
+    "the user is not managed by this API key",
+    "if the user has left, take it out of managed_users; else attach it again at {dashboard}",
+)
 _REFUSALS: Mapping[tuple[int, str], _Refusal] = {
     (400, "invalid x-postpost-user-id"): _BAD_USER_ID,
     (400, "invalid x-publora-user-id"): _BAD_USER_ID,
@@ -94,13 +98,11 @@ _REFUSALS: Mapping[tuple[int, str], _Refusal] = {
         "have workspace access enabled for the key at {dashboard}, or set managed_users: none",
         Reach.USERS,
     ),
-    (403, "user is not managed by key"): _not_managed(
-        "the user is not managed by this API key",
-        "if the user has left, take it out of managed_users; else attach it again at {dashboard}",
-    ),
+    (403, "user is not managed by key"): _NOT_MANAGED,
     (404, "connection not found"): _denied(
         "the API knows no such connection", "it was removed; the next poll will show it"
     ),
+    (404, "user not found or not managed by this key"): _NOT_MANAGED,
     (500, "internal server error"): _failing("the API failed: internal server error"),
     (500, "failed to fetch platform connections"): _failing(
         "the API failed to fetch the platform connections"

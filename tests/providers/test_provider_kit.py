@@ -453,6 +453,29 @@ def test_a_reconnect_link_is_asked_for_and_rotated_only_when_told(
     assert "secret" not in str(caught.value)
 
 
+def test_a_link_for_a_user_who_is_gone_is_that_users_problem(
+    server: StandIn, http: Http, brand: Brand
+) -> None:
+    server.says({"error": "User not found or not managed by this key"}, status=404)
+    with pytest.raises(FetchError) as caught:
+        account(server.url, http, brand=brand).connection_url(USER)
+    failure = caught.value.failure
+    assert (RuleName.USER_NOT_MANAGED, Reach.USER) == (failure.rule, failure.reach)
+    assert "not managed by this API key" in failure.error
+
+
+def test_questions_have_no_body_and_no_content_type(server: StandIn, http: Http, brand: Brand) -> None:
+    provider = account(server.url, http, brand=brand)
+    server.says({"success": True, "connections": []})
+    provider.connections()
+    provider.connections(USER)
+    server.says({"users": []})
+    provider.workspace_users()
+    for request in server.requests:
+        assert (request.method, request.body) == ("GET", b"")
+        assert not {"content-type", "content-length", "transfer-encoding"} & set(request.headers)
+
+
 def test_a_connection_can_be_tried_now(server: StandIn, http: Http, brand: Brand) -> None:
     provider = account(server.url, http, brand=brand)
     server.says({"status": "error", "message": "Invalid bot token"})
@@ -461,6 +484,8 @@ def test_a_connection_can_be_tried_now(server: StandIn, http: Http, brand: Brand
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/api/v1/test-connection/bluesky-did%3Aplc%3Aabc%2F123")
     assert request.headers[brand.user_header] == USER
+    assert (request.body, request.headers.get("content-length", "0")) == (b"", "0")
+    assert "content-type" not in request.headers
     server.says({"status": "ok"})
     assert provider.test_connection("x-1").passed
     server.says({"status": ["ok"]})
