@@ -135,6 +135,7 @@ def upgrade() -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("permissions", sa.Text(), nullable=False),
         sa.Column("lost", sa.Text(), nullable=False),
+        sa.Column("passed_at", UtcDateTime()),
         sa.ForeignKeyConstraint(
             ["connection_id"], ["connections.id"], name=op.f("fk_probes_connection_id"), ondelete="CASCADE"
         ),

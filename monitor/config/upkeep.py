@@ -41,7 +41,7 @@ def _slow(every: timedelta) -> timedelta:
 
 
 class Probe(Section):
-    """Active tests of connections whose status says nothing, one by one; ``per_hour`` is for the whole account."""
+    """Active tests of connections without an expiry date, one by one; ``per_hour`` is for the whole account."""
 
     every: Annotated[Duration, AfterValidator(_slow)] = timedelta(hours=24)
     per_hour: Annotated[int, whole(1, 360)] = 60

@@ -9,14 +9,15 @@ from monitor.core.rules import Problem, PublishFailure
 
 def wants_test(known: KnownConnection, now: datetime) -> bool:
     """
-    Tell whether a test would say something that the list doesn't.
+    Return whether a test would say something that the list doesn't.
 
-    That is so where the status is unknown, where the last error sounds like a lost authorisation, and where
-    the newest test found something, which another one must take back.
+    That is so for a connection without an expiry date, whatever its status: nothing in the list shows that its
+    grant was revoked. It is so for an ``unknown`` status, for a last error that sounds like a lost authorization,
+    and if the newest test found something, which another one must take back.
     """
     if known.removed_at or known.missing or known.connection.platform in UNTESTABLE:
         return False
-    if known.connection.status is TokenStatus.UNKNOWN:
+    if known.connection.expires_at is None or known.connection.status is TokenStatus.UNKNOWN:
         return True
     tested = known.tested
     if tested.meaning is Meaning.BROKEN or tested.lost:

@@ -14,13 +14,13 @@ UNTESTABLE: Mapping[str, str] = {
     "bluesky": "the API's test doesn't see the credentials of Bluesky",
 }
 
-# Failures that prove nothing, by platform; "" for all of them. A Telegram connection made with a user account
-# always answers that its bot token is wrong, and nothing else shows that it is one.
-PROVES_NOTHING: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("", re.compile(r"^unknown platform\b", re.IGNORECASE)),
-    ("telegram", re.compile(r"\binvalid bot token\b", re.IGNORECASE)),
-    *((platform, re.compile("")) for platform in UNTESTABLE),
-)
+# The API has no test for this platform, whichever it is.
+_NO_TEST = re.compile(r"^unknown platform\b", re.IGNORECASE)
+# What the API answers of every Telegram connection that was made with a user account (the first until 2026-09-29,
+# the second since). It says the same of a bot whose token is gone.
+_NO_BOT = re.compile(r"\binvalid bot (token|connection)\b", re.IGNORECASE)
+# What it says only of a bot.
+_A_BOT = re.compile(r"\bbot can post to\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,7 @@ class Findings:
         message: the API's words about it.
         permissions: those that its tests have shown.
         lost: those of them that were missing when it last passed.
+        passed_at: when a test last passed; None if none ever did.
     """
 
     meaning: Meaning | None = None
@@ -68,6 +69,7 @@ class Findings:
     message: str = ""
     permissions: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    passed_at: datetime | None = None
 
     def is_older_than(self, *good: datetime | None) -> bool:
         """Tell whether something good was seen since: a post that went well, a new token."""
@@ -77,14 +79,32 @@ class Findings:
 NEVER_TESTED = Findings()
 
 
-def meaning_of(platform: str, *, passed: bool, message: str) -> Meaning:
-    """Say what the answer to a test proves."""
+def meaning_of(
+    platform: str,
+    *,
+    passed: bool,
+    message: str,
+    permissions: Sequence[str] = (),
+    before: Findings = NEVER_TESTED,
+) -> Meaning:
+    """
+    Return what the answer to a test proves.
+
+    Args:
+        permissions: those that the answer names.
+        before: what was known from the tests before: a Telegram connection that ever passed one is a bot's, and
+            nothing else tells a bot from a user account.
+    """
     if passed:
         return Meaning.PASSED
-    for concerned, pattern in PROVES_NOTHING:
-        if concerned in {"", platform} and pattern.search(message):
-            return Meaning.NOTHING
-    return Meaning.NOTHING if classify(message) is Cause.TRANSIENT else Meaning.BROKEN
+    if platform in UNTESTABLE or _NO_TEST.search(message):
+        return Meaning.NOTHING
+    is_bot = before.passed_at is not None or any(
+        _A_BOT.search(each) for each in (*before.permissions, *permissions)
+    )
+    if platform == "telegram" and _NO_BOT.search(message) and not is_bot:
+        return Meaning.NOTHING
+    return Meaning.NOTHING if classify(message, platform) is Cause.TRANSIENT else Meaning.BROKEN
 
 
 def after_test(
@@ -107,6 +127,8 @@ def after_test(
     if meaning is Meaning.NOTHING:
         return before
     after = replace(before, meaning=meaning, meant_at=now, message=message)
+    if meaning is Meaning.PASSED:
+        after = replace(after, passed_at=now)
     if meaning is Meaning.BROKEN or not permissions:
         return after
     expected = () if is_new else before.permissions

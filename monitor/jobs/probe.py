@@ -1,4 +1,4 @@
-"""Test connections whose status says nothing: one at a time, at their own slow pace."""
+"""Test connections of which the list says too little: one at a time, at their own slow pace."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -101,7 +101,13 @@ def try_one(bench: Bench, target: Target, known: KnownConnection) -> Tried:
             bench.budgets.refused(target.account, bench.clock(), error.failure)
         tried = Tried(target=target, known=known, meaning=Meaning.NOTHING, failure=error.failure)
     else:
-        meaning = meaning_of(seen.platform, passed=trial.passed, message=trial.message)
+        meaning = meaning_of(
+            seen.platform,
+            passed=trial.passed,
+            message=trial.message,
+            permissions=trial.permissions,
+            before=known.tested,
+        )
         tried = Tried(target=target, known=known, meaning=meaning, trial=trial)
     _log(tried)
     _record(bench, tried, bench.clock())

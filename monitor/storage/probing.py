@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
 from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import KnownConnection, Target, TokenStatus
-from monitor.core.probing import Findings
+from monitor.core.probing import UNTESTABLE, Findings
 from monitor.storage.rows import TARGET_COLUMNS, as_known, as_target, tested_columns
 from monitor.storage.tables import connections, probes, targets
 
@@ -52,7 +52,10 @@ def next_due(
         targets.c.detached_at.is_(None),
         targets.c.failures == 0,
         connections.c.removed_at.is_(None),
+        # Whatever can't be tested would be read first each time: it is never tested, so it is always due.
+        connections.c.platform.not_in(UNTESTABLE),
         or_(
+            connections.c.expires_at.is_(None),
             connections.c.token_status.not_in(_TOLD),
             connections.c.last_error.is_not(None),
             probes.c.meaning.is_not(None),

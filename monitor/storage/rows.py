@@ -151,6 +151,7 @@ def _as_tested(row: RowMapping) -> Findings:
         message=row["message"],
         permissions=tuple(json.loads(row["permissions"])),
         lost=tuple(json.loads(row["lost"])),
+        passed_at=row["passed_at"],
     )
 
 
@@ -205,6 +206,7 @@ def tested_columns(tested: Findings) -> dict[str, Any]:
         "message": tested.message,
         "permissions": json.dumps(tested.permissions),
         "lost": json.dumps(tested.lost),
+        "passed_at": tested.passed_at,
     }
 
 

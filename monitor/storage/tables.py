@@ -189,6 +189,8 @@ probes = Table(
     # As JSON: those that a test has shown, and of these the ones that were missing when it last passed.
     Column("permissions", Text, nullable=False),
     Column("lost", Text, nullable=False),
+    # When a test last passed, whatever the newest one proved: a Telegram connection that ever did is a bot's.
+    Column("passed_at", UtcDateTime),
 )
 
 # What changed, and only that: a connection as it was from ``taken_at`` on.

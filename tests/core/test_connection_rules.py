@@ -1,5 +1,6 @@
 """Connections that are gone, and connections that were tested: what is wrong with them, and for how long."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -87,7 +88,16 @@ def test_the_rule_may_be_left_out() -> None:
         ("pinterest", False, "Unknown platform: pinterest", Meaning.NOTHING),
         ("newcomer", False, "Unknown platform: newcomer", Meaning.NOTHING),
         ("bluesky", False, "Missing credentials", Meaning.NOTHING),
+        ("bluesky", False, "Invalid identifier or password", Meaning.NOTHING),
         ("telegram", False, "Invalid bot token", Meaning.NOTHING),
+        ("telegram", False, "Invalid bot connection", Meaning.NOTHING),
+        ("telegram", True, "Bot can post to Harbour News", Meaning.PASSED),
+        ("telegram", False, "Bot needs channel administrator posting rights", Meaning.BROKEN),
+        ("telegram", False, "Channel is unavailable", Meaning.BROKEN),
+        ("telegram", False, "Request failed with status code 401", Meaning.BROKEN),
+        ("telegram", False, "Request failed with status code 403", Meaning.BROKEN),
+        ("telegram", False, "Request failed with status code 429", Meaning.NOTHING),
+        ("facebook", False, "Authorization Error; code=100; subcode=33", Meaning.NOTHING),
         ("telegram", False, "Forbidden: bot was kicked from the channel chat", Meaning.BROKEN),
         ("mastodon", False, "Invalid bot token", Meaning.BROKEN),
     ],
@@ -96,6 +106,26 @@ def test_what_a_test_means_depends_on_the_platform(
     platform: str, passed: bool, message: str, meaning: Meaning
 ) -> None:
     assert meaning_of(platform, passed=passed, message=message) is meaning
+
+
+@pytest.mark.parametrize("message", ["Invalid bot token", "Invalid bot connection"])
+def test_a_bot_is_known_from_its_tests_and_then_a_lost_token_is_real(message: str) -> None:
+    def meaning(before: Findings, *permissions: str) -> Meaning:
+        return meaning_of("telegram", passed=False, message=message, permissions=permissions, before=before)
+
+    bot = after_test(NEVER_TESTED, Meaning.PASSED, message="ok", permissions=(), now=NOW - DAY, is_new=False)
+    broken = after_test(bot, Meaning.BROKEN, message=message, permissions=(), now=NOW, is_new=False)
+    assert [Meaning.BROKEN] * 2 == [meaning(bot), meaning(broken)]
+    assert meaning(NEVER_TESTED, "Bot can post to Harbour News") is Meaning.BROKEN
+    assert meaning(replace(BROKEN, permissions=("Bot can post to Harbour News",))) is Meaning.BROKEN
+    assert [Meaning.NOTHING] * 2 == [meaning(NEVER_TESTED), meaning(BROKEN)]
+
+
+def test_when_a_test_last_passed_is_remembered_whatever_follows() -> None:
+    findings = passed(NEVER_TESTED)
+    for meaning in (Meaning.BROKEN, Meaning.NOTHING):
+        findings = after_test(findings, meaning, message="?", permissions=(), now=NOW + DAY, is_new=True)
+        assert NOW == findings.passed_at
 
 
 def test_a_test_that_proves_nothing_leaves_everything_as_it_was() -> None:
@@ -146,6 +176,7 @@ def test_nobody_who_was_never_tested_is_judged() -> None:
         ("Token has been revoked", CRITICAL, Cause.AUTHORISATION),
         ("(#200) Permissions error", CRITICAL, Cause.PERMISSION),
         ("Your account is suspended", WARNING, Cause.POLICY),
+        ("Request failed with status code 403", WARNING, Cause.UNKNOWN),
         ("Something is wrong", WARNING, Cause.UNKNOWN),
         ("", WARNING, Cause.UNKNOWN),
     ],
@@ -157,6 +188,49 @@ def test_a_broken_connection_is_as_bad_as_what_lies_behind_it(
     verdict = ConnectionTestFailed().look(probed(tested=broken), NOW)
     assert isinstance(verdict, Problem)
     assert (severity, cause) == (verdict.severity, verdict.cause)
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        ("Bot needs channel administrator posting rights", Cause.PERMISSION),
+        ("Channel is unavailable", Cause.PERMISSION),
+        ("Request failed with status code 403", Cause.PERMISSION),
+        ("Request failed with status code 401", Cause.AUTHORISATION),
+        ("Invalid bot token", Cause.AUTHORISATION),
+        ("Invalid bot connection", Cause.AUTHORISATION),
+    ],
+)
+def test_what_is_wrong_with_a_bot_is_critical_and_says_why(message: str, cause: Cause) -> None:
+    broken = Findings(meaning=Meaning.BROKEN, meant_at=NOW, message=message)
+    verdict = ConnectionTestFailed().look(probed(platform="telegram", tested=broken), NOW)
+    assert isinstance(verdict, Problem)
+    assert (CRITICAL, cause) == (verdict.severity, verdict.cause)
+
+
+def test_lost_permissions_are_a_matter_of_permission() -> None:
+    lost = Findings(meaning=Meaning.PASSED, meant_at=NOW, permissions=("read", "write"), lost=("write",))
+    verdict = ConnectionTestFailed().look(probed(tested=lost), NOW)
+    assert isinstance(verdict, Problem)
+    assert (WARNING, Cause.PERMISSION) == (verdict.severity, verdict.cause)
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("Token has been revoked", ""),  # reconnect the account
+        ("Something is wrong", ""),
+        (
+            "Your account is suspended",
+            "look at the account on the platform itself: it says there what it wants",
+        ),
+    ],
+)
+def test_nobody_is_asked_to_reconnect_an_account_that_the_platform_blocks(message: str, remedy: str) -> None:
+    broken = Findings(meaning=Meaning.BROKEN, meant_at=NOW, message=message)
+    verdict = ConnectionTestFailed().look(probed(tested=broken), NOW)
+    assert isinstance(verdict, Problem)
+    assert remedy == verdict.remedy
 
 
 def test_something_good_that_was_seen_since_takes_it_back() -> None:
@@ -183,25 +257,42 @@ def test_words_of_the_api_are_harmless_in_the_summary() -> None:
 # Which are tested
 
 
+def dated(status: str, **given: Any) -> KnownConnection:
+    return known(connection(platform_id="mastodon-1", token_status=status), **given)
+
+
 @pytest.mark.parametrize(
     ("subject", "is_wanted"),
     [
-        (probed("unknown"), True),
-        (probed("a new word"), True),
-        (probed("valid"), False),
-        (probed("expired"), False),  # that much is known
-        (probed("unknown", removed_at=NOW), False),
-        (probed("unknown", missing=1), False),
-        (probed("valid", tested=BROKEN), True),
-        (probed("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW, lost=("write",))), True),
-        (probed("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW)), False),
-        *((probed("unknown", platform), False) for platform in UNTESTABLE),
+        *(
+            (probed(status), True)
+            for status in ("valid", "expiring_soon", "expired", "unknown", "a new word")
+        ),
+        *(
+            (probed("valid", platform), True)
+            for platform in ("twitter", "facebook", "mastodon", "youtube", "telegram", "newcomer")
+        ),
+        *((probed(status, platform), False) for platform in UNTESTABLE for status in ("valid", "unknown")),
+        (probed("valid", removed_at=NOW), False),
+        (probed("valid", missing=1), False),
+        (probed("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW)), True),
+        (dated("valid"), False),
+        (dated("expiring_soon"), False),
+        (dated("expired"), False),  # that much is known
+        (dated("unknown"), True),
+        (dated("valid", tested=BROKEN), True),
+        (dated("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW, lost=("write",))), True),
+        (dated("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW)), False),
     ],
 )
 def test_those_are_tested_of_which_the_list_says_too_little(
     subject: KnownConnection, is_wanted: bool
 ) -> None:
     assert wants_test(subject, NOW) is is_wanted
+
+
+def test_only_bluesky_and_pinterest_cannot_be_tested() -> None:
+    assert {"bluesky", "pinterest"} == set(UNTESTABLE)
 
 
 @pytest.mark.parametrize(

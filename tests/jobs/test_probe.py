@@ -1,13 +1,13 @@
 """Active tests, one at a time: whose turn it is, what is kept of them, and what an answer that fails does."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from monitor.budgets import Budgets
 from monitor.core.budget import Budget
-from monitor.core.model import Connection, Outcome, Reach, Severity
+from monitor.core.model import Connection, KnownConnection, Outcome, Reach, Severity
 from monitor.core.probing import Meaning, Probing
 from monitor.jobs.probe import Bench, probe, try_one
 from monitor.providers import Trial
@@ -80,6 +80,42 @@ def test_many_that_need_no_test_hide_none_that_does(house: House) -> None:
     house.shows(*fine, blind())
     assert probe(bench(house)) == 1
     assert house.api.tested == ["mastodon-1"]
+
+
+def test_those_that_cannot_be_tested_are_not_even_looked_at(house: House) -> None:
+    untestable = [blind(n, platform) for platform in ("bluesky", "pinterest") for n in range(2)]
+    house.shows(*untestable, blind(9))
+    looked_at: list[str] = []
+
+    def is_wanted(known: KnownConnection, _now: datetime) -> bool:
+        looked_at.append(known.connection.platform_id)
+        return False
+
+    with house.database.read() as store:
+        probing.next_due(store.connection, house.account, house.clock(), is_wanted=is_wanted)
+    assert looked_at == ["mastodon-9"]
+
+
+@pytest.mark.parametrize("status", ["valid", "expiring_soon", "expired", "unknown"])
+def test_whoever_has_no_date_is_due_whatever_the_status(house: House, status: str) -> None:
+    dateless = connection(platform_id="mastodon-1", token_status=status, expires_at=None)
+    house.shows(dateless, connection(platform_id="linkedin-1", token_status="valid"))
+    assert due(house) == "mastodon-1"
+    assert probe(bench(house)) == 1
+    assert house.api.tested == ["mastodon-1"]
+
+
+def test_a_test_that_passed_is_remembered_when_later_ones_fail(house: House) -> None:
+    house.shows(blind())
+    probe(bench(house))
+    first = house.clock()
+    house.api.trials["mastodon-1"] = DEAD
+    house.clock.advance(DAY)
+    house.look()
+    probe(bench(house))
+    with house.database.read() as store:
+        [(_, known)] = probing.named(store.connection, "mastodon-1", account=None, managed_user_id=None)
+    assert (Meaning.BROKEN, first) == (known.tested.meaning, known.tested.passed_at)
 
 
 def test_what_is_gone_missing_or_fails_to_be_polled_has_no_turn(house: House) -> None:
