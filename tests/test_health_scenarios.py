@@ -16,7 +16,7 @@ from monitor.core.rules import ConnectionTestFailed, RenewalOverdue, Rules, Toke
 from monitor.jobs.probe import Bench, probe
 from monitor.providers import connect
 from monitor.providers.http import Http
-from monitor.sandbox.profiles import Profile
+from monitor.sandbox.profiles import Contract, Profile
 from monitor.sandbox.server import Server, serve
 from monitor.sandbox.world import World
 from monitor.storage import Database
@@ -324,6 +324,102 @@ def test_a_grant_that_only_a_test_sees_is_told_and_so_is_its_return(
     ward.world.reconnect("mastodon-1")
     ward.live(DAY, step=HOUR)
     assert ward.titles()[1:] == ["OK: Mastodon: the connection works again (agency)"]
+
+
+@pytest.mark.parametrize("platform", ["twitter", "facebook", "mastodon", "youtube"])
+def test_a_valid_token_without_a_date_is_tested_and_its_death_is_told(
+    ward: Ward, tests_seen: Callable[[], list[str]], platform: str
+) -> None:
+    ward.world.contract = Contract.NEWER
+    ward.probing = SLOWLY
+    ward.world.add_connection(profile(f"{platform}-1"))
+    ward.look()
+    [listed] = ward.rows("current_connections")
+    assert ("valid", None) == (listed["token_status"], listed["expires_at"])
+    ward.live(DAY, step=HOUR)
+    assert tests_seen() and ward.sent == []
+    ward.world.revoke_grant(f"{platform}-1")
+    ward.live(DAY, step=HOUR)
+    [told] = ward.sent
+    assert told.severity is Severity.CRITICAL
+    assert "a test of the connection failed" in told.title
+    ward.world.reconnect(f"{platform}-1")
+    ward.live(DAY, step=HOUR)
+    assert [message.severity for message in ward.sent] == [Severity.CRITICAL, None]
+
+
+def test_a_token_with_a_date_is_left_to_its_date(ward: Ward, tests_seen: Callable[[], list[str]]) -> None:
+    ward.world.contract = Contract.NEWER
+    ward.probing = SLOWLY
+    ward.world.add_connection(profile("linkedin-1", 50 * DAY))
+    ward.look()
+    ward.live(2 * DAY, step=HOUR)
+    assert tests_seen() == []
+
+
+def test_tests_send_no_body_and_no_content_type(
+    ward: Ward, served: tuple[Server, FrozenClock], tests_seen: Callable[[], list[str]]
+) -> None:
+    ward.probing = SLOWLY
+    ward.world.add_connection(profile("mastodon-1"))
+    ward.look()
+    assert tests_seen()
+    for seen in served[0].requests:
+        assert (seen.body, seen.headers.get("content-length", "0")) == (b"", "0")
+        assert "content-type" not in seen.headers
+
+
+@pytest.mark.parametrize("contract", Contract)
+def test_a_user_account_of_telegram_is_no_problem_however_often_it_is_tested(
+    ward: Ward, contract: Contract, tests_seen: Callable[[], list[str]]
+) -> None:
+    ward.world.contract = contract
+    ward.probing = SLOWLY
+    ward.world.add_connection(profile("telegram-1234567890", is_bot=False))
+    ward.look()
+    ward.live(3 * DAY, step=HOUR)
+    assert len(tests_seen()) >= 3
+    assert ward.rows("incident_log") == []
+
+
+@pytest.mark.parametrize("contract", Contract)
+def test_a_bot_that_passed_a_test_once_is_remembered_and_its_lost_token_is_critical(
+    ward: Ward, contract: Contract
+) -> None:
+    ward.world.contract = contract
+    ward.probing = SLOWLY
+    ward.world.add_connection(profile(TELEGRAM))
+    ward.look()
+    ward.live(DAY, step=HOUR)
+    assert ward.sent == []
+    ward.restart()
+    ward.world.revoke_grant(TELEGRAM)
+    ward.live(3 * DAY, step=HOUR)  # the tests after the first that failed say the same
+    [told] = ward.sent
+    assert told.severity is Severity.CRITICAL
+    [incident] = ward.incidents("connection_test_failed")
+    assert incident["resolved_at"] is None
+    ward.world.reconnect(TELEGRAM)
+    ward.live(DAY, step=HOUR)
+    assert [message.severity for message in ward.sent] == [Severity.CRITICAL, None]
+
+
+def test_a_bot_that_lost_its_rights_is_told_as_a_lost_permission(ward: Ward) -> None:
+    ward.world.contract = Contract.NEWER
+    ward.probing = SLOWLY
+    ward.routes = (
+        Route(channels=("ops",), match=Match(cause=("permission",)), group_wait=timedelta()),
+        Route(channels=("others",), group_wait=timedelta()),
+    )
+    bot = profile(TELEGRAM)
+    ward.world.add_connection(bot)
+    ward.look()
+    ward.world.add_connection(replace(bot, lost=frozenset({"can_post_messages"})))
+    ward.live(DAY, step=HOUR)
+    [told] = ward.sent
+    assert told.severity is Severity.CRITICAL
+    assert "Bot needs channel administrator posting rights" in told.body
+    assert "To do: make the bot an administrator of the channel again" in told.body
 
 
 def test_nothing_is_tested_unless_it_is_asked_for(ward: Ward, tests_seen: Callable[[], list[str]]) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.core.model import Connection, Outcome, PublishError, RuleName
+from monitor.core.model import Connection, Outcome, PublishError, Reach, RuleName
 from monitor.errors import ConfigError, FetchError
 from monitor.providers import PROVIDERS, Brand, connect
 from monitor.providers.http import Http
