@@ -17,7 +17,7 @@ def wants_test(known: KnownConnection, now: datetime) -> bool:
     """
     if known.removed_at or known.missing or known.connection.platform in UNTESTABLE:
         return False
-    if known.connection.expires_at is None or known.connection.status is TokenStatus.UNKNOWN:
+    if known.connection.expires_at is None or known.connection.status in {None, TokenStatus.UNKNOWN}:
         return True
     tested = known.tested
     if tested.meaning is Meaning.BROKEN or tested.lost:

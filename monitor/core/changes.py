@@ -1,11 +1,13 @@
 """What a snapshot changes in what is known: the diff, and nothing of what to think of it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitor.core.model import Connection, KnownConnection, Snapshot, TargetState
 from monitor.core.renewal import learn
+from monitor.core.text import REPLACEMENT
 
 # A date that moves less often than this is worth remembering each time it does.
 RARE = timedelta(days=1)
@@ -61,6 +63,8 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
     for connection in snapshot.connections:
         before = known.connections.get(connection.platform_id)
         after = _seen(before, connection, snapshot.taken_at, last_ok_at=known.last_ok_at)
+        if removed_after is None:  # the list counts as failed, but this is how the connection was reported
+            after = replace(after, last_seen_at=snapshot.taken_at)
         if before != after:
             changes.append(Change(before=before, after=after))
     if removed_after is not None:
@@ -70,14 +74,47 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
     return tuple(changes)
 
 
+def mark_unread(known: TargetState, snapshot: Snapshot) -> tuple[Change, ...]:
+    """Return a change for each connection that can't be read any more: its newest report is one before this."""
+    return tuple(
+        Change(before=before, after=replace(before, last_seen_at=known.last_ok_at))
+        for before in _unread(known, snapshot)
+        if before.last_seen_at is None
+    )
+
+
 def unlisted(known: TargetState, snapshot: Snapshot) -> list[KnownConnection]:
-    """Give the connections that are known, not removed, and not in a good snapshot."""
-    listed = {connection.platform_id for connection in snapshot.connections} | snapshot.unreadable_ids
+    """Give the connections that are known, not removed, and not in a good snapshot, readable or not."""
+    listed = {connection.platform_id for connection in snapshot.connections}
+    listed |= {each.connection.platform_id for each in _unread(known, snapshot)}
     return [
         each
         for platform_id, each in known.connections.items()
         if each.removed_at is None and platform_id not in listed
     ]
+
+
+def _unread(known: TargetState, snapshot: Snapshot) -> list[KnownConnection]:
+    """Return the connections that are known, not removed, and listed as something that can't be read."""
+    if not snapshot.unreadable_ids:
+        return []
+    mangled = [_pattern(each) for each in snapshot.unreadable_ids if REPLACEMENT in each]
+    listed = {connection.platform_id for connection in snapshot.connections}
+    return [
+        each
+        for platform_id, each in known.connections.items()
+        if each.removed_at is None
+        and platform_id not in listed
+        and (
+            platform_id in snapshot.unreadable_ids
+            or any(pattern.fullmatch(platform_id) for pattern in mangled)
+        )
+    ]
+
+
+def _pattern(mangled: str) -> re.Pattern[str]:
+    """Return what matches every id that an id with unreadable bytes may have been."""
+    return re.compile(".+".join(map(re.escape, re.split(f"{REPLACEMENT}+", mangled))), re.DOTALL)
 
 
 def fold(known: TargetState, changes: Iterable[Change]) -> dict[str, KnownConnection]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
-from monitor.core.changes import Change, diff, fold
+from monitor.core.changes import Change, diff, fold, mark_unread
 from monitor.core.doubt import doubt_change, doubt_list, unread_entries
 from monitor.core.incidents import IncidentChange, changes_at, reconcile, resolve
 from monitor.core.model import (
@@ -19,7 +19,7 @@ from monitor.core.model import (
     Target,
     TargetState,
 )
-from monitor.core.rules import DAMPED, Rules
+from monitor.core.rules import DAMPED, Over, Problem, Rules
 from monitor.core.source import decide_source
 
 __all__ = ["Decision", "decide", "decide_source", "is_late", "is_steady", "review"]
@@ -39,7 +39,6 @@ class Decision:
         changes: connections that are not as they were known; none after a failed fetch.
         incidents: incidents of its connections that opened, moved or ended.
         next_review_at: when the clock alone will change a verdict; None if never.
-        needs_look: whether the next look changes a verdict even if it shows nothing new, after a review.
         was_failing: whether the poll before failed: a second look says whether that has passed.
     """
 
@@ -52,7 +51,6 @@ class Decision:
     changes: tuple[Change, ...] = ()
     incidents: tuple[IncidentChange, ...] = ()
     next_review_at: datetime | None = None
-    needs_look: bool = False
     was_failing: bool = False
 
     @property
@@ -126,9 +124,10 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
         )
     doubt, unread = doubt_list(known, snapshot), unread_entries(snapshot)
     changes = diff(known, snapshot, removed_after=None if doubt else rules.removed_after)
+    changes += mark_unread(known, snapshot)
     connections = fold(known, changes)
     incidents = tuple(_judge(known, connections, rules, snapshot.taken_at, snapshot.taken_at))
-    next_review_at, _ = _next_review_at(
+    next_review_at = _next_review_at(
         known, connections, incidents, rules, snapshot.taken_at, looked_at=snapshot.taken_at
     )
     return Decision(
@@ -145,18 +144,19 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
 
 
 def review(known: TargetState, now: datetime, *, rules: Rules) -> Decision:
-    """Decide what the clock alone has changed, from what was last known."""
+    """
+    Decide what the clock alone has changed, from what was last known.
+
+    The next poll is decided whatever it shows: the same report again may mean something else from now on.
+    """
     looked_at = known.last_ok_at or now
     incidents = tuple(_judge(known, known.connections, rules, now, looked_at))
-    next_review_at, needs_look = _next_review_at(
-        known, known.connections, incidents, rules, now, looked_at=looked_at
-    )
+    next_review_at = _next_review_at(known, known.connections, incidents, rules, now, looked_at=looked_at)
     return Decision(
         target=known.target,
         snapshot=None,
         incidents=incidents,
         next_review_at=next_review_at,
-        needs_look=needs_look,
     )
 
 
@@ -173,6 +173,13 @@ def _judge(
     }
     for platform_id, connection in connections.items():
         subject = Subject(account=known.target.account, target_id=known.target.id, platform_id=platform_id)
+        verdicts = {
+            rule.name: rule.look(connection, now, connection.last_seen_at or looked_at)
+            for rule in rules.connection
+        }
+        if isinstance(verdicts.get(RuleName.TOKEN_EXPIRY), Problem) and RuleName.RENEWAL_OVERDUE in verdicts:
+            # One token, one incident: what the API says takes the place of what its past made likely.
+            verdicts[RuleName.RENEWAL_OVERDUE] = Over(resolution=Resolution.SUPERSEDED, told=False)
         for rule in rules.connection:
             incident = open_ones.pop((platform_id, rule.name), None)
             if connection.removed_at is not None and rule.name is not RuleName.CONNECTION_REMOVED:
@@ -180,7 +187,7 @@ def _judge(
             else:
                 change = reconcile(
                     incident,
-                    rule.look(connection, now, connection.last_seen_at or looked_at),
+                    verdicts[rule.name],
                     subject=subject,
                     now=now,
                     recent=known.recent.get((subject.key, rule.name), 0) if known.recent else 0,
@@ -202,8 +209,8 @@ def _next_review_at(
     now: datetime,
     *,
     looked_at: datetime,
-) -> tuple[datetime | None, bool]:
-    """Say when the clock alone changes a verdict, and whether the next look does in any case."""
+) -> datetime | None:
+    """Say when the clock alone changes a verdict, or what the same report again would mean."""
     moments = [
         moment
         for connection in connections.values()
@@ -214,5 +221,4 @@ def _next_review_at(
     after = {incident.id: incident for incident in known.incidents}
     after |= {change.incident.id: change.incident for change in changed if change.incident.id}
     ends = (changes_at(incident, rules.flapping) for incident in after.values() if incident.is_open)
-    ahead = (moment for moment in chain(moments, ends) if moment and moment > now)
-    return min(ahead, default=None), any(moment <= now for moment in moments)
+    return min((moment for moment in chain(moments, ends) if moment and moment > now), default=None)

@@ -1,6 +1,7 @@
 """Answers too strange to be taken at their word: held until the next look confirms them."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +15,8 @@ SHORT_SHARE = 0.5
 BELIEVED_AFTER = timedelta(days=1)
 UNREAD_NAMED = 5
 
-_BADNESS = {
+_BADNESS: Mapping[TokenStatus | None, int] = {
+    None: 0,
     TokenStatus.UNKNOWN: 0,
     TokenStatus.VALID: 0,
     TokenStatus.EXPIRING_SOON: 1,

@@ -1,17 +1,18 @@
 """
-Tokens that come to their end: by a ladder where people renew them, by their habit where they renew themselves.
+Tokens that come to their end. The API's word decides, and a date only where that word leaves it open.
 
-The two rules share every token between them: one that renews by itself is quiet while it keeps its habit, is
-``renewal_overdue`` when it misses it, and ``token_expiry`` once it is over.
+``token_expiry`` goes by the word and by the dates that concern people. ``renewal_overdue`` finds a valid token
+that renews by itself and whose date stopped moving, before the API says a word about it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from monitor.core.model import KnownConnection, Resolution, RuleName, Severity, TokenStatus
-from monitor.core.problems import Answer, Over, Problem, Verdict, at
-from monitor.core.renewal import WEEK, Expectation, Profile, expectation
+from monitor.core.problems import Answer, DateAhead, Over, Problem, Verdict, at
+from monitor.core.renewal import WEEK, Profile, RenewedBy, renewal_due_at, renewed_by
 from monitor.core.wording import Cause
 
 DEFAULT_LADDER: Mapping[timedelta, Severity] = {
@@ -19,14 +20,17 @@ DEFAULT_LADDER: Mapping[timedelta, Severity] = {
     timedelta(days=3): Severity.WARNING,
     timedelta(days=1): Severity.CRITICAL,
 }
+# TikTok's access tokens live a day, its refresh tokens a year; the API shows either in the same field.
+ACCESS_TOKEN_LIFE = timedelta(hours=25)
+# By this much the API's clock may be behind ours when it still calls a token valid that has less than a week.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+NO_PROFILES: Mapping[str, Profile] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenExpiry:
     """
-    A token on its way to its end: one ladder, from the first rung to expired.
-
-    One that renews by itself knows no rungs, only its end.
+    A token on its way to its end: by the API's word, and by the date that a person must act by.
 
     Args:
         before: time left and the severity it means; ``expired`` is always critical.
@@ -38,76 +42,92 @@ class TokenExpiry:
     name: RuleName = RuleName.TOKEN_EXPIRY
 
     def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
-        """Climb to the highest rung that the date has passed or the API's word stands for."""
-        seen, rungs = known.connection, self._rungs()
+        """Judge the newest report of a token, made at ``looked_at``, as of now."""
+        seen, reported_at = known.connection, looked_at or now
+        date = deadline_of(known, reported_at, self.profiles)
+        has_passed = date is not None and date <= now
         if seen.status is TokenStatus.UNKNOWN:
-            return Answer.HOLD
-        if hope := _hope(known, self.profiles):
-            if _is_over(known, hope, now, looked_at or now):
-                return self._expired(known, now)
-            # A word that the date doesn't explain is about something else that a person must renew.
-            is_told = seen.status is TokenStatus.EXPIRING_SOON and hope.expires_at - now > WEEK
-            step = 1 if is_told else 0
-        else:
-            if seen.status is TokenStatus.EXPIRED or (seen.expires_at and seen.expires_at <= now):
-                return self._expired(known, now)
-            step = 1 if seen.status is TokenStatus.EXPIRING_SOON else 0
-            if seen.expires_at:
-                step = max(step, sum(1 for before, _ in rungs if seen.expires_at - now <= before))
-        if step == 0:
-            return Answer.CLEAR
-        return Problem(
-            rule=self.name,
-            severity=rungs[step - 1][1] if rungs else Severity.WARNING,
-            summary=f"token expires at {at(seen.expires_at)}" if seen.expires_at else "token expires soon",
-            deadline_at=seen.expires_at,
-            step=step,
-            mark=at(seen.expires_at) if seen.expires_at else "no date",
-            cause=Cause.AUTHORISATION,
-        )
+            return self._unknown(date) if date and has_passed else Answer.HOLD
+        if seen.status is TokenStatus.EXPIRED or has_passed:
+            return self._expired(date, now)
+        rungs = sorted(self.before.items(), reverse=True)
+        step = sum(1 for before, _ in rungs if date - now <= before) if date else 0
+        if seen.status is TokenStatus.EXPIRING_SOON:
+            step = max(step, 1)
+        if step:
+            return Problem(
+                rule=self.name,
+                severity=rungs[step - 1][1] if rungs else Severity.WARNING,
+                summary=f"token expires at {at(date)}" if date else "token expires soon",
+                deadline_at=date,
+                step=step,
+                mark=_mark(date),
+                cause=Cause.AUTHORISATION,
+            )
+        if seen.status is None:
+            return DateAhead(date=date) if date else Answer.HOLD
+        return Answer.HOLD if self._is_tolerated(known, reported_at) else Answer.CLEAR
 
     def changes_at(
         self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
     ) -> datetime | None:
-        """Give the next rung, or the expiry itself, that is still ahead."""
-        if known.connection.status is TokenStatus.UNKNOWN:
+        """Give the next moment at which the clock changes the verdict, or another report like the newest would."""
+        status, reported_at = known.connection.status, looked_at or now
+        date = deadline_of(known, reported_at, self.profiles)
+        if date is None:
+            is_tolerated = self._is_tolerated(known, reported_at)
+            return _tolerance_ends_at(known.connection.expires_at, now) if is_tolerated else None
+        if date <= now:
             return None
-        if hope := _hope(known, self.profiles):
-            return hope.changes_at(now, looked_at or now)
-        expires_at = known.connection.expires_at
-        if expires_at is None or expires_at <= now:
-            return None
-        if known.connection.status is TokenStatus.EXPIRED:
-            return expires_at
-        left = expires_at - now
-        return expires_at - max((before for before in self.before if before < left), default=timedelta())
+        moments = {timedelta()}
+        if status not in {TokenStatus.EXPIRED, TokenStatus.UNKNOWN}:
+            moments |= {*self.before}
+        if status is TokenStatus.VALID:
+            moments.add(WEEK)  # from then on the same report says that the date is none to act by
+        return date - max(before for before in moments if before < date - now)
 
-    def _expired(self, known: KnownConnection, now: datetime) -> Problem:
-        expires_at = known.connection.expires_at
-        has_passed = expires_at is not None and expires_at <= now
+    def _is_tolerated(self, known: KnownConnection, reported_at: datetime) -> bool:
+        """Return whether a valid token has so little more or less than a week that either clock may be wrong."""
+        date = known.connection.expires_at
+        return (
+            date is not None
+            and WEEK - CLOCK_TOLERANCE < date - reported_at <= WEEK
+            and deadline_of(known, reported_at - CLOCK_TOLERANCE, self.profiles) is not None
+        )
+
+    def _expired(self, date: datetime | None, now: datetime) -> Problem:
+        has_passed = date is not None and date <= now
         summary = "token has expired"
-        if expires_at:
-            date = at(expires_at)
-            summary = f"token expired at {date}" if has_passed else f"{summary} before its date, {date}"
+        if date:
+            summary = (
+                f"token expired at {at(date)}" if has_passed else f"{summary} before its date, {at(date)}"
+            )
         return Problem(
             rule=self.name,
             severity=Severity.CRITICAL,
             summary=summary,
-            deadline_at=expires_at if has_passed else None,
+            deadline_at=date if has_passed else None,
             # Above every rung, the one that the API's word stands for where there is none included.
             step=max(len(self.before), 1) + 1,
-            mark=at(expires_at) if expires_at else "no date",
+            mark=_mark(date),
             cause=Cause.AUTHORISATION,
         )
 
-    def _rungs(self) -> list[tuple[timedelta, Severity]]:
-        return sorted(self.before.items(), reverse=True)
+    def _unknown(self, date: datetime) -> Problem:
+        return Problem(
+            rule=self.name,
+            severity=Severity.WARNING,
+            summary=f"token reached its date, {at(date)}, and the API doesn't know its status",
+            mark=_mark(date),
+            keeps_worse=True,
+            cause=Cause.AUTHORISATION,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalOverdue:
     """
-    A token that renews by itself and didn't when it usually does.
+    A valid token that renews by itself, and whose date stopped moving.
 
     Args:
         profiles: as for ``TokenExpiry``, and the same.
@@ -117,70 +137,118 @@ class RenewalOverdue:
     name: RuleName = RuleName.RENEWAL_OVERDUE
 
     def look(self, known: KnownConnection, now: datetime, looked_at: datetime | None = None) -> Verdict:
-        """Find a token that was seen as it was after it should have been renewed."""
-        looked_at = looked_at or now
-        if known.connection.status is TokenStatus.UNKNOWN:
+        """Find a token that was reported as it was after it should have been renewed."""
+        seen, reported_at = known.connection, looked_at or now
+        date = seen.expires_at
+        if seen.status is not TokenStatus.VALID:
             return Answer.HOLD
-        hope = _hope(known, self.profiles)
-        if hope is None:
-            if known.connection.expires_at is None:
-                return Answer.CLEAR
-            return Over(resolution=Resolution.SUPERSEDED, told=False)  # people renew it: it has a ladder
-        if _is_over(known, hope, now, looked_at):
-            return Over(resolution=Resolution.SUPERSEDED, told=False)  # ``token_expiry`` tells it
-        if not hope.is_missed(now, looked_at):
-            return Answer.HOLD if now >= hope.due_at else Answer.CLEAR
+        if date is None:
+            return Answer.CLEAR
+        if not self._renews_itself(known):
+            return Over(resolution=Resolution.SUPERSEDED, told=False)  # its date is for ``token_expiry``
+        if date - reported_at <= WEEK:
+            return Answer.CLEAR if date - reported_at <= WEEK - CLOCK_TOLERANCE else Answer.HOLD
+        due_at = self._due_at(known, date)
+        if reported_at < due_at:
+            return Answer.HOLD if now >= due_at else Answer.CLEAR
         return Problem(
             rule=self.name,
             severity=Severity.WARNING,
             summary=(
-                f"the token should have been renewed by {at(hope.due_at)} and was not; "
-                f"it expires at {at(hope.expires_at)}"
+                f"the token should have been renewed by {at(due_at)} and was not; it expires at {at(date)}"
             ),
-            deadline_at=hope.expires_at,
-            mark=at(hope.expires_at),
+            deadline_at=date,
+            mark=at(date),
             cause=Cause.AUTHORISATION,
         )
 
     def changes_at(
         self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
     ) -> datetime | None:
-        """Give the end of the habit, or of the token, that is still ahead."""
-        if known.connection.status is TokenStatus.UNKNOWN:
+        """Give the next moment from which a report like the newest changes the verdict."""
+        seen, date = known.connection, known.connection.expires_at
+        if date is None or seen.status is not TokenStatus.VALID or not self._renews_itself(known):
             return None
-        hope = _hope(known, self.profiles)
-        return hope.changes_at(now, looked_at or now) if hope else None
+        due_at = self._due_at(known, date)
+        moments = (due_at if due_at > now else None, _tolerance_ends_at(date, now))
+        return min((moment for moment in moments if moment), default=None)
+
+    def _renews_itself(self, known: KnownConnection) -> bool:
+        return not _may_be_access_token_date(known) and (
+            renewed_by(known.connection.platform, known.habit, self.profiles) is RenewedBy.VENDOR
+        )
+
+    def _due_at(self, known: KnownConnection, date: datetime) -> datetime:
+        return renewal_due_at(
+            known.connection.platform,
+            known.habit,
+            expires_at=date,
+            first_seen_at=known.first_seen_at,
+            profiles=self.profiles,
+        )
 
 
-def keeps_its_habit(
-    known: KnownConnection, now: datetime, profiles: Mapping[str, Profile] | None = None
-) -> bool:
-    """Tell whether a token renews by itself and is in time, so that its date is nobody's concern."""
-    hope = _hope(known, profiles or {})
-    return hope is not None and not hope.is_missed(now, now) and not _is_over(known, hope, now, now)
+def deadline_of(
+    known: KnownConnection, reported_at: datetime, profiles: Mapping[str, Profile] = NO_PROFILES
+) -> datetime | None:
+    """
+    Return the date of a token, if a person must act by it.
 
+    Args:
+        reported_at: when the newest report of the token was made.
+        profiles: who renews the tokens of a platform, where somebody has said so.
 
-def _hope(known: KnownConnection, profiles: Mapping[str, Profile]) -> Expectation | None:
-    """Say by when a token renews itself; None where people renew it, or it has no date."""
+    Returns:
+        None if there is no date, or none to act by: it is an access token's, or that of a valid token which
+        renews by itself or has less than a week. The API would call it ``expiring_soon`` if it were in danger.
+    """
     seen = known.connection
-    if seen.expires_at is None:
+    date = seen.expires_at
+    if date is None or _is_access_token_date(known):
         return None
-    return expectation(
-        seen.platform,
-        known.habit,
-        expires_at=seen.expires_at,
-        first_seen_at=known.first_seen_at,
-        profiles=profiles,
-    )
+    if seen.status is TokenStatus.UNKNOWN:
+        return date
+    if _may_be_access_token_date(known):
+        return None
+    if seen.status is TokenStatus.VALID and (
+        date - reported_at <= WEEK or renewed_by(seen.platform, known.habit, profiles) is RenewedBy.VENDOR
+    ):
+        return None
+    return date
 
 
-def _is_over(known: KnownConnection, hope: Expectation, now: datetime, looked_at: datetime) -> bool:
-    """
-    Tell whether a token that renews by itself has expired for good.
+def has_expired(
+    known: KnownConnection,
+    now: datetime,
+    *,
+    reported_at: datetime,
+    profiles: Mapping[str, Profile] = NO_PROFILES,
+) -> bool:
+    """Return whether a token has expired, by the API's word or by a date that passed since its report."""
+    status, date = known.connection.status, deadline_of(known, reported_at, profiles)
+    if status is TokenStatus.UNKNOWN:
+        return False
+    return status is TokenStatus.EXPIRED or (date is not None and date <= now)
 
-    The API's word is believed, unless the token is one that is renewed late as a habit and isn't late for that.
-    """
-    has_passed = hope.expires_at <= now
-    if known.connection.status is TokenStatus.EXPIRED:
-        return not has_passed or now >= hope.due_at
-    return has_passed and hope.is_missed(now, looked_at)
+
+def _is_access_token_date(known: KnownConnection) -> bool:
+    """Return whether a date of TikTok is an access token's: it was never seen as far ahead as a refresh token's."""
+    seen = known.connection
+    if seen.platform != "tiktok" or seen.expires_at is None:
+        return False
+    return seen.expires_at - (known.habit.dated_at or known.first_seen_at) <= ACCESS_TOKEN_LIFE
+
+
+def _may_be_access_token_date(known: KnownConnection) -> bool:
+    return known.connection.platform == "youtube" or _is_access_token_date(known)
+
+
+def _tolerance_ends_at(date: datetime | None, now: datetime) -> datetime | None:
+    """Return from when a valid token with this date certainly has less than a week; None if it has that already."""
+    if date is None or date - now <= WEEK - CLOCK_TOLERANCE:
+        return None
+    return date - (WEEK - CLOCK_TOLERANCE)
+
+
+def _mark(date: datetime | None) -> str:
+    return at(date) if date else "no date"

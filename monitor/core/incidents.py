@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitor.core.model import Incident, Reason, Resolution, Subject
+from monitor.core.problems import DateAhead
 from monitor.core.rules import DEFAULT_FLAPPING, Answer, Flapping, Over, Problem, Verdict
 
 MARKS_REMEMBERED = 16
+# A date that moved later by no more than this trembles; by more, the token is another one.
+RENEWED_BY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +49,18 @@ def reconcile(
     Returns:
         None where nothing changes.
     """
+    if isinstance(verdict, DateAhead):
+        is_moved = incident and incident.deadline_at and verdict.date - incident.deadline_at > RENEWED_BY
+        verdict = Answer.CLEAR if is_moved else Answer.HOLD
     if verdict is Answer.HOLD:
         is_calm = incident is not None and incident.calm_since is not None
         if incident and is_calm and is_damped and not incident.flaps:
             return IncidentChange(incident=replace(incident, calm_since=None), reason=None)
         return None
     if isinstance(verdict, Problem):
+        if incident and verdict.keeps_worse and incident.severity.rank >= verdict.severity.rank:
+            after = replace(incident, calm_since=None)
+            return IncidentChange(incident=after, reason=None) if after != incident else None
         if incident:
             return _advance(incident, verdict, now)
         return _open(verdict, subject, now, flaps=recent + 1 if recent >= flapping.times else 0)

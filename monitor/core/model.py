@@ -11,12 +11,16 @@ from monitor.core.wording import Cause
 
 
 class TokenStatus(StrEnum):
-    """What the API says of a token. Any other word it may say is treated as ``UNKNOWN``."""
+    """The four words that the API documents for a token; whatever their case."""
 
     VALID = "valid"
     EXPIRING_SOON = "expiring_soon"
     EXPIRED = "expired"
     UNKNOWN = "unknown"
+
+
+# What is kept where the API sent no word for a token, or null.
+NO_STATUS = "null"
 
 
 class Severity(StrEnum):
@@ -116,7 +120,8 @@ class Connection:
 
     Args:
         platform_id: ``platform-id`` as the API gives it; the id may hold colons and a leading dash.
-        token_status: the API's word, stored as it came; ``status`` is how it is understood.
+        token_status: one of the four words in lower case, or whatever else the API sent, as it came; what is
+            no text is kept as JSON, and ``NO_STATUS`` stands for no word at all. ``status`` is how it is understood.
         expires_at: aware UTC, or None where the token doesn't expire.
         last_successful_post_at: aware UTC, or None if never or not told.
     """
@@ -124,7 +129,7 @@ class Connection:
     platform_id: str
     username: str
     display_name: str | None = None
-    token_status: str = TokenStatus.UNKNOWN
+    token_status: str = NO_STATUS
     expires_at: datetime | None = None
     last_successful_post_at: datetime | None = None
     last_error: PublishError | None = None
@@ -135,9 +140,9 @@ class Connection:
         return self.platform_id.partition("-")[0]
 
     @property
-    def status(self) -> TokenStatus:
-        """The status as the monitor understands it: ``UNKNOWN`` for any word but the four."""
-        return _STATUSES.get(self.token_status, TokenStatus.UNKNOWN)
+    def status(self) -> TokenStatus | None:
+        """The status as the monitor understands it, whatever its case: None for any word but the four."""
+        return _STATUSES.get(self.token_status.lower())
 
     @property
     def name(self) -> str:
@@ -242,7 +247,7 @@ class KnownConnection:
         error_seen_at: when the monitor first saw the error that ``connection.last_error`` holds.
         settled_error_at: errors that occurred up to here are history and open nothing.
         missing: successful polls in a row that did not list it.
-        last_seen_at: when it was last listed; None while every good poll lists it.
+        last_seen_at: when the newest report of it was made; None while every good poll brings one.
         removed_at: when it was taken as gone.
         habit: how its token was renewed so far.
         tested: what active tests have shown.

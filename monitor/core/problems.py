@@ -30,6 +30,18 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DateAhead:
+    """
+    What a rule answers if nothing but a date speaks for a token: it ends what an earlier date opened, no more.
+
+    Args:
+        date: when the token expires, aware UTC; further ahead than any threshold.
+    """
+
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """
     Something wrong, as a rule sees it now.
@@ -42,6 +54,7 @@ class Problem:
         mark: what the steps are counted for (an expiry date, an error): each is told once for each mark.
         mark_is_news: whether a mark never seen before is told even if its step was told for another.
         cause: what lies behind it; None where that can't be told, or isn't the platform's matter.
+        keeps_worse: whether an incident that is open and at least as bad stays as it is.
     """
 
     rule: RuleName
@@ -53,9 +66,10 @@ class Problem:
     mark: str = ""
     mark_is_news: bool = False
     cause: Cause | None = None
+    keeps_worse: bool = False
 
 
-Verdict: TypeAlias = Problem | Answer | Over
+Verdict: TypeAlias = Problem | Answer | Over | DateAhead
 
 
 def at(moment: datetime) -> str:

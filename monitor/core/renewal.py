@@ -1,9 +1,8 @@
 """
 Who renews a token, and by when: learnt from its past, or from what is known of its platform before there is one.
 
-A token that renews by itself is no problem however short it lives, as long as it is renewed when it usually is.
-What is learnt is robust against a single renewal that came early or late: medians, and the median distance from
-them.
+A token that renews by itself is no problem as long as its date moves on when it usually does. What is learnt is
+robust against a single renewal that came early or late: medians, and the median distance from them.
 """
 
 from collections.abc import Mapping
@@ -15,13 +14,9 @@ from statistics import median_low
 # Renewals remembered, and how many of them it takes to be sure of what they say.
 KEPT = 5
 ENOUGH = 3
-# Nobody reconnects an account by hand more often than this, or sooner than the first warning would ask for it.
+# What the API calls `expiring_soon` has less than this left. Nobody reconnects an account by hand sooner.
 WEEK = timedelta(days=7)
 HOUR = timedelta(hours=1)
-# What has at most a day ahead when it is first seen may well be renewed in its last minute; with more than that,
-# people get time to act.
-SHORT_LIVED = timedelta(days=1)
-TIME_TO_ACT = timedelta(days=3)
 
 
 class RenewedBy(StrEnum):
@@ -38,17 +33,19 @@ class Profile:
 
     Args:
         overdue_before: how long before its end a token that renews by itself is overdue; None: by its habit.
+            More than a week, since the API itself speaks up in the last one.
     """
 
     renewed_by: RenewedBy
     overdue_before: timedelta | None = None
 
 
-# Before a token has a past of its own. YouTube, TikTok, Pinterest and X hand out access tokens of hours or days,
-# and Facebook page tokens of about 59 days, all of which the vendor refreshes; the others ask for a person.
+# Before a token has a past of its own. YouTube, Pinterest and X hand out access tokens of hours or days, and
+# Facebook page tokens of about 59 days, all of which the vendor refreshes; the others ask for a person, TikTok
+# once a refresh token ends.
 PLATFORMS: Mapping[str, RenewedBy] = {
     "youtube": RenewedBy.VENDOR,
-    "tiktok": RenewedBy.VENDOR,
+    "tiktok": RenewedBy.PERSON,
     "pinterest": RenewedBy.VENDOR,
     "twitter": RenewedBy.VENDOR,
     "facebook": RenewedBy.VENDOR,
@@ -82,7 +79,8 @@ class Habit:
     Args:
         renewals: how many were ever seen.
         renewed_at: when the newest was seen.
-        dated_at: since when the token has had the date that it has; None for since it was first seen.
+        dated_at: since when the token has had the date that it has; None for since it was first seen. So the
+            date was never further ahead than it was then.
         newest: the newest that tell something, oldest first, at most ``KEPT``.
     """
 
@@ -93,31 +91,6 @@ class Habit:
 
 
 FIRST = Habit()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """
-    By when a token renews itself, if it does as usual.
-
-    Args:
-        usual_at: a look from here on that shows the old token shows that the habit was missed.
-        due_at: when that is said; not before ``usual_at``.
-    """
-
-    usual_at: datetime
-    due_at: datetime
-    expires_at: datetime
-
-    def is_missed(self, now: datetime, looked_at: datetime) -> bool:
-        """Tell whether it should have been renewed by now, and was seen not to be."""
-        return now >= self.due_at and looked_at >= self.usual_at
-
-    def changes_at(self, now: datetime, looked_at: datetime) -> datetime | None:
-        """Say when the answer may change; None if it won't, a moment that has passed where a look will tell."""
-        if now >= self.due_at and not self.is_missed(now, looked_at):
-            return self.due_at
-        return min((each for each in (self.due_at, self.expires_at) if each > now), default=None)
 
 
 def learn(
@@ -144,61 +117,72 @@ def learn(
     if after is None or before == after:
         return habit
     lifetime = after - now
+    born_at = habit.dated_at or first_seen_at
+    gap = now - (looked_at or born_at)
     slack = min(HOUR, max(lifetime, timedelta()) / 4)
-    if before is not None and abs(after - before) <= slack:
+    # A date that is moved on as fast as the clock, in small steps, is a new one each time.
+    if before is not None and abs(after - before) <= slack and after - before <= max(gap, timedelta()) / 2:
         return habit
     moved = replace(habit, dated_at=now)
-    born_at = habit.dated_at or first_seen_at
-    if before is None or after < before or after <= now:
+    if before is None or after - before <= slack or after <= now:
         return moved
     life = before - born_at
     if life <= timedelta() or now - born_at < life / 4:
         return moved
     renewed = replace(moved, renewals=habit.renewals + 1, renewed_at=now)
-    gap = now - (looked_at or born_at)
     if gap > lifetime / 2:  # nobody can say when in all that time it was renewed
         return renewed
     newest = Renewal(lead=before - now, lifetime=lifetime, gap=max(gap, timedelta()))
     return replace(renewed, newest=(*habit.newest, newest)[-KEPT:])
 
 
-def expectation(
+def renewed_by(platform: str, habit: Habit, profiles: Mapping[str, Profile]) -> RenewedBy:
+    """
+    Return who renews a token: as configured, else by its past once there is enough of it, else by its platform.
+
+    Args:
+        profiles: by platform, as configured.
+    """
+    if profile := profiles.get(platform):
+        return profile.renewed_by
+    at_first = PLATFORMS.get(platform, RenewedBy.PERSON)
+    if platform == "tiktok" or len(habit.newest) < ENOUGH:
+        return at_first
+    usual = _Usual.of(habit)
+    # People renew when they are told, and that is in the last week.
+    by_itself = timedelta() if at_first is RenewedBy.VENDOR else WEEK
+    is_regular = usual.spread <= max(usual.lifetime / 10, 2 * usual.gap)
+    return RenewedBy.VENDOR if is_regular and usual.lead > by_itself else RenewedBy.PERSON
+
+
+def renewal_due_at(
     platform: str,
     habit: Habit,
     *,
     expires_at: datetime,
     first_seen_at: datetime,
     profiles: Mapping[str, Profile],
-) -> Expectation | None:
+) -> datetime:
     """
-    Say by when a token should be renewed by itself; None where that is up to people.
+    Return by when a token that renews by itself should have been renewed.
 
     Args:
         profiles: by platform, as configured.
     """
     profile = profiles.get(platform)
-    if (profile.renewed_by if profile else _renewed_by(platform, habit)) is RenewedBy.PERSON:
-        return None
     if profile and profile.overdue_before:
-        return _at(expires_at - profile.overdue_before, expires_at)
+        return expires_at - profile.overdue_before
     if not habit.newest:
         # The life that it had ahead when it was first seen with this date is the least that it was given.
         seen = max(expires_at - (habit.dated_at or first_seen_at), timedelta())
-        lead = timedelta() if seen <= SHORT_LIVED else max(seen / 10, TIME_TO_ACT)
-        return _at(expires_at - lead, expires_at)
+        return expires_at - seen / 10
     usual = _Usual.of(habit)
     if len(habit.newest) < ENOUGH:
-        due_at = expires_at - usual.lead + max(usual.lifetime / 10, usual.gap)
-        return _at(min(due_at, expires_at), expires_at)
-    # Short-lived ones may be renewed late as a habit; with a long life, a token past its end is a fault.
-    latest_at = expires_at + usual.lifetime if usual.lifetime <= WEEK else expires_at
-    usual_at = expires_at - usual.lead + 2 * usual.spread
-    due_at = min(usual_at + max(usual.lifetime / 20, usual.gap), latest_at)
-    return Expectation(usual_at=min(usual_at, due_at), due_at=due_at, expires_at=expires_at)
-
-
-def _at(moment: datetime, expires_at: datetime) -> Expectation:
-    return Expectation(usual_at=moment, due_at=moment, expires_at=expires_at)
+        return min(expires_at - usual.lead + max(usual.lifetime / 10, usual.gap), expires_at)
+    grace = usual.lifetime / 20
+    if usual.lead > WEEK:  # to speak up before the API does is all that this is for
+        grace = min(grace, (usual.lead - WEEK) / 2)
+    return min(expires_at - usual.lead + 2 * usual.spread + max(grace, usual.gap), expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,17 +203,3 @@ class _Usual:
             gap=median_low(each.gap for each in habit.newest),
             spread=median_low(abs(each.lead - lead) for each in habit.newest),
         )
-
-
-def _renewed_by(platform: str, habit: Habit) -> RenewedBy:
-    """Go by the past once there is enough of it; before, and where it says nothing, by the platform."""
-    at_first = PLATFORMS.get(platform, RenewedBy.PERSON)
-    if len(habit.newest) < ENOUGH:
-        return at_first
-    usual = _Usual.of(habit)
-    is_regular = usual.spread <= max(usual.lifetime / 10, 2 * usual.gap)
-    if usual.lifetime <= WEEK:
-        return RenewedBy.VENDOR if is_regular else at_first
-    # People renew when they are told, and that is in the last week.
-    by_itself = timedelta() if at_first is RenewedBy.VENDOR else WEEK
-    return RenewedBy.VENDOR if is_regular and usual.lead > by_itself else RenewedBy.PERSON

@@ -62,10 +62,10 @@ class ConnectionRule(Protocol):
         self, known: KnownConnection, now: datetime, looked_at: datetime | None = None
     ) -> datetime | None:
         """
-        Say when the verdict may next change by the clock alone.
+        Say when the verdict may next change though nothing new is reported.
 
         Returns:
-            None if never; a moment that has passed where the next look changes it, whatever it shows.
+            None if never; else a moment ahead. A report that repeats the newest one may change it then, too.
         """
         ...
 

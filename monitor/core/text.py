@@ -6,6 +6,8 @@ import unicodedata
 STORED_LENGTH = 1000
 SHOWN_LENGTH = 300
 
+# What a decoder puts in the place of bytes that it can't read.
+REPLACEMENT = "\ufffd"
 _ZERO_WIDTH_SPACE = "\u200b"
 # What makes chat services and mail readers act: mentions, markup links, bare addresses.
 _ACTIVE = re.compile(r"@(?=\S)|<(?=[!@#/a-zA-Z])|\](?=\()|:(?=//)|`(?=``)|&(?=[#a-zA-Z])|\bwww(?=\.)")

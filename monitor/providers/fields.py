@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from monitor.core.model import to_milliseconds
-from monitor.core.text import one_line, storable
+from monitor.core.text import REPLACEMENT, one_line, storable
 from monitor.providers.failures import steady
 
 ID_LENGTH = 255
@@ -59,7 +59,9 @@ class Notes:
 
     def _id(self) -> str | None:
         if isinstance(self._item, dict):
-            return next((each for each in map(self._item.get, self._id_fields) if is_id(each)), None)
+            return next(
+                (each for each in map(self._item.get, self._id_fields) if _is_storable_id(each)), None
+            )
         return None
 
 
@@ -99,7 +101,11 @@ def read_time_or_complain(value: Any, name: str, notes: Notes) -> datetime | Non
 
 
 def is_id(value: Any) -> TypeGuard[str]:
-    """Say whether a value can identify something for good."""
+    """Return whether a value can identify something for good: bytes that weren't UTF-8 leave an id that nothing has."""
+    return _is_storable_id(value) and REPLACEMENT not in value
+
+
+def _is_storable_id(value: Any) -> TypeGuard[str]:
     if not isinstance(value, str) or not 0 < len(value) <= ID_LENGTH:
         return False
     # Controls, lone surrogates and line breaks can't be stored or would forge a line.

@@ -4,6 +4,7 @@ Bodies into values, item by item: one bad connection never costs the others.
 Source: PostPost API reference, "Platform Connections"; the shapes of its sister brand's guide are taken too.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -30,6 +31,7 @@ from monitor.providers.fields import (
 )
 
 _STATUS_LENGTH = 64
+_STATUS_WORDS = frozenset(status.value for status in TokenStatus)
 _COUNTDOWN = re.compile(rb'"tokenExpiresIn"\s*:\s*"[^"]*"')
 _ERROR_LENGTH = 1000
 _MOST_UNKNOWN = 20
@@ -179,19 +181,27 @@ def _connection(item: Any, notes: Notes) -> Connection:
     platform_id = get("platformId")
     if not is_id(platform_id):
         raise UnreadableError(f"platformId: expected an id, got {shown(platform_id)}")
-    status = get("tokenStatus")
-    if status is not None and not isinstance(status, str):
-        raise UnreadableError(f"tokenStatus: expected text, got {shown(status)}")
     username, display_name, last_error = get("username"), get("displayName"), get("lastError")
     return Connection(
         platform_id=platform_id,
         username=read_text(username, "username", notes) or "" if username is not None else "",
         display_name=read_text(display_name, "displayName", notes) if display_name is not None else None,
-        token_status=storable(status, _STATUS_LENGTH) if status else TokenStatus.UNKNOWN.value,
+        token_status=_token_status(get("tokenStatus")),
         expires_at=read_time(get("accessTokenExpiresAt"), "accessTokenExpiresAt"),
         last_successful_post_at=read_time_or_complain(get("lastSuccessfulPost"), "lastSuccessfulPost", notes),
         last_error=_publish_error(last_error, notes) if last_error is not None else None,
     )
+
+
+def _token_status(given: Any) -> str:
+    """Return one of the four words in lower case, or what else was sent as it came: JSON if it is no text."""
+    if isinstance(given, str):
+        word = given.lower()
+        return word if word in _STATUS_WORDS else storable(given, _STATUS_LENGTH)
+    try:
+        return storable(json.dumps(given, ensure_ascii=False), _STATUS_LENGTH)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list
+        return shown(given)
 
 
 def _publish_error(given: Any, notes: Notes) -> PublishError | None:

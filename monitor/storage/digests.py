@@ -8,7 +8,7 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import func, insert, select
 
 from monitor.core.digest import AHEAD, Expiring, Summary
-from monitor.core.expiry import keeps_its_habit
+from monitor.core.expiry import deadline_of
 from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, KnownConnection, Reason, RuleName, Severity, TokenStatus
 from monitor.core.routes import Circumstances, Match, Routing, circumstances
@@ -100,12 +100,13 @@ def _listed(
         Expiring(
             target=as_target({**row, "id": row["target_id"]}),
             connection=as_connection(row),
-            renews_itself=keeps_its_habit(
+            renews_itself=deadline_of(
                 KnownConnection(
                     connection=as_connection(row), first_seen_at=row["first_seen_at"], habit=as_habit(row)
                 ),
                 now,
-            ),
+            )
+            is None,
         )
         for row in connection.execute(query).mappings()
     )

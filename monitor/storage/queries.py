@@ -1,5 +1,6 @@
 """What people ask of the history database: its views, row by row, and how the monitor itself is doing."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.types import TypeEngine
 
-from monitor.core.expiry import keeps_its_habit
+from monitor.core.expiry import has_expired
 from monitor.core.model import KnownConnection, Severity, TokenStatus
 from monitor.storage import dead_letters, outbox
 from monitor.storage.rows import as_connection, as_habit
@@ -179,7 +180,7 @@ class Health:
     Args:
         connections: that are listed.
         incidents: the open ones, by severity.
-        expired, expiring: tokens, by the clock and by the API's word, whichever is worse.
+        expired, expiring: tokens, by the API's word, and by a date that has passed since and counts.
         given_up: messages that became dead letters lately.
         waiting_since: since when the oldest message that should have been sent has been waiting.
     """
@@ -213,21 +214,18 @@ def health(
         .where(incidents.c.resolved_at.is_(None), *_about(account))
         .group_by(incidents.c.severity)
     )
-    listed = (
-        select(connections.c.token_status, (connections.c.expires_at <= now).label("is_over"))
+    tokens = (
+        select(connections.c.token_status, func.count())
         .join(targets, targets.c.id == connections.c.target_id)
         .where(connections.c.removed_at.is_(None), targets.c.detached_at.is_(None), *of_account)
-        .subquery()
+        .group_by(connections.c.token_status)
     )
-    tokens = select(listed, func.count()).group_by(listed.c.token_status, listed.c.is_over)
-    counted = {"expired": 0, "expiring_soon": 0}
-    total = 0
-    for status, is_over, count in database.execute(tokens):
-        total += count
-        status = "expired" if is_over else status  # noqa: PLW2901 - the API may not have told yet
-        counted[status] = counted.get(status, 0) + count
-    for status in _at_ease(database, now, *of_account):
+    counted = Counter[str]()
+    for status, count in database.execute(tokens):
+        counted[status] = count
+    for status in _expired_since(database, now, *of_account):
         counted[status] -= 1
+        counted[TokenStatus.EXPIRED] += 1
     return Health(
         watched=tuple(
             Watched(
@@ -242,31 +240,38 @@ def health(
                 watched.where(targets.c.detached_at.is_(None), *of_account).order_by(targets.c.id)
             ).mappings()
         ),
-        connections=total,
+        connections=counted.total(),
         incidents={Severity(severity): count for severity, count in database.execute(by_severity)},
-        expired=counted["expired"],
-        expiring=counted["expiring_soon"],
+        expired=counted[TokenStatus.EXPIRED],
+        expiring=counted[TokenStatus.EXPIRING_SOON],
         given_up=_given_up(database, now - lately, account),
         waiting_since=_waiting_since(database, now, account),
     )
 
 
-def _at_ease(database: DatabaseConnection, now: datetime, *conditions: ColumnElement[bool]) -> Iterator[str]:
-    """Give the status of the tokens near or past their date that are about to renew themselves, as usual."""
-    near = or_(
-        connections.c.token_status.in_([TokenStatus.EXPIRING_SOON, TokenStatus.EXPIRED]),
-        connections.c.expires_at <= now,
-    )
+def _expired_since(
+    database: DatabaseConnection, now: datetime, *conditions: ColumnElement[bool]
+) -> Iterator[str]:
+    """Return the status of each token that has expired since it was reported, which the API has yet to say."""
     query = (
-        select(connections)
+        select(connections, targets.c.failures, targets.c.last_ok_at, polls.c.last_at)
         .join(targets, targets.c.id == connections.c.target_id)
-        .where(near, connections.c.removed_at.is_(None), targets.c.detached_at.is_(None), *conditions)
+        .join(polls, polls.c.target_id == targets.c.id)
+        .where(
+            connections.c.token_status != TokenStatus.EXPIRED,
+            connections.c.expires_at <= now,
+            connections.c.removed_at.is_(None),
+            targets.c.detached_at.is_(None),
+            *conditions,
+        )
     )
     for row in database.execute(query).mappings():
-        seen = as_connection(row)
-        known = KnownConnection(connection=seen, first_seen_at=row["first_seen_at"], habit=as_habit(row))
-        if keeps_its_habit(known, now):
-            yield "expired" if seen.expires_at and seen.expires_at <= now else seen.token_status
+        known = KnownConnection(
+            connection=as_connection(row), first_seen_at=row["first_seen_at"], habit=as_habit(row)
+        )
+        answered_at = row["last_ok_at"] if row["failures"] else row["last_at"]
+        if has_expired(known, now, reported_at=row["last_seen_at"] or answered_at or now):
+            yield row["token_status"]
 
 
 def _about(account: str | None) -> list[ColumnElement[bool]]:

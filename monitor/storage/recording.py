@@ -65,13 +65,11 @@ def record(database: DatabaseConnection, batch: Sequence[Polled]) -> None:
 
 
 def reviewed(database: DatabaseConnection, decisions: Sequence[Decision]) -> None:
-    """Write down when the targets of reviews must be decided again, and which by their next look in any case."""
+    """Write down when the targets of reviews must be decided again: at the latest by their next poll."""
     rows = [{"b_id": each.target.id, "next_review_at": each.next_review_at} for each in decisions]
     if rows:
         statement = update(targets).where(targets.c.id == bindparam("b_id"))
-        database.execute(statement.values(next_review_at=bindparam("next_review_at")), rows)
-    if looking := [each.target.id for each in decisions if each.needs_look]:
-        database.execute(update(targets).where(targets.c.id.in_(looking)).values(fingerprint=None))
+        database.execute(statement.values(next_review_at=bindparam("next_review_at"), fingerprint=None), rows)
 
 
 def record_incidents(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> list[int]:

@@ -101,7 +101,7 @@ class Life:
             incident = replace(change.incident, id=change.incident.id or id_)
             self.history.append((self.now, replace(change, incident=incident)))
         self.state = replace(self.state, incidents=tuple(open_ones), next_review_at=decision.next_review_at)
-        if decision.needs_look:
+        if decision.snapshot is None:
             self.state = replace(self.state, fingerprint=b"")
         return told(decision.incidents)
 

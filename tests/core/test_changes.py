@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,6 +169,42 @@ def test_an_unreadable_connection_is_not_missing() -> None:
     assert () == diff(then, now, removed_after=1)
 
 
+@pytest.mark.parametrize(
+    ("mangled", "is_it"),
+    [
+        ("linkedin-Tz9\ufffd5i6ZYG", True),
+        ("linkedin-\ufffd\ufffd", True),
+        ("\ufffd", True),
+        ("linkedin-Tz9W5i6ZYG\ufffd", False),
+        ("tiktok-\ufffd", False),
+    ],
+)
+def test_an_id_with_unreadable_bytes_may_be_that_of_any_connection_that_it_fits(
+    mangled: str, is_it: bool
+) -> None:
+    life = Life()
+    life.poll(connection(), *named("a", "b", "c", "d"))
+    for _ in range(5):
+        life.poll(*named("a", "b", "c", "d"), unreadable=(mangled,))
+    assert (set() if is_it else {"G"}) == gone(life)
+    assert mangled not in life.known
+    assert is_it is all(incident.rule is not RuleName.CONNECTION_REMOVED for incident in life.incidents)
+
+
+def test_the_newest_report_of_an_unreadable_connection_is_the_one_before() -> None:
+    life = Life()
+    life.poll(*named("a", "b"))
+    reported_at = life.now
+    for _ in range(2):
+        life.poll(*named("a"), unreadable=("linkedin-b",))
+        assert (None, reported_at) == (
+            life.known["linkedin-a"].last_seen_at,
+            life.known["linkedin-b"].last_seen_at,
+        )
+    life.poll(*named("a", "b"))
+    assert life.known["linkedin-b"].last_seen_at is None
+
+
 def test_an_unreadable_connection_is_a_failure_that_keeps_what_the_others_show() -> None:
     life = Life()
     life.poll(*named("a", "b"))
@@ -219,7 +256,8 @@ def test_a_removed_connection_ends_its_incident_as_removed_and_opens_a_new_one_w
 def test_a_missing_connection_goes_on_ageing_until_it_is_removed() -> None:
     life = Life()
     others = named("a", "b", "c")
-    ageing = connection(platform_id="linkedin-d", expires_at=NOW + 3 * DAY + HOUR)
+    date = NOW + 3 * DAY + HOUR
+    ageing = connection(platform_id="linkedin-d", token_status="expiring_soon", expires_at=date)
     assert [(OPENED, Severity.NOTICE)] == life.poll(*others, ageing)
     assert [] == life.poll(*others)
     assert [(Reason.ESCALATED, Severity.WARNING)] == life.poll(*others, after=2 * HOUR)

@@ -348,10 +348,10 @@ def test_causes_are_what_routes_match_and_at_the_end_also_those_of_the_worst() -
 def test_a_message_names_the_problem_in_words_of_our_own(rule: RuleName) -> None:
     life = Life()
     others = [connection(platform_id=f"linkedin-{n}") for n in range(3)]
-    seen = connection(platform_id="facebook-1", expires_at=NOW + 30 * DAY)
+    seen = connection(platform_id="facebook-1", expires_at=NOW + 100 * DAY)
     life.poll(*others, seen)
     for _ in range(3):
-        life.poll(*others, *([seen] if rule is RuleName.RENEWAL_OVERDUE else []), after=9 * DAY + 8 * HOUR)
+        life.poll(*others, *([seen] if rule is RuleName.RENEWAL_OVERDUE else []), after=30 * DAY + 8 * HOUR)
     [incident] = [each for each in life.incidents if each.rule is rule]
     item = Item(incident=incident, reasons=frozenset({OPENED}), target=target(), connection=seen)
     message = render([item], now=life.now, key="k")

@@ -173,24 +173,50 @@ def test_a_last_error_of_no_known_shape_costs_only_itself(given_error: Any, comp
         ("expiring_soon", "expiring_soon", TokenStatus.EXPIRING_SOON),
         ("expired", "expired", TokenStatus.EXPIRED),
         ("unknown", "unknown", TokenStatus.UNKNOWN),
-        (None, "unknown", TokenStatus.UNKNOWN),
-        ("", "unknown", TokenStatus.UNKNOWN),
-        ("revoked", "revoked", TokenStatus.UNKNOWN),
-        ("VALID", "VALID", TokenStatus.UNKNOWN),
-        ("x" * 99, "x" * 63 + "…", TokenStatus.UNKNOWN),
+        ("VALID", "valid", TokenStatus.VALID),
+        ("Expired", "expired", TokenStatus.EXPIRED),
+        ("EXPIRING_SOON", "expiring_soon", TokenStatus.EXPIRING_SOON),
+        (None, "null", None),
+        ("", "", None),
+        ("Revoked", "Revoked", None),
+        ("x" * 99, "x" * 63 + "…", None),
+        ("re\0voked\ud800", "revoked?", None),
+        (7, "7", None),
+        (-0.5, "-0.5", None),
+        (True, "true", None),
+        (["expired"], '["expired"]', None),
+        ({"is": "gültig"}, '{"is": "gültig"}', None),
+        (["x" * 99], '["' + "x" * 61 + "…", None),
     ],
 )
-def test_the_status_is_stored_as_it_came(given_status: Any, stored: str, understood: TokenStatus) -> None:
+def test_a_status_is_one_of_four_words_in_any_case_or_kept_as_it_came(
+    given_status: Any, stored: str, understood: TokenStatus | None
+) -> None:
     connection = read_one(tokenStatus=given_status)
     assert (connection.token_status, connection.status) == (stored, understood)
-    assert read_one().token_status == "unknown"
 
 
-@pytest.mark.parametrize("status", [5, True, ["valid"], {"is": "valid"}])
-def test_a_connection_whose_status_cannot_be_read_is_left_out(status: Any) -> None:
-    connection, complaint = complaint_of(tokenStatus=status)
-    assert connection is None
-    assert complaint.startswith("tokenStatus: expected text, got ")
+def test_a_status_that_is_missing_is_kept_as_null_is() -> None:
+    assert (read_one().token_status, read_one().status) == ("null", None)
+
+
+@pytest.mark.parametrize("given_status", [b"9" * 4000, b"[" * 900 + b"]" * 900])
+def test_a_status_that_no_text_can_hold_costs_no_other_connection(given_status: bytes) -> None:
+    body = b'{"connections":[{"platformId":"linkedin-1"},{"platformId":"linkedin-2","tokenStatus":%b}]}'
+    answer = read_connections(body % given_status)
+    assert [each.status for each in answer.connections] == [None, None]
+
+
+def test_an_id_with_bytes_that_are_not_utf_8_is_unreadable_and_named() -> None:
+    body = (
+        b'{"connections":[{"platformId":"linkedin-1"},{"platformId":"linkedin-\xff2","tokenStatus":"valid"}]}'
+    )
+    answer = read_connections(body)
+    assert [each.platform_id for each in answer.connections] == ["linkedin-1"]
+    assert answer.unreadable_ids == {"linkedin-\ufffd2"}
+    assert [*answer.complaints] == [
+        'connections[1] (linkedin-\ufffd2): platformId: expected an id, got "linkedin-\ufffd2"'
+    ]
 
 
 def test_names_may_be_missing_and_are_complained_of_when_they_are_no_text() -> None:
