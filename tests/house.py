@@ -1,6 +1,6 @@
 """The whole house on a walked clock: a fake API and fake channels outside, everything inside real."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -133,6 +133,16 @@ class House:
         ends = self.clock.now + duration
         while self.clock.now < ends:
             self.clock.advance(min(step, ends - self.clock.now))
+            self.tick()
+
+    def follow(
+        self, lists: Callable[[datetime], Connection], duration: timedelta, step: timedelta = EVERY
+    ) -> None:
+        """Let time pass while the API lists one connection, as it is at each moment."""
+        ends = self.clock.now + duration
+        while self.clock.now < ends:
+            self.clock.advance(min(step, ends - self.clock.now))
+            self.api.listed[None] = (lists(self.clock.now),)
             self.tick()
 
     def shows(self, *connections: Connection) -> None:

@@ -1,5 +1,6 @@
 """Whole lives of tokens, told by walking the clock; each on SQLite and on PostgreSQL."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from itertools import pairwise
@@ -7,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.core.model import Failure, Outcome, Severity
+from monitor.core.model import Connection, Failure, Outcome, Severity
 from monitor.core.routes import Match, QuietHours, Route, Routing, Schedule
 from monitor.errors import DeliveryError
 from monitor.jobs.deliver import deliver_to
@@ -25,6 +26,17 @@ SOON = connection(
 )
 WELL = replace(SOON, token_status="valid", expires_at=NOW + 60 * DAY)
 EXPIRED = replace(SOON, token_status="expired", expires_at=NOW - HOUR)
+
+
+def dated(date: datetime) -> Callable[[datetime], Connection]:
+    """A token in the words of the older contract, for which the date is all that counts."""
+
+    def seen(now: datetime) -> Connection:
+        left = date - now
+        word = "valid" if left >= 7 * DAY else "expiring_soon" if left > timedelta() else "expired"
+        return replace(SOON, expires_at=date, token_status=word)
+
+    return seen
 
 
 @pytest.fixture
@@ -58,13 +70,12 @@ def test_rungs_passed_before_the_first_look_are_told_as_one_at_the_worst(house: 
 
 
 def test_a_token_is_told_at_each_rung_once_and_when_it_is_well_again(house: House) -> None:
-    house.shows(replace(WELL, expires_at=NOW + 9 * DAY))
-    house.live(4 * DAY, step=HOUR)
+    token = dated(NOW + 9 * DAY)
+    house.follow(token, 4 * DAY, step=HOUR)
     assert [message.severity for message in house.sent] == [Severity.NOTICE]
-    house.live(2 * DAY + 2 * HOUR, step=HOUR)
+    house.follow(token, 2 * DAY + 2 * HOUR, step=HOUR)
     assert [message.severity for message in house.sent] == [Severity.NOTICE, Severity.WARNING]
-    house.live(2 * DAY, step=HOUR)
-    house.live(2 * DAY, step=HOUR)
+    house.follow(token, 4 * DAY, step=HOUR)
     assert [message.severity for message in house.sent] == [
         Severity.NOTICE,
         Severity.WARNING,
@@ -365,17 +376,17 @@ def test_quiet_hours_hold_a_warning_and_let_what_is_critical_through(house: Hous
 
 
 def test_a_clock_that_steps_back_and_forth_repeats_nothing_and_misses_no_rung(house: House) -> None:
-    house.shows(replace(WELL, expires_at=NOW + 8 * DAY))
-    house.live(2 * HOUR, step=MINUTE)
+    token = dated(NOW + 8 * DAY)
+    house.follow(token, 2 * HOUR, step=MINUTE)
     house.clock.advance(-HOUR)
-    house.live(2 * HOUR, step=MINUTE)
+    house.follow(token, 2 * HOUR, step=MINUTE)
     house.clock.advance(DAY)
-    house.live(2 * HOUR, step=MINUTE)
+    house.follow(token, 2 * HOUR, step=MINUTE)
     assert [message.severity for message in house.sent] == [Severity.NOTICE]
     house.clock.advance(-DAY)
-    house.live(2 * DAY, step=15 * MINUTE)
+    house.follow(token, 2 * DAY, step=15 * MINUTE)
     assert [message.severity for message in house.sent] == [Severity.NOTICE]
-    house.live(3 * DAY, step=15 * MINUTE)
+    house.follow(token, 3 * DAY, step=15 * MINUTE)
     assert [message.severity for message in house.sent] == [Severity.NOTICE, Severity.WARNING]
 
 

@@ -127,7 +127,8 @@ def test_an_answer_that_is_known_is_read_again_only_when_there_is_something_to_d
 
     provider = ReadingProvider()
     house.providers["agency"] = provider
-    provider.lists(connection(expires_at=NOW + timedelta(days=7, minutes=25)))
+    date = NOW + timedelta(days=3, minutes=25)
+    provider.lists(connection(expires_at=date, token_status="expiring_soon"))
     house.discover()
     running = start(house)
 
@@ -137,10 +138,10 @@ def test_an_answer_that_is_known_is_read_again_only_when_there_is_something_to_d
         house.later()
         return provider.read[-1]
 
-    # Two looks before the first rung is reached, and two after it.
+    # Two looks before the next rung is reached, and two after it.
     assert [True, False, True, False] == [look() for _ in range(4)]
     assert {4} == {row["polls"] for row in house.view("poll_log")}
-    assert ["notice"] == [row["severity"] for row in house.view("incident_log")]
+    assert ["warning"] == [row["severity"] for row in house.view("incident_log")]
     provider.lists(DEAD)
     assert look()
     assert ["critical"] == [row["severity"] for row in house.view("incident_log")]
