@@ -124,6 +124,12 @@ def upgrade() -> None:
         "uq_connections_target_id_platform_id", "connections", ["target_id", "platform_id"], unique=True
     )
     op.create_index("ix_connections_platform_id", "connections", ["platform_id"])
+    _partial_index(
+        "ix_connections_unheard",
+        "connections",
+        ["target_id"],
+        where="token_status NOT IN ('valid', 'expiring_soon', 'expired', 'unknown') AND removed_at IS NULL",
+    )
 
     op.create_table(
         "probes",

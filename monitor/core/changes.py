@@ -40,6 +40,12 @@ class Change:
         return now is not None and now != was and (was is None or now - was >= RARE)
 
     @property
+    def has_unheard_status(self) -> bool:
+        """Whether the token status is, or was, a word that the monitor doesn't know."""
+        known = (self.before, self.after)
+        return any(each is not None and each.connection.status is None for each in known)
+
+    @property
     def is_transition(self) -> bool:
         """Whether the token status went from one word to another."""
         return self.before is None or (

@@ -63,6 +63,7 @@ class Decision:
             and not self.was_failing
             and not seen.complaints
             and not any(change.after.missing and not change.after.removed_at for change in self.changes)
+            and not any(change.has_unheard_status for change in self.changes)
             and not any(_waits_for_a_look(change.incident) for change in self.incidents)
         )
 

@@ -25,6 +25,8 @@ SOURCE_RULES = frozenset(
         RuleName.BAD_ANSWER,
     }
 )
+UNHEARD_NAMED = 5
+MARK_LENGTH = 200
 # Refusals that asking again can't mend: whoever they concern rests, but for one that tries.
 _REFUSALS = frozenset({RuleName.API_KEY_REJECTED, RuleName.ACCESS_DENIED})
 
@@ -70,6 +72,8 @@ class SourceState:
         subjects: the targets that ``incidents`` are about, by their ids.
         incidents: the open ones about the account or its targets as sources.
         recent: how often each problem was opened lately, by subject key and rule.
+        unheard: the connections whose token status is a word that the monitor doesn't know: for each word how
+            many there are, and the names of the first.
     """
 
     account: str
@@ -82,6 +86,7 @@ class SourceState:
     subjects: Mapping[int, Target] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
     recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)
+    unheard: Mapping[str, tuple[int, Sequence[str]]] = field(default_factory=dict)
 
     def target_of(self, subject: Subject) -> Target | None:
         """Give the target that an incident is about; None where that is the account."""
@@ -98,7 +103,11 @@ def decide_source(known: SourceState, now: datetime, *, rules: Rules) -> tuple[I
     """
     of_source = speaking_for_all(known)
     verdicts = {rule.name: _judge(rule, of_source) for rule in rules.source}
-    changes = [*_settle(Subject(account=known.account), verdicts, known, now, rules)]
+    unheard = _unheard(known, rules)
+    answers = verdicts.get(RuleName.BAD_ANSWER)
+    if isinstance(answers, Problem) and answers.step:
+        unheard = None  # whole answers that can't be used are worse than a word in them
+    changes = [*_settle(Subject(account=known.account), verdicts, known, now, rules, beside=unheard)]
     failing = {each.target.id: each for each in known.failing if each.target}
     about = {each.subject.target_id for each in known.incidents if each.subject.target_id is not None}
     for target_id in sorted(about | failing.keys()):
@@ -187,14 +196,73 @@ def _problem(rule: SourceFailure, failing: FailingTarget) -> Verdict:
         remedy=failing.remedy,
         step=0 if is_doubt else 1,
         mark=rule.name.value,
+        mark_is_news=not is_doubt,  # also beside a word that nobody knows, which is the same rule's
     )
 
 
+def _unheard(known: SourceState, rules: Rules) -> Problem | None:
+    """
+    Find token statuses that the monitor doesn't know: nobody can say what such a token needs.
+
+    Equal causes give equal text, and a word that comes along is news.
+    """
+    severity = next((rule.severity for rule in rules.source if rule.name is RuleName.BAD_ANSWER), None)
+    if not known.unheard or severity is None:
+        return None
+    words = sorted(known.unheard)
+    named = [_with_names(word, *known.unheard[word]) for word in words[:UNHEARD_NAMED]]
+    is_one = len(words) == 1
+    return Problem(
+        rule=RuleName.BAD_ANSWER,
+        severity=severity,
+        summary=(
+            f"the API reports {'a token status' if is_one else 'token statuses'} that the monitor doesn't know: "
+            f"{', '.join(named)}{_more(len(words) - len(named))}"
+        ),
+        remedy="check these connections in the dashboard; until a newer monitor knows the word, "
+        "only their expiry dates count",
+        mark=f"words {' '.join(words)}"[:MARK_LENGTH],
+        mark_is_news=True,
+    )
+
+
+def _with_names(word: str, count: int, names: Sequence[str]) -> str:
+    shown = ", ".join(harmless(name, 60) for name in names[:UNHEARD_NAMED])
+    return f'"{harmless(word, 60)}" ({shown}{_more(count - min(len(names), UNHEARD_NAMED))})'
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count else ""
+
+
 def _settle(
-    subject: Subject, verdicts: Mapping[RuleName, Verdict], known: SourceState, now: datetime, rules: Rules
+    subject: Subject,
+    verdicts: Mapping[RuleName, Verdict],
+    known: SourceState,
+    now: datetime,
+    rules: Rules,
+    *,
+    beside: Problem | None = None,
 ) -> Iterator[IncidentChange]:
-    """Compare what is wrong with one subject with what is open about it: one problem at most."""
+    """
+    Compare what is wrong with one subject with what is open about it: one problem at most.
+
+    Args:
+        beside: a problem that is open beside the one, since it hides nothing: answers come as ever.
+    """
     open_ones = {each.rule: each for each in known.incidents if each.subject.key == subject.key}
+    if beside:
+        verdicts = {name: verdict for name, verdict in verdicts.items() if name is not beside.rule}
+        recent = known.recent.get((subject.key, beside.rule), 0)
+        if change := reconcile(
+            open_ones.pop(beside.rule, None),
+            beside,
+            subject=subject,
+            now=now,
+            recent=recent,
+            flapping=rules.flapping,
+        ):
+            yield change
     for name in open_ones.keys() - verdicts.keys():  # its rule was switched off
         yield resolve(open_ones.pop(name), Resolution.SUPERSEDED, now, told=False)
     for name, incident in list(open_ones.items()):

@@ -160,9 +160,14 @@ def record(
         changes: list[tuple[IncidentChange, Target | None]] = [
             (change, decision.target) for decision in decisions.values() for change in decision.incidents
         ]
-        # An account is judged when one of its targets failed, or was failing until now.
+        # An account is judged when one of its targets failed, or was failing until now, and when a token
+        # status that the monitor doesn't know came or went.
         troubled = {
-            state.target.account for id_, state in moved.items() if state.failures or decisions[id_].failure
+            state.target.account
+            for id_, state in moved.items()
+            if state.failures
+            or decisions[id_].failure
+            or any(change.has_unheard_status for change in decisions[id_].changes)
         }
         # And when a second good look may end what the first one has calmed.
         if moved:

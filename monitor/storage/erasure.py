@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 from sqlalchemy import Connection as DatabaseConnection
 
-from monitor.core.model import DeliveryState
+from monitor.core.model import DeliveryState, RuleName
 from monitor.core.routes import fits
 from monitor.storage.database import Database
 from monitor.storage.rows import TARGET_COLUMNS
@@ -64,6 +64,7 @@ def erase(
             insert(erasures).values(erased_at=now, account=kept_as).returning(erasures.c.id)
         ).scalar_one()
         _erase_silences(store.connection, _names(store.connection, account, managed_user_id), now)
+        _erase_from_summaries(store.connection, account)
     while True:
         with database.begin() as store:
             store.take_turns(account)
@@ -113,6 +114,19 @@ def _erase_silences(connection: DatabaseConnection, names: Mapping[str, set[str]
         of_them = notifications.c.silence_id.in_(gone)
         connection.execute(update(notifications).where(of_them).values(silence_id=None))
         connection.execute(delete(silences).where(silences.c.id.in_(gone)))
+
+
+def _erase_from_summaries(connection: DatabaseConnection, account: str) -> None:
+    """Drop the names from incidents of the account itself: answers that can't be used name connections."""
+    connection.execute(
+        update(incidents)
+        .where(
+            incidents.c.account == account,
+            incidents.c.rule == RuleName.BAD_ANSWER,
+            incidents.c.target_id.is_(None),
+        )
+        .values(summary="an answer of the API could not be used; the names were erased")
+    )
 
 
 def _erase_targets(connection: DatabaseConnection, ids: Sequence[int]) -> Counter[str]:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, text, update
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.core.model import Failure, Incident, Reach, RuleName, Target
-from monitor.core.source import SOURCE_RULES, FailingTarget, SourceState
-from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, incident_query
-from monitor.storage.tables import incidents, poll_runs, polls, sources, targets
+from monitor.core.phrases import platform_name
+from monitor.core.source import SOURCE_RULES, UNHEARD_NAMED, FailingTarget, SourceState
+from monitor.storage.rows import TARGET_COLUMNS, as_connection, as_incident, as_target, incident_query
+from monitor.storage.tables import UNHEARD, connections, incidents, poll_runs, polls, sources, targets
 
 _WATCHED = targets.c.detached_at.is_(None)
 
@@ -52,6 +53,7 @@ def load(
     """Load what is known of accounts as sources; ``recent`` is passed on."""
     failing = _failing(connection, accounts)
     seen = _seen(connection, accounts)
+    unheard = _unheard(connection, accounts)
     open_ones, subjects = _open_incidents(connection, accounts)
     known = {
         row["account"]: row
@@ -73,6 +75,9 @@ def load(
                 subjects=subjects,
                 incidents=tuple(each for each in open_ones if each.subject.account == name),
                 recent=recent,
+                unheard={
+                    word: (len(names), names[:UNHEARD_NAMED]) for word, names in unheard.get(name, {}).items()
+                },
             )
         )
     return states
@@ -274,6 +279,23 @@ def _seen(
         account: (count, _latest(newest, older), _latest(newest_user, older_user))
         for account, count, newest, older, newest_user, older_user in connection.execute(query)
     }
+
+
+def _unheard(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Name the connections whose token status is a word that the monitor doesn't know, by account and word."""
+    query = (
+        select(targets.c.account, connections)
+        .join(connections, connections.c.target_id == targets.c.id)
+        .where(targets.c.account.in_(accounts), _WATCHED, text(UNHEARD))
+        .order_by(connections.c.id)
+    )
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in connection.execute(query).mappings():
+        seen = as_connection(row)
+        if seen.status is None:
+            names = found.setdefault(row["account"], {}).setdefault(seen.token_status, [])
+            names.append(f"{platform_name(seen.platform)} {seen.name}")
+    return found
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

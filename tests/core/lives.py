@@ -1,6 +1,6 @@
 """Whole lives told to the core: what the history database would keep from one look to the next, in memory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -118,6 +118,7 @@ class SourceLife:
     last_ok_at: datetime | None = None
     incidents: tuple[Incident, ...] = ()
     history: list[IncidentChange] = field(default_factory=list)
+    unheard: Mapping[str, tuple[int, Sequence[str]]] = field(default_factory=dict)
 
     def poll(self, *answers: Failure | None) -> list[Told]:
         """Look at every target once, a quarter of an hour later."""
@@ -152,6 +153,7 @@ class SourceLife:
             failing=tuple(failing),
             last_ok_at=self.last_ok_at,
             incidents=self.incidents,
+            unheard=self.unheard,
         )
         changes = decide_source(known, self.now, rules=self.rules)
         self.incidents = tuple(applied(self.incidents, changes, len(self.history) + 1))

@@ -258,3 +258,75 @@ def test_whatever_happens_each_subject_has_one_incident_at_most_and_each_end_had
         assert (change.reason is OPENED) is (about not in is_open)
         (is_open.add if change.incident.is_open else is_open.discard)(about)
     assert is_open == {(incident.subject.key, incident.rule) for incident in life.incidents}
+
+
+REVOKED = {"revoked": (2, ("LinkedIn John Doe", "X yourhandle"))}
+
+
+def test_a_word_that_the_monitor_does_not_know_is_one_problem_told_at_once_until_it_is_gone() -> None:
+    life = SourceLife(unheard=REVOKED)
+    assert [(OPENED, WARNING)] == life.poll(None)
+    assert [[]] * 20 == [life.poll(None) for _ in range(20)]
+    [incident] = life.incidents
+    assert (RuleName.BAD_ANSWER, None) == (incident.rule, incident.subject.target_id)
+    assert incident.summary == (
+        "the API reports a token status that the monitor doesn't know: "
+        '"revoked" (LinkedIn John Doe, X yourhandle)'
+    )
+    life.unheard = {}
+    assert [[], [(RESOLVED, WARNING)], []] == [life.poll(None) for _ in range(3)]
+
+
+def test_another_word_is_news_and_another_connection_is_not() -> None:
+    life = SourceLife(unheard=REVOKED)
+    life.poll(None)
+    life.unheard = {"revoked": (9, ("a", "b", "c", "d", "e", "f"))}
+    assert [] == life.poll(None)
+    assert '"revoked" (a, b, c, d, e and 4 more)' in life.incidents[0].summary
+    life.unheard = {**life.unheard, "paused": (1, ("g",))}
+    assert [(Reason.UPDATED, WARNING)] == life.poll(None)
+    assert (
+        'token statuses that the monitor doesn\'t know: "paused" (g), "revoked"' in life.incidents[0].summary
+    )
+    for unheard in (REVOKED, life.unheard, REVOKED, life.unheard):
+        life.unheard = unheard
+        assert [] == life.poll(None)
+
+
+def test_many_words_fit_one_line_and_mention_nobody() -> None:
+    life = SourceLife(unheard={f"@everyone {n}" + "x" * 60: (1, ("@here",)) for n in range(40)})
+    life.poll(None)
+    [incident] = life.incidents
+    assert "@everyone" not in incident.summary
+    assert "@here" not in incident.summary
+    assert incident.summary.endswith(" and 35 more")
+    assert len(incident.summary) < 600
+    assert all(len(mark) <= 200 for mark in incident.memory)
+
+
+@pytest.mark.parametrize("how", [BROKEN, REJECTED, GARBLED])
+def test_a_word_that_the_monitor_does_not_know_hides_no_failure_and_no_recovery(how: Failure) -> None:
+    life = SourceLife(unheard=REVOKED)
+    life.poll(None)
+    heard = [each for _ in range(10) for each in life.poll(how)]
+    severity = CRITICAL if how is REJECTED else WARNING
+    assert heard == [(Reason.UPDATED if how is GARBLED else OPENED, severity)]
+    if how is GARBLED:
+        assert "token status" not in life.incidents[0].summary
+    back = [each for _ in range(10) for each in life.poll(None)]
+    assert back == ([] if how is GARBLED else [(RESOLVED, severity)])
+    assert ["token status" in each.summary for each in life.incidents] == [True]
+
+
+def test_a_failure_that_is_gone_before_it_is_told_leaves_the_word_where_it_was() -> None:
+    life = SourceLife(unheard=REVOKED)
+    life.poll(None)
+    for how in (GARBLED, None, BROKEN, BROKEN, None, None):
+        assert [] == life.poll(how)
+    assert ["token status" in each.summary for each in life.incidents] == [True]
+
+
+def test_without_its_rule_a_word_opens_nothing() -> None:
+    others = tuple(rule for rule in DEFAULT_SOURCE_RULES if rule.name is not RuleName.BAD_ANSWER)
+    life = SourceLife(rules=Rules(source=others), unheard=REVOKED)
+    assert [] == life.poll(None)
