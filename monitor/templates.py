@@ -1,12 +1,13 @@
 """A channel's own words: Jinja2 in a sandbox, tried on samples when the configuration is read."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.core.messages import Item, describe, platform_name, span
@@ -21,11 +22,12 @@ log = structlog.get_logger()
 MOST_CHARACTERS = 100_000
 VARIABLES = ("title", "body", "severity", "key", "now", "accounts", "items")
 
-# Messages are plain text: what a service would read as markup is escaped by its own channel, and what came from
-# outside is harmless before a template sees it. So nothing is escaped here.
+# Messages are plain text: each channel escapes what its service would read as markup and makes the rest harmless,
+# after the template. So nothing is escaped here.
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
 )
+_ADDRESS = re.compile(r"(?<!\S)https?://\S+")
 _ENVIRONMENT.filters["at"] = lambda moment: at(moment) if moment else ""
 _ENVIRONMENT.filters["span"] = span
 
@@ -37,11 +39,13 @@ class Words:
 
     Args:
         title: None for the built-in one; so is ``body``.
+        links: the whole addresses that stand in the templates themselves; readers may follow them.
     """
 
     channel: str
     title: Template | None = None
     body: Template | None = None
+    links: tuple[str, ...] = ()
 
     def rewritten(
         self, message: Message, items: Sequence[Item], now: datetime, *, limit: int | None = None
@@ -70,7 +74,7 @@ class Words:
         if message.key not in body:  # a receiver must be able to drop a duplicate
             foot = f"\n\nmessage {message.key}"
             body = body[: max(limit - len(foot), 0)].rstrip() + foot
-        return replace(message, title=title, body=body)
+        return replace(message, title=title, body=body, links=(*message.links, *self.links))
 
 
 def variables(message: Message, items: Sequence[Item], now: datetime) -> dict[str, Any]:
@@ -101,7 +105,12 @@ def compile_words(channel: str, *, title: str | None, body: str | None, now: dat
     Raises:
         ConfigError: one can't be read, or names something that isn't there; which of the two, not of whom.
     """
-    words = Words(channel=channel, title=_compile("title", title), body=_compile("body", body))
+    words = Words(
+        channel=channel,
+        title=_compile("title", title),
+        body=_compile("body", body),
+        links=tuple(link for source in (title, body) if source for link in _written_links(source)),
+    )
     items = sample_items("agency", now, "https://app.postpost.dev")
     for chosen in (items, items[:1], items[-1:]):
         sample = Message(title="title", body="body", severity=chosen[0].incident.severity, key="0123456789")
@@ -128,6 +137,14 @@ def _compile(name: str, source: str | None) -> Template | None:
         raise ConfigError(f"{name}: line {error.lineno}: {one_line(error.message or '')}") from None
     except TemplateError as error:
         raise ConfigError(f"{name}: {one_line(str(error))}") from None
+
+
+def _written_links(source: str) -> Iterator[str]:
+    """Find the addresses that a template writes out; one that a value completes could lead anywhere."""
+    for data in _ENVIRONMENT.parse(source).find_all(nodes.TemplateData):
+        for found in _ADDRESS.finditer(data.data):
+            if found.end() < len(data.data) or source.rstrip("\n").endswith(data.data):
+                yield found[0].rstrip(".,;:!?)\"'")
 
 
 def _reason(error: Exception) -> str:

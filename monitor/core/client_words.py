@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from monitor.core.messages import Item, News, in_order
+from monitor.core.messages import Item, News, in_order, own_links, thread_names
 from monitor.core.model import Resolution, RuleName
 from monitor.core.outgoing import Message
 from monitor.core.phrases import platform_name, span
@@ -46,6 +46,9 @@ def render_for_client(
         body=body if len(body) <= (limit or len(body)) else body[: (limit or 0) - len(foot)] + foot,
         severity=open_ones[0].incident.severity if open_ones else None,
         key=key,
+        links=own_links(told),
+        url=_link(to_reconnect),
+        threads=thread_names(told),
     )
 
 
@@ -92,10 +95,13 @@ def _wrong(item: Item, now: datetime) -> str:
 def _way(to_reconnect: list[Item]) -> str:
     if not to_reconnect:
         return ""
-    link = next((item.reconnect_url for item in to_reconnect if item.reconnect_url), "")
-    if link:
+    if link := _link(to_reconnect):
         return f"Please reconnect here:\n{link}\nThe link is yours alone: please don't pass it on."
     return "Please ask whoever manages your posts for your link to reconnect."
+
+
+def _link(to_reconnect: list[Item]) -> str:
+    return next((item.reconnect_url for item in to_reconnect if item.reconnect_url), "")
 
 
 def _well(item: Item) -> str:

@@ -99,7 +99,28 @@ def render(items: Iterable[Item], *, now: datetime, key: str, limit: int | None 
         body=_body(told, now, key=key, limit=limit or _UNLIMITED),
         severity=next((item.incident.severity for item in told if item.incident.is_open), None),
         key=key,
+        links=own_links(told),
+        url=common_dashboard(told),
+        threads=thread_names(told),
     )
+
+
+def own_links(items: Iterable[Item]) -> tuple[str, ...]:
+    """Collect the addresses that the monitor itself puts into a message about these items."""
+    links = (link for item in items for link in (item.dashboard_url, item.reconnect_url))
+    return tuple(dict.fromkeys(link for link in links if link))
+
+
+def common_dashboard(items: Iterable[Item]) -> str:
+    """Return the one dashboard of all items; empty if there are several, or none."""
+    dashboards = {item.dashboard_url for item in items}
+    return dashboards.pop() if len(dashboards) == 1 else ""
+
+
+def thread_names(items: Iterable[Item]) -> tuple[str, ...]:
+    """Name each incident in a way that no other incident has, also not one of another monitor."""
+    found = (item.incident for item in items)
+    return tuple(f"incident-{each.id}-{each.opened_at:%Y%m%dT%H%M%S%f}" for each in found)
 
 
 def in_order(items: Iterable[Item]) -> list[Item]:

@@ -25,15 +25,23 @@ class Message:
     """
     One message for one channel, plain text.
 
+    Whatever title and body hold, nothing but ``links`` acts in what leaves: channels see to that last of all.
+
     Args:
-        title: one line without text from outside.
-        body: lines of plain text; what came from outside is harmless already.
-        severity: the worst that is still open; None where the news is good.
+        title: one line.
+        body: lines of plain text.
+        severity: the worst that is still open; None if the news is good.
         key: the same for this message however often it is sent.
+        links: addresses of our own in title and body, which readers may follow.
+        url: where the title leads, in services whose titles can be links; empty if nowhere.
+        threads: names what the message is about, for mail readers that put mails about the same together.
     """
 
     title: str
     body: str = field(repr=False)  # it may hold a link that only its reader should have
     severity: Severity | None
     key: str
+    links: tuple[str, ...] = field(default=(), repr=False)
+    url: str = field(default="", repr=False)
+    threads: tuple[str, ...] = ()
     attachment: Attachment | None = None
