@@ -30,6 +30,7 @@ ANSWER = {
     "content_uri": "mxc://acme.example/file",
     "event_id": "$1",
     "status": "success",
+    "requestId": "r",
 }
 
 
@@ -49,7 +50,7 @@ class RecordedWire:
         self.sent.append(request)
         self.on_request(request)
         response = requests.Response()
-        response.status_code = 200
+        response.status_code = 202 if "opsgenie" in (request.url or "") else 200
         response.request = request
         response.url = request.url or ""
         is_webhook = "hooks.slack.com" in response.url

@@ -23,6 +23,7 @@ from monitor.errors import ConfigError, DeliveryError
 from tests.receivers import Answer, http_receiver, smtp_receiver
 
 SECRET = "s3cr3tT0kenXYZ"
+LINK = "https://app.postpost.dev/a_b?x=1&y=2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Settings:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     # Apprise leaves 5.5 seconds between two mails to one server.
-    check_url("any", "json://127.0.0.1")  # loads Apprise as the channels do
+    check_url("any", "mailto://127.0.0.1?from=a@acme.example")  # loads it as the channels do
     from apprise.plugins.email.base import NotifyEmail
 
     monkeypatch.setattr(NotifyEmail, "request_rate_per_sec", 0)
@@ -56,12 +57,12 @@ def channel(url: str, *, timeout: float = 20) -> Channel:
 def message(
     *,
     title: str = "CRITICAL: the token has expired (agency)",
-    body: str = "Acme & Co <b>\nTo do: reconnect at https://app.postpost.dev/a_b?x=1&y=2\n\nIncident 7",
+    body: str = "Acme & Co <\u200bb>\nTo do: reconnect at https://app.postpost.dev/a_b?x=1&y=2\n\nIncident 7",
     severity: Severity | None = Severity.CRITICAL,
     key: str = "k1",
     attachment: Attachment | None = None,
 ) -> Message:
-    return Message(title=title, body=body, severity=severity, key=key, attachment=attachment)
+    return Message(title=title, body=body, severity=severity, key=key, links=(LINK,), attachment=attachment)
 
 
 def mail_url(address: str, more: str = "") -> str:
@@ -86,15 +87,16 @@ def test_a_message_arrives_over_http_as_it_was_written() -> None:
     assert request.headers["x-idempotency-key"] == "k1"
 
 
-def test_a_message_arrives_by_mail_as_plain_text() -> None:
+def test_a_message_arrives_by_mail_as_text_and_as_html() -> None:
     with smtp_receiver() as receiver:
         channel(mail_url(receiver.address)).send(message(title="Überfällig"))
     (mail,) = receiver.mails
     assert mail.recipients == ("ops@acme.example",)
     assert mail.message["Subject"] == "Überfällig"
     assert mail.message["X-Idempotency-Key"] == "k1"
-    assert mail.message.get_content_type() == "text/plain"
+    assert mail.message.get_content_type() == "multipart/alternative"
     assert mail.text().replace("\r\n", "\n").rstrip("\n") == message().body
+    assert "Acme &amp; Co" in mail.text("html")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_an_attachment_travels_where_the_service_takes_files() -> None:
 
 
 def test_backslashes_emoji_names_and_variables_in_a_body_are_left_alone() -> None:
-    body = "C:\\new \\u0041 ${HOME} :smile: &lt; 100%"
+    body = "C:\\new \\u0041 ${HOME} :smile: R&D 100%"
     with http_receiver() as receiver:
         channel(f"json://{receiver.address}?emojis=yes").send(message(body=body))
     assert receiver.requests[0].json()["message"] == body
@@ -367,11 +369,12 @@ def test_several_threads_may_use_several_channels_at_once() -> None:
 LIMITS: Mapping[str, tuple[str, int | None, int, bool]] = {
     "slack webhook": ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", 35000, 250, False),
     "slack bot": ("slack://xoxb-1234-1234-abcdefABCDEF/#ops", 35000, 250, True),
-    "discord": ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", 1800, 250, True),
+    "discord": ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", 4096, 250, True),
     "telegram": ("tgram://123456789:abcdefg_hijklmnop/12315544", 2922, 0, True),
     "ntfy": ("ntfy://127.0.0.1/topic", 1848, 200, True),
     "mail": ("mailto://127.0.0.1?from=a@acme.example&to=b@acme.example", 32768, 250, True),
     "json": ("json://127.0.0.1", 32768, 250, True),
+    "teams": ("workflows://acme.example:443/643A4A/signature", 24000, 250, False),
 }  # fmt: skip
 
 
@@ -401,7 +404,7 @@ def test_a_title_is_one_line_and_no_longer_than_the_service_takes() -> None:
     with http_receiver() as receiver:
         channel(f"json://{receiver.address}").send(message(title="a\r\nBcc: x@acme.example " + "b" * 400))
     title = receiver.requests[0].json()["title"]
-    assert title.startswith("a Bcc: x@acme.example bb")
+    assert title.startswith("a Bcc: x@\u200bacme.example bb")
     assert len(title) == 200
 
 

@@ -7,13 +7,14 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from monitor.channels.attachment_file import attachment_file
-from monitor.channels.limits import TITLE_LENGTH, body_limit, fitted, title_limit
+from monitor.channels.limits import body_limit, title_limit
+from monitor.channels.mail import add_mail_headers
 from monitor.channels.refusals import refusal
+from monitor.channels.rendering import being_sent, written
 from monitor.channels.services import open_service
 from monitor.channels.talk import listening
 from monitor.core.model import Severity
 from monitor.core.outgoing import Message
-from monitor.core.text import one_line
 from monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -132,17 +133,19 @@ class AppriseChannel:
 
         apprise, service = opened
         self._taken.turn_to(message.key)
+        last = written(message, service)
+        being_sent.set(last)
         headers = vars(service).get("headers")
         if isinstance(headers, dict):  # json, form, xml and mail can carry the key where a program reads it
             headers[KEY_HEADER] = message.key
-        title = one_line(message.title, min(title_limit(service) or TITLE_LENGTH, TITLE_LENGTH))
+            add_mail_headers(headers, last, service)
         carried = message.attachment if self.takes_attachments else None
         with attachment_file(carried) as attach, listening() as lines:
             result = apprise.notify(
-                fitted(message.body, title, service),
-                title=title,
+                last.body,
+                title=last.title,
                 notify_type=NotifyType(_KINDS[message.severity]),
-                body_format=NotifyFormat.TEXT,
+                body_format=NotifyFormat(last.target),
                 interpret_escapes=False,
                 attach=attach,
             )

@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from monitor.channels.styles import Style, style_of
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -30,43 +33,36 @@ def body_limit(service: "NotifyBase") -> int | None:
     """Tell how long a body is worth writing, in characters, with room left for a title and for escapes."""
     from apprise import NotifyFormat
 
+    if worth_writing := style_of(service).worth_writing:
+        return worth_writing
     most = _NTFY_BYTES // 2 if service.schema in _NTFY else service.body_maxlen
     if most <= 0:
         return None
-    limit = most - (TITLE_LENGTH if _title_counts(service) else 0)
+    limit = most - (TITLE_LENGTH if service.title_maxlen <= 0 or service.overflow_amalgamate_title else 0)
     if service.resolve_format(NotifyFormat.TEXT) is not NotifyFormat.TEXT:
         limit = limit * 3 // 4
     return max(limit, most // 2)
 
 
-def fitted(body: str, title: str, service: "NotifyBase") -> str:
+def fitted(body: str, size: Callable[[str], int], most: int) -> str:
     """
     Cut a body to what the service takes, at the end of a line.
 
     The writer of a message keeps to ``body_limit``; this is for what escapes add beyond it. Apprise would
     cut in the middle of a word or of an escape, or send several messages.
+
+    Args:
+        size: how large the message is with a body, all that goes with it included.
+        most: how large it may be; 0 if there is no limit.
     """
-    from apprise import NotifyFormat
-    from apprise.conversion import convert_between
-
-    target = service.resolve_format(NotifyFormat.TEXT)
-    is_ntfy = service.schema in _NTFY
-    most = _NTFY_BYTES if is_ntfy else service.body_maxlen
-
-    def size(text: str) -> int:
-        converted = convert_between(NotifyFormat.TEXT, target, text)  # type: ignore[no-untyped-call]  # Apprise's
-        sent = service.dialect_convert(converted, target)
-        return max(len(sent.encode()), len(json.dumps(sent)) * 9 // 16) if is_ntfy else len(sent)
-
-    room = most - (size(title) + 20 if _title_counts(service) else 0)
-    if most <= 0 or (len(body) <= room and size(body) <= room):
+    if most <= 0 or size(body) <= most:
         return body
     # The last lines have the message's key, by which a receiver knows a duplicate.
     story, gap, foot = body.rpartition("\n\n")
     foot = gap + foot if story and len(foot) <= _FOOT_LENGTH else ""
-    room = max(room - len(_CUT.encode()) - _COUNT_LENGTH - size(foot), 0)
-    kept = body[:room]
-    while kept and (now := size(kept)) > room:
+    room = max(most - len(_CUT.encode()) - _COUNT_LENGTH, 0)
+    kept = body
+    while kept and (now := size(kept + foot)) > room:
         kept = kept[: min(len(kept) * room // now, len(kept) - 1)]
     line_end = kept.rfind("\n")
     kept = kept[:line_end] if line_end > len(kept) // 2 else kept
@@ -81,5 +77,17 @@ def _cut(lost: str) -> str:
     return f"\nand {int(counted[1]) + lost[: counted.start()].count(chr(10))} more{counted[2]}"
 
 
-def _title_counts(service: "NotifyBase") -> bool:
-    return bool(service.title_maxlen <= 0 or service.overflow_amalgamate_title)
+def size_limit(service: "NotifyBase", style: Style) -> int:
+    """Return how large a message may be, in what ``size_of`` counts; 0 if there is no limit."""
+    return style.most or (_NTFY_BYTES if service.schema in _NTFY else max(service.body_maxlen, 0))
+
+
+def size_of(title: str, body: str, service: "NotifyBase", style: Style) -> int:
+    """Return how large a written message is: in characters, or in bytes if the service counts those."""
+    if style.size:
+        return style.size(title, body)
+    if style.most:
+        return len(body)
+    body = service.dialect_convert(body, service.resolve_format(style.prefers))
+    size = max(len(body.encode()), len(json.dumps(body)) * 9 // 16) if service.schema in _NTFY else len(body)
+    return size + (len(title) + 20 if title and service.overflow_amalgamate_title else 0)

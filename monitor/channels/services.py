@@ -1,16 +1,18 @@
 """Apprise as the monitor wants it: one service a channel, silent, and no liberties taken by a URL."""
 
-import warnings
 from datetime import UTC, timedelta
-from functools import cache
 from typing import TYPE_CHECKING
 
+from monitor.channels.cards import use_card, use_click, use_own_text
+from monitor.channels.mail import use_own_mail
+from monitor.channels.plugins import parse_url
+from monitor.channels.styles import is_written_anew
 from monitor.channels.talk import silence
 from monitor.core.clients import SAMPLE_ID, SAMPLE_USERNAME, client_url
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from apprise import Apprise
+    from apprise import Apprise, AppriseAsset, NotifyBase
 
 # Apprise alone would ask for 4 seconds: what answers later was often delivered, and is then sent again.
 READ_TIMEOUT = timedelta(seconds=15)
@@ -46,9 +48,10 @@ def open_service(url: str) -> "Apprise | None":
 
 
 def _services(url: str) -> "Apprise":
-    _load()
-    from apprise import Apprise, AppriseAsset, OverflowMode
+    from apprise import Apprise, AppriseAsset  # a good part of a second, so not before a channel is used
+    from apprise.utils.parse import parse_urls
 
+    silence()
     asset = AppriseAsset(
         app_id="postpost-monitor",
         app_desc="PostPost token monitor",
@@ -66,30 +69,36 @@ def _services(url: str) -> "Apprise":
         timezone=UTC,
     )
     services = Apprise(asset=asset)
-    try:
-        understood = services.add(url.strip())
-    except Exception:  # noqa: BLE001 - plugins parse their URLs themselves, and the error may quote the URL
-        understood = False
-    if not understood:
-        return Apprise(asset=asset)
-    for index in range(len(services)):
-        service = services[index]
-        # A URL may ask for these; the outbox depends on every one of them being as it is here.
-        service.optional = False
-        service.retry = 0
-        service.redirects = False
-        service.overflow_mode = OverflowMode.UPSTREAM
-        vars(service).setdefault("socket_read_timeout", READ_TIMEOUT.total_seconds())
+    for each in parse_urls(url.strip()):  # type: ignore[no-untyped-call]  # Apprise types it in part
+        try:
+            services.add(_opened(each, asset))
+        except Exception:  # noqa: BLE001 - plugins parse their URLs themselves, and the error may quote the URL
+            return Apprise(asset=asset)
     return services
 
 
-@cache
-def _load() -> None:
-    """Import Apprise and its plugins: most of a second and 20 MB, so not before a channel is used."""
-    with warnings.catch_warnings():
-        # Its part for mail imports a module that Python 3.11 and 3.12 have, and call deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from apprise import Apprise
+def _opened(url: str, asset: "AppriseAsset") -> "NotifyBase":
+    """
+    Make a service as its URL says, but for what the monitor decides itself.
 
-        silence()
-        Apprise().add("json://127.0.0.1")
+    Raises:
+        ValueError: no service understands the URL. Any other error is the service's own.
+    """
+    from apprise import OverflowMode
+
+    understood = parse_url(url)
+    if understood is None:
+        raise ValueError("no service understands this URL")
+    kind, parsed = understood
+    if is_written_anew(kind):
+        parsed.pop("format", None)
+    service = kind(**parsed, asset=asset)
+    # A URL may ask for these; the outbox depends on every one of them being as it is here.
+    service.optional = False
+    service.retry = 0
+    service.redirects = False
+    service.overflow_mode = OverflowMode.UPSTREAM
+    vars(service).setdefault("socket_read_timeout", READ_TIMEOUT.total_seconds())
+    for prepare in (use_card, use_own_text, use_click, use_own_mail):
+        prepare(service)
+    return service
