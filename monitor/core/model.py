@@ -71,6 +71,7 @@ class Reason(StrEnum):
     ESCALATED = "escalated"
     UPDATED = "updated"
     REMINDER = "reminder"
+    ACKNOWLEDGED = "acknowledged"  # for services with incidents of their own alone
     RESOLVED = "resolved"
     DIGEST = "digest"
     TEST = "test"
@@ -193,6 +194,7 @@ class Failure:
         http_status: where the API answered at all.
         retry_after: how long the server asked us to stay away.
         limit: requests a minute that the server grants, where it says so.
+        may_be_received: whether the server may have had the request all the same.
     """
 
     outcome: Outcome
@@ -203,6 +205,7 @@ class Failure:
     retry_after: timedelta | None = None
     reach: Reach = Reach.UNCLEAR
     limit: int | None = None
+    may_be_received: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

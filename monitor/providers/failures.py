@@ -60,12 +60,19 @@ def of_exceptions(errors: Sequence[BaseException], *, host: str, seconds: float)
         for each in errors:
             if isinstance(each, cause.kinds) and cause.applies(each):
                 text = cause.error.format(host=host, seconds=f"{seconds:g}", detail=cause.detail(each))
-                return Failure(outcome=cause.outcome, rule=cause.rule, error=text, remedy=cause.remedy)
+                return Failure(
+                    outcome=cause.outcome,
+                    rule=cause.rule,
+                    error=text,
+                    remedy=cause.remedy,
+                    may_be_received=cause.may_be_received,
+                )
     return Failure(
         outcome=Outcome.NETWORK_ERROR,
         rule=RuleName.API_UNREACHABLE,
         error=f"{host}: the request failed ({type(errors[0]).__name__})",
         remedy=_BASE_URL,
+        may_be_received=True,
     )
 
 
@@ -112,6 +119,7 @@ class _Cause:
     rule: RuleName = RuleName.API_UNREACHABLE
     detail: Callable[[Any], str] = _none
     applies: Callable[[Any], bool] = _always
+    may_be_received: bool = False
 
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
@@ -139,6 +147,7 @@ _CAUSES = (
         applies=lambda error: not isinstance(error, urllib3.NewConnectionError),
         outcome=Outcome.TIMEOUT,
         error="{host}: no complete answer within {seconds} s",
+        may_be_received=True,
         remedy="it is tried again; if it lasts, check the network or raise polling.timeout",
     ),
     _Cause(
@@ -199,6 +208,7 @@ _CAUSES = (
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         error="the answer is longer than {detail} MiB, which is where reading stops",
+        may_be_received=True,
         remedy=_BASE_URL,
         detail=lambda error: f"{error.limit / 2**20:g}",
     ),
@@ -207,6 +217,7 @@ _CAUSES = (
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         error="the answer ended before it was complete",
+        may_be_received=True,
         remedy=_BASE_URL,
     ),
     _Cause(
@@ -214,11 +225,13 @@ _CAUSES = (
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         error="the answer could not be decompressed",
+        may_be_received=True,
         remedy=_BASE_URL,
     ),
     _Cause(
         kinds=(ConnectionError,),
         error="{host}: the connection was closed before an answer came",
+        may_be_received=True,
         remedy=_THEIRS,
     ),
     _Cause(
@@ -226,6 +239,7 @@ _CAUSES = (
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         error="what answered does not speak HTTP as it should",
+        may_be_received=True,
         remedy=_BASE_URL,
     ),
 )

@@ -131,6 +131,23 @@ class Http:
             raise FetchError(outcome)
         return outcome
 
+    def call(
+        self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int
+    ) -> Reply:
+        """
+        Send one request with a body, to an address that is asked rarely.
+
+        Args:
+            limit: bytes of the answer's body at most, after decompression.
+
+        Raises:
+            ConfigError: the URL can't be used.
+            FetchError: as `exchange` raises it.
+        """
+        request = self.prepare(url, {}).given(headers, body=body)
+        request.method = method
+        return self.exchange(request, limit=limit)
+
     def close(self) -> None:
         """Close every connection. Calls still under way are cut and fail."""
         self._watchdog.close()
