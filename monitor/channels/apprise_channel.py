@@ -1,6 +1,7 @@
 """One channel: an Apprise service that is given one message at a time, and only so much time."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from datetime import timedelta
 from threading import Lock, Thread
@@ -13,6 +14,7 @@ from monitor.channels.refusals import refusal
 from monitor.channels.rendering import being_sent, written
 from monitor.channels.services import open_service
 from monitor.channels.talk import listening
+from monitor.channels.wire import UNCOUNTED, Traffic, count_served, counting
 from monitor.core.model import Severity
 from monitor.core.outgoing import Message
 from monitor.errors import DeliveryError
@@ -39,12 +41,24 @@ class AppriseChannel:
     Apprise can't end an attempt that hangs, and those it gives up on keep its few worker threads from other
     channels, and the process from ending. So each attempt has a daemon thread of its own, and a channel has
     at most one: while an abandoned attempt lasts, the channel takes nothing new.
+
+    Args:
+        refuses: whether the body of an answer says no although its status says yes.
     """
 
-    def __init__(self, *, name: str, url: str, private: bool, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        private: bool,
+        timeout: timedelta,
+        refuses: Callable[[bytes], bool] = lambda body: False,
+    ) -> None:
         self.name = name
         self.private = private
         self._url = url
+        self._refuses = refuses
         self._timeout = timeout.total_seconds()
         self._busy = Lock()
         self._abandoned = False
@@ -78,12 +92,15 @@ class AppriseChannel:
         # Slack takes files from a bot; at a webhook Apprise drops them.
         return opened[1].schema != "slack" or getattr(opened[1], "mode", "") == "bot"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, *, prepare: "Callable[[NotifyBase], None] | None" = None) -> None:
         """
         Hand over one message, within the channel's time.
 
         A message that was refused by some recipients, or timed out, and comes again under the same key spares
         those that had taken it, as long as the process lives.
+
+        Args:
+            prepare: called with the service right before the message is sent, in the thread that sends it.
 
         Raises:
             DeliveryError: permanent where the channel is gone, uncertain where the message may have arrived.
@@ -94,7 +111,7 @@ class AppriseChannel:
         answer: Future[DeliveryError | None] = Future()
         try:
             Thread(
-                target=self._work, args=(message, answer), name=f"channel {self.name}", daemon=True
+                target=self._work, args=(message, prepare, answer), name=f"channel {self.name}", daemon=True
             ).start()
         except RuntimeError:
             self._busy.release()
@@ -110,9 +127,14 @@ class AppriseChannel:
         if refused:
             raise refused
 
-    def _work(self, message: Message, answer: "Future[DeliveryError | None]") -> None:
+    def _work(
+        self,
+        message: Message,
+        prepare: "Callable[[NotifyBase], None] | None",
+        answer: "Future[DeliveryError | None]",
+    ) -> None:
         try:
-            refused = self._attempt(message)
+            refused = self._attempt(message, prepare)
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the URL
             refused = DeliveryError(f"Apprise failed: {type(error).__name__}")
         try:
@@ -125,7 +147,9 @@ class AppriseChannel:
         finally:
             self._busy.release()
 
-    def _attempt(self, message: Message) -> DeliveryError | None:
+    def _attempt(
+        self, message: Message, prepare: "Callable[[NotifyBase], None] | None"
+    ) -> DeliveryError | None:
         opened = self._open()
         if opened is None:
             return DeliveryError("Apprise can't use the channel's URL", permanent=True)
@@ -139,8 +163,11 @@ class AppriseChannel:
         if isinstance(headers, dict):  # json, form, xml and mail can carry the key where a program reads it
             headers[KEY_HEADER] = message.key
             add_mail_headers(headers, last, service)
+        if prepare:
+            prepare(service)
+        was_known = self._taken.knows(message.key)
         carried = message.attachment if self.takes_attachments else None
-        with attachment_file(carried) as attach, listening() as lines:
+        with attachment_file(carried) as attach, listening() as lines, counting() as traffic:
             result = apprise.notify(
                 last.body,
                 title=last.title,
@@ -150,11 +177,24 @@ class AppriseChannel:
                 attach=attach,
             )
         if result:
-            return None
+            return None if was_known else self._unsent(service, traffic)
         refused = refusal(service.schema, lines)
+        if refused.retry_after is None and traffic.answers and traffic.answers[-1].status in {429, 503}:
+            refused.retry_after = traffic.answers[-1].retry_after
         # Taken by some and not by all: only under the same key are those spared that have it.
         refused.uncertain = refused.uncertain or self._taken.knows(message.key)
         return refused
+
+    def _unsent(self, service: "NotifyBase", traffic: Traffic) -> DeliveryError | None:
+        """Say why a success was none; None if it was one."""
+        if traffic.is_empty and service.schema not in UNCOUNTED:
+            return DeliveryError(f"{service.schema}: Apprise reports success, but nothing was sent")
+        if traffic.answers and self._refuses(traffic.answers[-1].body):
+            status = traffic.answers[-1].status
+            return DeliveryError(
+                f"{service.schema}: HTTP {status}, but the answer says that it was not taken"
+            )
+        return None
 
     def _open(self) -> "tuple[Apprise, NotifyBase] | None":
         with self._opening:
@@ -188,6 +228,7 @@ class _Taken:
         return repr(recipient) in self._by.get(self._key, ())
 
     def mark_delivered(self, recipient: object, per_message: bool = False) -> None:
+        count_served()
         self._by.setdefault(self._key, set()).add(repr(recipient))
         if len(self._by) > _MESSAGES_REMEMBERED:
             self._by.pop(next(iter(self._by)))

@@ -131,9 +131,7 @@ class Http:
             raise FetchError(outcome)
         return outcome
 
-    def call(
-        self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int
-    ) -> Reply:
+    def call(self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int) -> Reply:
         """
         Send one request with a body, to an address that is asked rarely.
 

@@ -1,0 +1,139 @@
+"""
+What really left the process while Apprise sent something, and what was answered.
+
+Some of Apprise's plugins answer success without a single request: there was nothing to close, or nobody to send to.
+A success proves nothing, so it is counted what went out: HTTP requests that were answered, mails that a server took,
+and recipients that a plugin reports as served.
+"""
+
+import smtplib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache, wraps
+from types import MappingProxyType
+from typing import Any
+
+BODY_READ = 64 * 1024
+
+# Nothing of these can be counted, and why the plugin's own word is enough, or all there is.
+UNCOUNTED: Mapping[str, str] = MappingProxyType(
+    {
+        "blink1": "a light on this machine",
+        "dbus": "a call to this machine's desktop, which answers",
+        "gio": "a call to this machine's desktop, which answers",
+        "glib": "a call to this machine's desktop, which answers",
+        "gnome": "a call to this machine's desktop, which answers",
+        "growl": "a protocol of its own, in a library of its own, which waits for the answer",
+        "kde": "a call to this machine's desktop, which answers",
+        "macosx": "a program on this machine, whose exit status counts",
+        "qt": "a call to this machine's desktop, which answers",
+        "rsyslog": "a datagram, which nobody answers",
+        "syslog": "a call to this machine's log, which nobody answers",
+        "windows": "a call to this machine's desktop",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """
+    One HTTP answer to one request of a plugin. Its text may repeat what was sent, so it isn't shown.
+
+    Args:
+        body: the first 64 KiB.
+        retry_after: how long the service asks to be left alone.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: timedelta | None = None
+
+
+@dataclass(slots=True)
+class Traffic:
+    """
+    What went out during one attempt.
+
+    Attributes:
+        answers: to HTTP requests, in their order.
+        mails: that a mail server took, for one recipient at least.
+        served: recipients that the plugin reported as served.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    mails: int = 0
+    served: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing went out."""
+        return not (self.answers or self.mails or self.served)
+
+
+_traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[Traffic]:
+    """Count what this thread sends; the count goes up while the block runs."""
+    _watch()
+    traffic = Traffic()
+    token = _traffic.set(traffic)
+    try:
+        yield traffic
+    finally:
+        _traffic.reset(token)
+
+
+def count_served() -> None:
+    """Count a recipient that a plugin reports as served."""
+    if traffic := _traffic.get():
+        traffic.served += 1
+
+
+def retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """Read how long a service asks to be left alone; None if it doesn't say so in seconds."""
+    value = headers.get("Retry-After", "").strip()
+    return timedelta(seconds=int(value)) if value.isascii() and value.isdigit() and len(value) < 7 else None
+
+
+@cache
+def _watch() -> None:
+    """
+    Have every request and every mail of this process pass by here.
+
+    Each plugin calls ``requests.post`` or makes a session of its own, so that this is the one place they share. Who
+    doesn't count isn't concerned. The requests that the monitor makes itself use no session.
+    """
+    import requests
+
+    for owner, name, note in (
+        (requests.Session, "send", _note_answer),
+        (smtplib.SMTP, "sendmail", _note_mail),
+    ):
+        setattr(owner, name, _observed(getattr(owner, name), note))
+
+
+def _observed(method: Callable[..., Any], note: Callable[[Traffic, Any, Mapping[str, Any]], None]) -> Any:
+    @wraps(method)
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        result = method(*args, **kwargs)
+        if traffic := _traffic.get():
+            note(traffic, result, kwargs)
+        return result
+
+    return observed
+
+
+def _note_answer(traffic: Traffic, response: Any, kwargs: Mapping[str, Any]) -> None:
+    # Reading a stream here would take it away from the plugin.
+    body = b"" if kwargs.get("stream") else response.content[:BODY_READ]
+    wait = retry_after(response.headers)
+    traffic.answers.append(Answer(status=response.status_code, body=body, retry_after=wait))
+
+
+def _note_mail(traffic: Traffic, refused: Any, kwargs: Mapping[str, Any]) -> None:
+    traffic.mails += 1

@@ -1,0 +1,255 @@
+"""
+What a service with incidents of its own is sent: one event for one incident and one change of it.
+
+A message to people tells of a group, as it is now. An event is about one incident, and bears the same key from the
+first to the last, so that the service knows what belongs together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from monitor.core.messages import Item, describe
+from monitor.core.model import Connection, Incident, Reason, Severity, Target
+from monitor.core.phrases import over, platform_name, sentence
+from monitor.core.rules import at
+from monitor.core.text import harmless, one_line
+from monitor.core.wording import Cause
+
+VERSION = 1
+TITLE_LENGTH = 250
+
+Document: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """
+    One change of one incident, for one service.
+
+    Args:
+        key: the same for every event of this incident, and of no other.
+        message_key: the same however often this event is sent, another one for the next event.
+        reason: what happened: opened, escalated, updated, reminder, acknowledged or resolved.
+        at: when the event was written, aware UTC.
+        told: the severity that the service has heard of before; None before its first event.
+        reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
+    """
+
+    key: str
+    message_key: str
+    reason: Reason
+    at: datetime
+    incident: Incident
+    target: Target | None = None
+    connection: Connection | None = None
+    told: Severity | None = None
+    dashboard_url: str = ""
+    reconnect_url: str = field(default="", repr=False)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the service is to resolve its incident."""
+        return self.reason is Reason.RESOLVED
+
+
+def event_key(installation: str, incident_id: int) -> str:
+    """Name an incident to every service: no other incident of any installation has this name."""
+    return f"{installation}-{incident_id}"
+
+
+def reasons_of(item: Item, *, may_be_out: bool) -> tuple[Reason, ...]:
+    """
+    Compare what a service was last sent about an incident with what is true now.
+
+    An incident ends for the service if and only if it began there: also when another took its place, when the same
+    problem is back as another incident, and when a silence held something back.
+
+    Args:
+        may_be_out: whether an earlier attempt may have reached the service although nothing is known of it.
+
+    Returns:
+        The events to send, in their order. Empty if the service knows it all.
+    """
+    incident = item.incident
+    if not incident.is_open:
+        has_begun = item.told is not None or may_be_out
+        return (Reason.RESOLVED,) if has_begun and not item.told_resolved else ()
+    is_acknowledged = Reason.ACKNOWLEDGED in item.reasons and incident.acknowledged_by is not None
+    acknowledged = (Reason.ACKNOWLEDGED,) if is_acknowledged else ()
+    if item.told is None:
+        return (Reason.OPENED, *acknowledged)
+    if incident.severity.rank > item.told.rank:
+        return (Reason.ESCALATED, *acknowledged)
+    if item.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}:
+        return (Reason.UPDATED, *acknowledged)
+    if acknowledged:
+        return acknowledged
+    is_reminder = Reason.REMINDER in item.reasons and incident.acknowledged_by is None
+    return (Reason.REMINDER,) if is_reminder else ()
+
+
+def events_of(
+    item: Item, *, installation: str, message_key: str, now: datetime, may_be_out: bool = False
+) -> list[Event]:
+    """
+    Write the events that tell a service of an incident what it doesn't know yet.
+
+    Args:
+        installation: the id of this installation.
+        message_key: of the message that the events are; see ``Event``.
+        may_be_out: see ``reasons_of``.
+    """
+    return [
+        Event(
+            key=event_key(installation, item.incident.id or 0),
+            message_key=f"{message_key}-{reason}",
+            reason=reason,
+            at=now,
+            incident=item.incident,
+            target=item.target,
+            connection=item.connection,
+            told=item.told,
+            dashboard_url=item.dashboard_url,
+            reconnect_url=item.reconnect_url,
+        )
+        for reason in reasons_of(item, may_be_out=may_be_out)
+    ]
+
+
+def title(event: Event, limit: int = TITLE_LENGTH) -> str:
+    """Say in one line who has which problem; the severity is a field of its own."""
+    incident = event.incident
+    what = sentence(over(incident.rule)) if event.is_over else describe(incident, event.at)
+    return one_line(f"{_who(event)}: {what}", limit)
+
+
+def text(event: Event) -> str:
+    """Say in a few lines what people need to know who were paged."""
+    incident = event.incident
+    lines = [title(event), f"Open since {at(incident.opened_at)}."]
+    if event.connection and event.connection.last_successful_post_at:
+        lines.append(f"Last successful post: {at(event.connection.last_successful_post_at)}.")
+    if event.reason is Reason.ACKNOWLEDGED:
+        lines.append(f"Acknowledged by {harmless(incident.acknowledged_by or '', 80)}.")
+    if not event.is_over and (remedy := what_to_do(event)):
+        lines.append(f"What to do: {remedy}")
+    return "\n".join([*lines, f"Incident {incident.id}."])
+
+
+def what_to_do(event: Event) -> str:
+    """Say what ends the problem; empty if nobody can do anything."""
+    incident = event.incident
+    if incident.remedy or event.connection is None:
+        return incident.remedy
+    where = event.reconnect_url or event.dashboard_url
+    place = f"at {where}" if where else "in the dashboard"
+    if incident.cause is Cause.PERMISSION:
+        place += " and grant all that is asked for"
+    return f"reconnect this {platform_name(event.connection.platform)} account {place}"
+
+
+def details(event: Event) -> dict[str, str]:
+    """Give what a service shows beside the title, each under a name; nothing that is not known."""
+    incident, target, seen = event.incident, event.target, event.connection
+    found = {
+        "incident": str(incident.id),
+        "rule": incident.rule,
+        "severity": incident.severity,
+        "account": incident.subject.account,
+        "managed_user": target and (target.managed_user or target.managed_user_id),
+        "managed_user_id": target and target.managed_user_id,
+        "platform": seen and seen.platform,
+        "platform_id": seen and seen.platform_id,
+        "connection": seen and seen.name,
+        "opened_at": wire_time(incident.opened_at),
+        "deadline_at": wire_time(incident.deadline_at),
+        "resolution": incident.resolution,
+        "acknowledged_by": incident.acknowledged_by,
+        "what_to_do": "" if event.is_over else what_to_do(event),
+        "dashboard_url": event.dashboard_url,
+        "reconnect_url": event.reconnect_url,
+    }
+    return {name: one_line(value, 500) for name, value in found.items() if value}
+
+
+def document(event: Event) -> Document:
+    """Write the event as plain data; ``docs/events.schema.json`` describes it."""
+    return {
+        "version": VERSION,
+        "event": event.reason.value,
+        "key": event.key,
+        "at": wire_time(event.at),
+        "incident": _incident(event),
+        "connection": _connection(event),
+        "reconnect": {
+            "dashboard_url": event.dashboard_url or None,
+            "client_page_url": None,
+            "reconnect_url": event.reconnect_url or None,
+        },
+        "links": {"incident": None},
+    }
+
+
+def wire_time(moment: datetime | None) -> str | None:
+    """Write a time for programs: ISO 8601, UTC, milliseconds."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _who(event: Event) -> str:
+    incident, target, seen = event.incident, event.target, event.connection
+    account = harmless(incident.subject.account or "", 64)
+    if seen is None and not account:
+        return f"Channel {harmless(incident.subject.channel or '', 64)}"
+    user = harmless((target and (target.managed_user or target.managed_user_id)) or "", 80)
+    if seen is None:
+        return f"Account {account}, managed user {user}" if user else f"Account {account}"
+    return f"{platform_name(seen.platform)} {harmless(seen.name, 80)} ({user or account})"
+
+
+def _incident(event: Event) -> Document:
+    """Write the columns of the view ``incident_log``."""
+    incident, target, seen = event.incident, event.target, event.connection
+    return {
+        "id": incident.id,
+        "account": incident.subject.account,
+        "managed_user_id": target.managed_user_id if target else None,
+        "managed_user": target.managed_user if target else None,
+        "platform": seen.platform if seen else None,
+        "platform_id": seen.platform_id if seen else None,
+        "username": seen.username if seen else None,
+        "rule": incident.rule.value,
+        "severity": incident.severity.value,
+        "summary": incident.summary,
+        "cause": incident.cause.value if incident.cause else None,
+        "opened_at": wire_time(incident.opened_at),
+        "deadline_at": wire_time(incident.deadline_at),
+        "acknowledged_at": wire_time(incident.acknowledged_at),
+        "acknowledged_by": incident.acknowledged_by,
+        "resolved_at": wire_time(incident.resolved_at),
+        "resolution": incident.resolution.value if incident.resolution else None,
+    }
+
+
+def _connection(event: Event) -> Document | None:
+    seen, target = event.connection, event.target
+    if seen is None:
+        return None
+    error = seen.last_error
+    return {
+        "account": event.incident.subject.account,
+        "managed_user_id": target.managed_user_id if target else None,
+        "managed_user": target.managed_user if target else None,
+        "platform": seen.platform,
+        "platform_id": seen.platform_id,
+        "username": seen.username,
+        "display_name": seen.display_name,
+        "token_status": seen.token_status,
+        "expires_at": wire_time(seen.expires_at),
+        "last_successful_post_at": wire_time(seen.last_successful_post_at),
+        "last_error": error.message if error else None,
+        "last_error_at": wire_time(error.occurred_at) if error else None,
+    }

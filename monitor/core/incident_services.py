@@ -1,0 +1,67 @@
+"""Services with incidents of their own: by their URL alone, so that nothing has to be loaded to tell them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from urllib.parse import parse_qs, urlsplit
+
+EVENTS = "events"
+INCIDENT = "incident"
+
+# By the scheme of a channel's URL.
+SERVICES: Mapping[str, str] = MappingProxyType(
+    {
+        "alertmanager": "alertmanager",
+        "alertmanagers": "alertmanager",
+        "firehydrant": "firehydrant",
+        "goalert": "goalert",
+        "goalerts": "goalert",
+        "ilert": "ilert",
+        "incidentio": "incidentio",
+        "opsgenie": "opsgenie",
+        "pagerduty": "pagerduty",
+        "pagertree": "pagertree",
+        "signl4": "signl4",
+        "splunk": "splunk",
+        "squadcast": "squadcast",
+        "victorops": "splunk",
+    }
+)
+# These take text, and incidents only with ``?events=incident``.
+ON_REQUEST: Mapping[str, str] = MappingProxyType({"json": "json", "jsons": "json"})
+# Apprise also accepts the addresses that the services themselves hand out.
+HOSTS: Mapping[str, str] = MappingProxyType(
+    {
+        "alert.victorops.com": "splunk",
+        "api.eu.squadcast.com": "squadcast",
+        "api.incident.io": "incidentio",
+        "api.squadcast.com": "squadcast",
+        "signals.firehydrant.com": "firehydrant",
+    }
+)
+
+
+def incident_service(url: str) -> str | None:
+    """Name the service with incidents that a channel's URL leads to; None if the channel takes text."""
+    scheme = _scheme(url)
+    if scheme in {"http", "https"}:
+        return HOSTS.get(_host(url))
+    if scheme in ON_REQUEST and events_wanted(url) == INCIDENT:
+        return ON_REQUEST[scheme]
+    return SERVICES.get(scheme)
+
+
+def events_wanted(url: str) -> str | None:
+    """Return what a channel's URL asks for by ``events=``; None if it doesn't say."""
+    query = url.partition("?")[2]
+    return next(iter(parse_qs(query, keep_blank_values=True).get(EVENTS, ())), None)
+
+
+def _scheme(url: str) -> str:
+    return url.strip().partition("://")[0].lower()
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url.strip()).hostname or ""
+    except ValueError:
+        return ""
