@@ -4,11 +4,19 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from monitor.channels import alertmanager, json_events, services
+from monitor.channels.alertmanager import AlertmanagerChannel
 from monitor.channels.apprise_channel import AppriseChannel
 from monitor.channels.client_channel import ClientChannel
-from monitor.channels.services import check_url
+from monitor.channels.http_call import HttpClient
+from monitor.channels.incident_channel import IncidentChannel
+from monitor.channels.incident_plugins import PagerDutyChannel, PluginChannel
+from monitor.channels.json_events import JsonChannel
+from monitor.channels.opsgenie import OpsgenieChannel
 from monitor.core.clients import client_url
+from monitor.core.incident_services import incident_service
 from monitor.core.outgoing import Attachment, Message
+from monitor.errors import ConfigError
 
 SEND_WITHIN = timedelta(seconds=30)
 
@@ -17,6 +25,8 @@ __all__ = [
     "Channel",
     "ChannelSettings",
     "ClientChannel",
+    "HttpClient",
+    "IncidentChannel",
     "Message",
     "check_url",
     "describe",
@@ -70,8 +80,26 @@ class ChannelSettings(Protocol):
     def private(self) -> bool: ...
 
 
+def check_url(name: str, url: str) -> None:
+    """
+    Make sure that a channel's URL leads to a service.
+
+    Raises:
+        ConfigError: naming the channel; the URL is a secret and stays out of it.
+    """
+    readers = {"alertmanager": alertmanager.parse_url, "json": json_events.parse_url}
+    read = readers.get(incident_service(url) or "")
+    if read is None:
+        services.check_url(name, url)
+        return
+    try:
+        read(url)
+    except ConfigError as error:
+        raise ConfigError(f"channel {name}: {error}") from None
+
+
 def open_channels(
-    settings: Iterable[ChannelSettings], *, timeout: timedelta = SEND_WITHIN
+    settings: Iterable[ChannelSettings], *, http: HttpClient | None = None, timeout: timedelta = SEND_WITHIN
 ) -> Mapping[str, Channel]:
     """
     Make the channels of the configuration ready, by name.
@@ -80,15 +108,37 @@ def open_channels(
     URL is any good; a bad one is a permanent ``DeliveryError`` when something is sent.
 
     Args:
+        http: sends what doesn't go through Apprise; without it such channels can be described, and send nothing.
         timeout: the longest that one ``send`` takes, whatever the service does.
     """
-    return {one.name: _open(one, timeout) for one in settings}
+    return {one.name: _open(one, http, timeout) for one in settings}
 
 
-def _open(one: ChannelSettings, timeout: timedelta) -> Channel:
+def _open(one: ChannelSettings, http: HttpClient | None, timeout: timedelta) -> Channel:
+    if service := incident_service(one.url):
+        return _open_incident_channel(one, service, http, timeout)
     if for_clients := client_url(one.url):
         return ClientChannel(name=one.name, url=for_clients, private=one.private, timeout=timeout)
     return AppriseChannel(name=one.name, url=one.url, private=one.private, timeout=timeout)
+
+
+def _open_incident_channel(
+    one: ChannelSettings, service: str, http: HttpClient | None, timeout: timedelta
+) -> IncidentChannel:
+    name, url, private = one.name, one.url, one.private
+    match service:
+        case "alertmanager":
+            return AlertmanagerChannel(name=name, service=service, url=url, private=private, http=http)
+        case "json":
+            return JsonChannel(name=name, service=service, url=url, private=private, http=http)
+        case "opsgenie":
+            return OpsgenieChannel(name=name, service=service, url=url, private=private, http=http)
+        case "pagerduty":
+            return PagerDutyChannel(
+                name=name, service=service, url=url, private=private, timeout=timeout, http=http
+            )
+        case _:
+            return PluginChannel(name=name, service=service, url=url, private=private, timeout=timeout)
 
 
 def describe(channel: Channel) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from monitor.channels.attachment_file import attachment_file
 from monitor.channels.limits import body_limit, title_limit
 from monitor.channels.mail import add_mail_headers
-from monitor.channels.refusals import refusal
+from monitor.channels.refusals import BUSY, refusal
 from monitor.channels.rendering import being_sent, written
 from monitor.channels.services import open_service
 from monitor.channels.talk import listening
@@ -179,7 +179,7 @@ class AppriseChannel:
         if result:
             return None if was_known else self._unsent(service, traffic)
         refused = refusal(service.schema, lines)
-        if refused.retry_after is None and traffic.answers and traffic.answers[-1].status in {429, 503}:
+        if refused.retry_after is None and traffic.answers and traffic.answers[-1].status in BUSY:
             refused.retry_after = traffic.answers[-1].retry_after
         # Taken by some and not by all: only under the same key are those spared that have it.
         refused.uncertain = refused.uncertain or self._taken.knows(message.key)

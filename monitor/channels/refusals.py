@@ -10,6 +10,8 @@ from monitor.errors import DeliveryError
 
 # The channel, or the right to use it, is gone. Others pass: even a 400 may come from a service in trouble.
 _GONE = frozenset({401, 403, 404, 410})
+# These may say when to come again.
+BUSY = frozenset({429, 503})
 
 _HTTP_STATUS = re.compile(r"\berror=([1-5]\d\d)\b")
 _SMTP_REFUSED = re.compile(r"^SMTP recipient .+ was refused: ([45]\d\d) ")
@@ -49,7 +51,7 @@ def refusal(service: str, lines: Iterable[Line]) -> DeliveryError:
     exceptions = [text for text in details if text.startswith("Socket Exception: ")]
     for text in warnings:
         if found := _HTTP_STATUS.search(text):
-            return _http_refusal(service, int(found[1]), details)
+            return http_refusal(service, int(found[1]), wait=_wait(details))
         if found := _SMTP_REFUSED.match(text):
             return _smtp_refusal(service, int(found[1]))
     for text in exceptions:
@@ -65,18 +67,28 @@ def refusal(service: str, lines: Iterable[Line]) -> DeliveryError:
     return DeliveryError(f"{service}: the message was not taken")
 
 
-def _http_refusal(service: str, status: int, details: Iterable[str]) -> DeliveryError:
+def http_refusal(service: str, status: int, *, wait: timedelta | None = None) -> DeliveryError:
+    """
+    Explain an HTTP answer that was no success.
+
+    Args:
+        wait: how long the service asks to be left alone; it counts if the service is busy or out of order.
+    """
     if 200 <= status < 300:
         return DeliveryError(f"{service}: HTTP {status}, but the message was not taken")
     if 300 <= status < 400:
         return DeliveryError(f"{service}: HTTP {status}, a redirect, which is not followed")
-    answers = (text for text in details if text.startswith("Response Details:"))
-    waits = [float(found[1]) for text in answers if (found := _RETRY_AFTER.search(text))]
     return DeliveryError(
         f"{service}: HTTP {status}",
         permanent=status in _GONE,
-        retry_after=timedelta(seconds=waits[0]) if waits and status in {429, 503} else None,
+        retry_after=wait if status in BUSY else None,
     )
+
+
+def _wait(details: Iterable[str]) -> timedelta | None:
+    answers = (text for text in details if text.startswith("Response Details:"))
+    waits = (float(found[1]) for text in answers if (found := _RETRY_AFTER.search(text)))
+    return next((timedelta(seconds=wait) for wait in waits), None)
 
 
 def _smtp_refusal(service: str, status: int) -> DeliveryError:

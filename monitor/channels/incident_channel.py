@@ -1,0 +1,61 @@
+"""A channel to a service with incidents of its own: it takes events, not text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from monitor.core.events import Event
+from monitor.core.outgoing import Message
+from monitor.errors import DeliveryError
+
+
+class IncidentChannel(ABC):
+    """
+    A place that takes one event for one incident and one change of it.
+
+    Attributes:
+        takes_acknowledgements: whether the service can be told that somebody acknowledged an incident.
+        is_forgetful: whether the service resolves what it isn't sent again every minute.
+    """
+
+    takes_acknowledgements = False
+    is_forgetful = False
+    # There is no text whose length a writer could keep to, and no file to go with it.
+    body_limit: int | None = None
+    title_limit = 0
+    takes_attachments = False
+
+    def __init__(self, *, name: str, service: str, private: bool) -> None:
+        self.name = name
+        self.service = service
+        self.private = private
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def send(self, message: Message) -> None:
+        """Refuse: a message may be about many incidents, or about none."""
+        raise DeliveryError("the channel takes incidents, one by one", permanent=True)
+
+    @abstractmethod
+    def send_event(self, event: Event) -> None:
+        """
+        Hand over one event.
+
+        Raises:
+            DeliveryError: it was not taken, or nobody knows.
+        """
+
+    def refresh(self, load: Callable[[], Sequence[Event]]) -> int:
+        """
+        Send again what is open, to a service that forgets.
+
+        Args:
+            load: gives the events; called when nothing else can be under way to the service.
+
+        Returns:
+            How many incidents were sent.
+
+        Raises:
+            DeliveryError: they were not taken.
+        """
+        return 0
