@@ -87,12 +87,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
     """
     polling = config.polling
     database = Database(config.database.url.get_secret_value())
-    http = Http(
-        timeout=polling.timeout,
-        concurrency=polling.concurrency,
-        environ=environ,
-        user_agent=f"postpost-monitor/{__version__}",
-    )
+    http = http_of(config, environ)
     every = {account.name: account.every or polling.every for account in config.accounts}
     budgets = Budgets(every, budgets_of(config))
     roster = Roster()
@@ -125,7 +120,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
         ),
         post=Post(
             database=database,
-            channels=channels_of(config),
+            channels=channels_of(config, http),
             dashboards={account.name: dashboard_of(account) for account in config.accounts},
             clock=clock,
             dice=random.random,
@@ -214,11 +209,24 @@ def dead_man_of(config: Config, http: Http) -> DeadMan | None:
     return DeadMan(url=url, style=style, http=http)
 
 
-def channels_of(config: Config) -> Mapping[str, Channel]:
-    """Make the channels of a configuration ready."""
+def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> Http:
+    """Make the client ready that everything shares; ConfigError if a proxy or the CA bundle can't be used."""
+    return Http(
+        timeout=config.polling.timeout,
+        concurrency=config.polling.concurrency,
+        environ=environ,
+        user_agent=f"postpost-monitor/{__version__}",
+    )
+
+
+def channels_of(config: Config, http: Http | None = None) -> Mapping[str, Channel]:
+    """Make the channels of a configuration ready; without ``http`` to be described, not to be sent to."""
     return open_channels(
-        _ChannelSettings(name=channel.name, url=channel.url.get_secret_value(), private=channel.private)
-        for channel in config.channels
+        (
+            _ChannelSettings(name=channel.name, url=channel.url.get_secret_value(), private=channel.private)
+            for channel in config.channels
+        ),
+        http=http,
     )
 
 
@@ -291,6 +299,7 @@ def routing_of(config: Config) -> Routing:
             for channel in config.channels
             if (url := client_url(channel.url.get_secret_value()))
         },
+        incident_channels=frozenset(channel.name for channel in config.channels if channel.takes_incidents),
     )
 
 

@@ -18,12 +18,14 @@ from monitor.app import App, bench_of, office_of
 from monitor.core.text import one_line
 from monitor.cycles import Cycles, Line
 from monitor.errors import MonitorError, StorageError
+from monitor.jobs.acknowledged import pass_on_acknowledgements
 from monitor.jobs.catch_up import catch_up
 from monitor.jobs.digest import digest
 from monitor.jobs.discover import discover
 from monitor.jobs.oversee import oversee
 from monitor.jobs.probe import probe
 from monitor.jobs.prune import prune
+from monitor.jobs.refresh import refresh
 from monitor.jobs.remind import remind
 from monitor.jobs.review import review_due
 from monitor.jobs.rewind import Rewind
@@ -126,6 +128,7 @@ class Daemon:
             ("dispatch", self._poller.dispatch, tick),
             ("deliver", self._sender.dispatch, tick),
             ("remind", self._remind, 20 * tick),
+            ("refresh", self._refresh, 60 * tick),
             ("digest", self._digest, 30 * tick),
             ("oversee", self._oversee, 15 * tick),
             ("discover", self._discover, 3600 * tick),
@@ -164,6 +167,7 @@ class Daemon:
             clock=app.clock,
             plans=app.plans,
             budgets=app.budgets,
+            incident_channels=app.policy.routing.incident_channels,
         )
 
     def _catch_up(self) -> None:
@@ -186,7 +190,13 @@ class Daemon:
         app = self._app
         review_due(database=app.database, rules=app.policy.rules, routing=app.policy.routing, clock=app.clock)
 
+    def _refresh(self) -> None:
+        post = self._app.post
+        refresh(post.channels, database=post.database, dashboards=post.dashboards, clock=post.clock)
+
     def _remind(self) -> None:
+        post = self._app.post
+        pass_on_acknowledgements(post.channels, database=post.database, clock=post.clock)
         remind(database=self._app.database, routing=self._app.policy.routing, clock=self._app.clock)
 
     def _digest(self) -> None:

@@ -1,9 +1,11 @@
-"""The only fakes: a provider, a channel and a clock."""
+"""The only fakes: a provider, channels and a clock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from monitor.channels import IncidentChannel
+from monitor.core.events import Event
 from monitor.core.model import Connection, Failure
 from monitor.core.outgoing import Message
 from monitor.errors import DeliveryError, FetchError
@@ -93,3 +95,27 @@ class FakeChannel:
         if self.refusal:
             raise self.refusal
         self.sent.append(message)
+
+
+class FakeIncidentChannel(IncidentChannel):
+    """A service with incidents of its own that keeps what it is sent, or refuses as it is told to."""
+
+    def __init__(
+        self, name: str = "pager", *, private: bool = False, takes_acknowledgements: bool = True
+    ) -> None:
+        super().__init__(name=name, service="fake", private=private)
+        self.takes_acknowledgements = takes_acknowledgements
+        self.refusal: DeliveryError | None = None
+        self.events: list[Event] = []
+        self.tried: list[Event] = []
+
+    @property
+    def story(self) -> list[tuple[str, str]]:
+        """What was taken: why, and how bad it was."""
+        return [(event.reason.value, event.incident.severity.value) for event in self.events]
+
+    def send_event(self, event: Event) -> None:
+        self.tried.append(event)
+        if self.refusal:
+            raise self.refusal
+        self.events.append(event)

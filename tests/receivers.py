@@ -50,14 +50,14 @@ class Answer:
 
 class HttpReceiver:
     """
-    An HTTP server that records what it is sent; ``answer`` may be changed while it runs.
+    An HTTP server that records what it is sent; ``answer`` may be changed while it runs, or look at the request.
 
     Attributes:
         address: ``127.0.0.1:port``.
         requests: in the order of their arrival.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer | Callable[[Request], Answer]) -> None:
         self.answer = answer
         self.requests: list[Request] = []
         self.closing = threading.Event()
@@ -86,8 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
         receiver = self.server.receiver
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = receiver.answer
-        receiver.requests.append(Request(method=self.command, path=self.path, headers=headers, body=body))
+        request = Request(method=self.command, path=self.path, headers=headers, body=body)
+        receiver.requests.append(request)
+        answer = receiver.answer(request) if callable(receiver.answer) else receiver.answer
         self.close_connection = True
         receiver.closing.wait(answer.delay)
         if answer.hang_up:
@@ -113,7 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_receiver(answer: Answer | None = None) -> Iterator[HttpReceiver]:
+def http_receiver(
+    answer: Answer | Callable[[Request], Answer] | None = None,
+) -> Iterator[HttpReceiver]:
     """Run an HTTP receiver on loopback; it ends delays and drips when it is left."""
     receiver = HttpReceiver(answer or Answer())
     with _Server(("127.0.0.1", 0), _Handler) as server:

@@ -246,6 +246,13 @@ REFUSED = [
     (WHOLE + "database: {url: 'sqlite:///:memory:'}\n", "database.url: want sqlite:////path/of/the/file.db: a history needs a file"),
     (WHOLE + "database: {url: 'mysql://u:hunter22@h/d'}\n", "database.url: want sqlite:////path/of/the/file.db or postgresql://user@host/name"),
     (WHOLE + "database: {url: 'postgresql://u:hunter22@h:x/d'}\n", "database.url: want sqlite:////path/of/the/file.db or postgresql://user@host/name"),
+    # services with incidents of their own
+    (ACCOUNTS + "channels: [{name: ops, url: 'slack://a/b/c?events=incident'}]", "channels[0].url: events=incident is for json:// and for services with incidents of their own; leave it out"),
+    (ACCOUNTS + "channels: [{name: ops, url: 'json://h?events=all'}]", "channels[0].url: events= in the URL can only ask for incidents; want events=incident, or leave it out"),
+    (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k', announce: start}]", "channels[0].announce: the channel takes incidents alone; announce on another one"),
+    (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k', template: {body: x}}]", "channels[0].template: the channel takes incidents, which have no text to write; leave it out"),
+    (ACCOUNTS + "channels: [{name: ops, url: 'json://h/{managed_user.id}?events=incident'}]", "channels[0].url: a service with incidents can't be another one for each managed user"),
+    (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k'}]\nroutes: [{channels: [ops], digest: {every: daily, at: '09:00', time_zone: UTC}}]", "routes[0].digest: channel 'ops' takes incidents, one by one; want the digest on a route without it"),
 ]  # fmt: skip
 
 

@@ -306,6 +306,14 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_installation_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+
+    op.create_table(
         "erasures",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("erased_at", UtcDateTime(), nullable=False),

@@ -177,7 +177,10 @@ class AppriseChannel:
                 attach=attach,
             )
         if result:
-            return None if was_known else self._unsent(service, traffic)
+            unsent = None if was_known else self._unsent(service, traffic)
+            if unsent:  # or it would be taken for delivered when it is tried again
+                self._taken.forget(message.key)
+            return unsent
         refused = refusal(service.schema, lines)
         if refused.retry_after is None and traffic.answers and traffic.answers[-1].status in BUSY:
             refused.retry_after = traffic.answers[-1].retry_after
@@ -228,7 +231,8 @@ class _Taken:
         return repr(recipient) in self._by.get(self._key, ())
 
     def mark_delivered(self, recipient: object, per_message: bool = False) -> None:
-        count_served()
+        if type(recipient) is not object:  # by which Apprise itself marks that the plugin reported success
+            count_served()
         self._by.setdefault(self._key, set()).add(repr(recipient))
         if len(self._by) > _MESSAGES_REMEMBERED:
             self._by.pop(next(iter(self._by)))

@@ -1,7 +1,7 @@
 """Services with incidents whose Apprise plugins take a key: what to set on the plugin for each event, in one table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -51,10 +51,10 @@ class Plugin:
     resolve: str
     acknowledge: str | None = None
     severity: str | None = None
-    severities: Mapping[Severity, str] = MappingProxyType({})
+    severities: Mapping[Severity, str] = field(default_factory=dict)
     details: str | None = None
     link: str | None = None
-    fixed: Mapping[str, Any] = MappingProxyType({})
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     answers: tuple[str, str] | None = None
     is_one_line: bool = False
 

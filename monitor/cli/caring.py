@@ -14,7 +14,7 @@ from monitor.clock import utc_now
 from monitor.core.messages import render
 from monitor.core.model import RuleName
 from monitor.core.outgoing import Message
-from monitor.core.samples import sample_items
+from monitor.core.samples import sample_items, trial_events
 from monitor.core.text import one_line
 from monitor.errors import ConfigError, DeliveryError
 
@@ -65,12 +65,14 @@ def send_test(session: Session, names: tuple[str, ...]) -> int:
     """
     Send a test message to the channels named, or to all.
 
-    It goes the way that real ones go. Exit status 1 when one wasn't taken.
+    It goes the way that real ones go. A service with incidents of its own gets a test incident, which is resolved
+    at once. Exit status 1 when one wasn't taken.
     """
     config = session.config()
-    from monitor.app import channels_of
+    from monitor.app import channels_of, http_of
 
-    channels = channels_of(config)
+    http = http_of(config)
+    channels = channels_of(config, http)
     if not channels:
         raise ConfigError("there is no channel in the configuration; add one under channels")
     for name in names:
@@ -82,28 +84,39 @@ def send_test(session: Session, names: tuple[str, ...]) -> int:
             raise ConfigError(f"channel {name!r} tells each managed user apart: there is nobody to try it on")
         say(f"{one_line(name, 64)}: left out, since it tells each managed user apart")
     tried = dict.fromkeys(name for name in names or channels if name not in for_clients)
-    outcomes = [_tried(channels[name]) for name in tried]
+    try:
+        outcomes = [_tried(channels[name]) for name in tried]
+    finally:
+        http.close()
     return 0 if all(outcomes) else 1
 
 
 def _tried(channel: "Channel") -> bool:
+    from monitor.channels import IncidentChannel
     from monitor.logs import scrub
 
-    message = Message(
+    place = f"{one_line(channel.name, 64)} ({channel.service})"
+    try:
+        if isinstance(channel, IncidentChannel):
+            for event in trial_events(channel.name, secrets.token_hex(8), utc_now()):
+                channel.send_event(event)
+        else:
+            channel.send(_trial_message(channel))
+    except DeliveryError as error:
+        say(f"{place}: not sent: {one_line(scrub(str(error)))}")
+        return False
+    say(f"{place}: sent")
+    return True
+
+
+def _trial_message(channel: "Channel") -> Message:
+    return Message(
         title="Test message of postpost-monitor",
         body=f"If you can read this, the channel {one_line(channel.name, 64)!r} works: "
         "this is where you will be told of tokens that need you.",
         severity=None,
         key=secrets.token_hex(5),
     )
-    place = f"{one_line(channel.name, 64)} ({channel.service})"
-    try:
-        channel.send(message)
-    except DeliveryError as error:
-        say(f"{place}: not sent: {one_line(scrub(str(error)))}")
-        return False
-    say(f"{place}: sent")
-    return True
 
 
 def _print_accounts(config: "Config") -> None:
@@ -117,11 +130,15 @@ def _print_accounts(config: "Config") -> None:
 def _print_channels(config: "Config") -> None:
     """Render a sample of every kind for every channel, in its own words where it has some."""
     from monitor.app import channels_of, words_of
+    from monitor.channels import IncidentChannel
 
     now = utc_now()
     words = words_of(config, now)
     items = sample_items(config.accounts[0].name, now, "https://app.postpost.dev")
     for channel in channels_of(config).values():
+        if isinstance(channel, IncidentChannel):
+            say(f"channel {channel.name}: {channel.service}, one event for each change of an incident")
+            continue
         lengths = []
         for item in items:
             message = render([item], now=now, key="0123456789", limit=channel.body_limit)

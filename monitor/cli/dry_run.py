@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from monitor.channels import ClientChannel
+from monitor.channels import ClientChannel, IncidentChannel
 from monitor.cli.tables import say
 from monitor.cli.watching import Pass, print_failures
+from monitor.core import events
+from monitor.core.events import Event
 from monitor.core.model import Incident, Target
 from monitor.core.outgoing import Message
 from monitor.core.text import one_line
@@ -65,7 +67,23 @@ class _Clients(ClientChannel):
         return _Listener(one, self.heard) if one else None
 
 
-def _listener(channel: "Channel") -> "_Listener | _Clients":
+class _Events(IncidentChannel):
+    """A channel to a service with incidents of its own, listening."""
+
+    def __init__(self, real: IncidentChannel) -> None:
+        super().__init__(name=real.name, service=real.service, private=real.private)
+        self.takes_acknowledgements = real.takes_acknowledgements
+        self.heard: list[Message] = []
+
+    def send_event(self, event: Event) -> None:
+        severity = event.incident.severity
+        title = f"{event.reason} {event.key}, {severity}: {events.title(event)}"
+        self.heard.append(Message(title=title, body="", severity=severity, key=event.message_key))
+
+
+def _listener(channel: "Channel") -> "_Listener | _Clients | _Events":
+    if isinstance(channel, IncidentChannel):
+        return _Events(channel)
     return _Clients(channel) if isinstance(channel, ClientChannel) else _Listener(channel)
 
 
@@ -78,7 +96,9 @@ def rehearse(app: "App", play: "Callable[[App], Pass]") -> int:
     """
     from monitor.storage.rehearsal import Rehearsal
 
-    listeners = {name: _listener(channel) for name, channel in app.post.channels.items()}
+    listeners: dict[str, _Listener | _Clients | _Events] = {
+        name: _listener(channel) for name, channel in app.post.channels.items()
+    }
     copy = Rehearsal(_original(app.database))
     try:
         before = copy.incidents()

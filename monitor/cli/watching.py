@@ -114,8 +114,10 @@ class Pass:
 def one_pass(app: "App", *, account: str | None = None) -> Pass:
     """Discover, poll every target, review what the clock has changed, deliver what is due."""
     from monitor.app import office_of
+    from monitor.jobs.acknowledged import pass_on_acknowledgements
     from monitor.jobs.catch_up import catch_up
     from monitor.jobs.discover import discover
+    from monitor.jobs.refresh import refresh
     from monitor.jobs.review import review_due
     from monitor.jobs.survey import survey
 
@@ -128,6 +130,7 @@ def one_pass(app: "App", *, account: str | None = None) -> Pass:
         clock=app.clock,
         plans=app.plans,
         budgets=app.budgets,
+        incident_channels=policy.routing.incident_channels,
     )
     survey(office_of(app), force=True, accounts=None if account is None else [account])
     with app.database.begin() as store:
@@ -136,7 +139,9 @@ def one_pass(app: "App", *, account: str | None = None) -> Pass:
     _poll([target for target in targets if account in {None, target.account}], app, done)
     review_due(database=app.database, rules=policy.rules, routing=policy.routing, clock=app.clock)
     catch_up(app.post.channels, database=app.database, routing=policy.routing, clock=app.clock)
+    pass_on_acknowledgements(app.post.channels, database=app.database, clock=app.clock)
     _deliver(app, done)
+    refresh(app.post.channels, database=app.database, dashboards=app.post.dashboards, clock=app.clock)
     return done
 
 

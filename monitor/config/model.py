@@ -41,6 +41,7 @@ from monitor.config.values import Duration, Name, NotEmpty, OneOrMore, Section, 
 from monitor.config.web import Web
 from monitor.config.workspaces import ManagedUsers, overlap
 from monitor.core.clients import client_url
+from monitor.core.incident_services import INCIDENT, events_wanted, incident_service
 from monitor.core.links import LinkUse
 
 PROVIDER_URLS = {"postpost": "https://api.postpost.dev", "publora": "https://api.publora.com"}
@@ -158,6 +159,37 @@ class Channel(Section):
     def tells_clients(self) -> bool:
         """Whether the URL is another one for each managed user."""
         return client_url(self.url.get_secret_value()) is not None
+
+    @property
+    def takes_incidents(self) -> bool:
+        """Whether the URL leads to a service with incidents of its own, which takes no text."""
+        return incident_service(self.url.get_secret_value()) is not None
+
+    @model_validator(mode="after")
+    def _take_incidents_alone(self) -> Self:
+        url = self.url.get_secret_value()
+        key = "url_env" if self.url_env else "url_file" if self.url_file else "url"
+        asked = events_wanted(url)
+        if asked not in {None, INCIDENT}:
+            raise complaint(
+                "events= in the URL can only ask for incidents; want events=incident, or leave it out", key
+            )
+        if asked and not self.takes_incidents:
+            raise complaint(
+                "events=incident is for json:// and for services with incidents of their own; leave it out",
+                key,
+            )
+        if not self.takes_incidents:
+            return self
+        if self.announce:
+            raise complaint("the channel takes incidents alone; announce on another one", "announce")
+        if self.template:
+            raise complaint(
+                "the channel takes incidents, which have no text to write; leave it out", "template"
+            )
+        if self.tells_clients:
+            raise complaint("a service with incidents can't be another one for each managed user", key)
+        return self
 
     @model_validator(mode="after")
     def _tell_clients_nothing_of_us(self, info: ValidationInfo) -> Self:
@@ -300,11 +332,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _routes_lead_somewhere(self, info: ValidationInfo) -> Self:
-        names = {channel.name for channel in self.channels}
+        by_name = {channel.name: channel for channel in self.channels}
         for index, route in enumerate(self.routes):
             for place, name in enumerate(route.channels):
-                if name not in names:
+                if name not in by_name:
                     raise wanted("the name of a channel", "routes", index, "channels", place)
+                if route.digest and by_name[name].takes_incidents:
+                    raise complaint(
+                        f"channel {name!r} takes incidents, one by one; want the digest on a route without it",
+                        "routes",
+                        index,
+                        "digest",
+                    )
         if info.context:
             if not self.channels:
                 info.context.warnings.append("there is no channel: nobody will be told of a problem")

@@ -6,7 +6,7 @@ first to the last, so that the service knows what belongs together.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -59,22 +59,19 @@ def event_key(installation: str, incident_id: int) -> str:
     return f"{installation}-{incident_id}"
 
 
-def reasons_of(item: Item, *, may_be_out: bool) -> tuple[Reason, ...]:
+def reasons_of(item: Item) -> tuple[Reason, ...]:
     """
     Compare what a service was last sent about an incident with what is true now.
 
-    An incident ends for the service if and only if it began there: also when another took its place, when the same
-    problem is back as another incident, and when a silence held something back.
-
-    Args:
-        may_be_out: whether an earlier attempt may have reached the service although nothing is known of it.
+    An incident ends for the service if and only if it began there, or may have: also when another took its place,
+    when the same problem is back as another incident, and when a silence held something back.
 
     Returns:
         The events to send, in their order. Empty if the service knows it all.
     """
     incident = item.incident
     if not incident.is_open:
-        has_begun = item.told is not None or may_be_out
+        has_begun = item.told is not None or item.may_be_out
         return (Reason.RESOLVED,) if has_begun and not item.told_resolved else ()
     is_acknowledged = Reason.ACKNOWLEDGED in item.reasons and incident.acknowledged_by is not None
     acknowledged = (Reason.ACKNOWLEDGED,) if is_acknowledged else ()
@@ -82,7 +79,8 @@ def reasons_of(item: Item, *, may_be_out: bool) -> tuple[Reason, ...]:
         return (Reason.OPENED, *acknowledged)
     if incident.severity.rank > item.told.rank:
         return (Reason.ESCALATED, *acknowledged)
-    if item.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}:
+    is_milder = incident.severity is not item.told and Reason.ESCALATED in item.reasons
+    if is_milder or item.reasons & {Reason.OPENED, Reason.UPDATED}:
         return (Reason.UPDATED, *acknowledged)
     if acknowledged:
         return acknowledged
@@ -90,39 +88,34 @@ def reasons_of(item: Item, *, may_be_out: bool) -> tuple[Reason, ...]:
     return (Reason.REMINDER,) if is_reminder else ()
 
 
-def events_of(
-    item: Item, *, installation: str, message_key: str, now: datetime, may_be_out: bool = False
-) -> list[Event]:
+def events_of(item: Item, *, installation: str, message_key: str, now: datetime) -> list[Event]:
     """
     Write the events that tell a service of an incident what it doesn't know yet.
 
     Args:
         installation: the id of this installation.
         message_key: of the message that the events are; see ``Event``.
-        may_be_out: see ``reasons_of``.
     """
     return [
-        Event(
-            key=event_key(installation, item.incident.id or 0),
-            message_key=f"{message_key}-{reason}",
-            reason=reason,
-            at=now,
-            incident=item.incident,
-            target=item.target,
-            connection=item.connection,
-            told=item.told,
-            dashboard_url=item.dashboard_url,
-            reconnect_url=item.reconnect_url,
-        )
-        for reason in reasons_of(item, may_be_out=may_be_out)
+        _event(item, reason, installation=installation, message_key=f"{message_key}-{reason}", now=now)
+        for reason in reasons_of(item)
     ]
+
+
+def event_again(item: Item, *, installation: str, now: datetime) -> Event:
+    """Write what a service has heard already of an incident that is open, as it has heard it."""
+    incident = replace(item.incident, severity=item.told or item.incident.severity)
+    known = replace(item, incident=incident)
+    return _event(known, Reason.REMINDER, installation=installation, message_key="", now=now)
 
 
 def title(event: Event, limit: int = TITLE_LENGTH) -> str:
     """Say in one line who has which problem; the severity is a field of its own."""
     incident = event.incident
     what = sentence(over(incident.rule)) if event.is_over else describe(incident, event.at)
-    return one_line(f"{_who(event)}: {what}", limit)
+    found = f"{_who(event)}: {what}"
+    # Only cut: what came from outside is harmless, and one line, already.
+    return found if len(found) <= limit else found[: limit - 1] + "…"
 
 
 def text(event: Event) -> str:
@@ -197,6 +190,21 @@ def wire_time(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _event(item: Item, reason: Reason, *, installation: str, message_key: str, now: datetime) -> Event:
+    return Event(
+        key=event_key(installation, item.incident.id or 0),
+        message_key=message_key,
+        reason=reason,
+        at=now,
+        incident=item.incident,
+        target=item.target,
+        connection=item.connection,
+        told=item.told,
+        dashboard_url=item.dashboard_url,
+        reconnect_url=item.reconnect_url,
+    )
 
 
 def _who(event: Event) -> str:

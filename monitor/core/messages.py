@@ -40,6 +40,7 @@ class Item:
         told: the severity the channel was last told; None if it was never told.
         told_resolved: whether the channel was last told that it is over.
         silenced: whether a silence held it back; what came and went meanwhile is not told.
+        may_be_out: whether an earlier attempt, of which nothing is known, may have told the channel.
         is_back: whether it ended, and the same problem is open again as another incident that the channel
             hears of: to say that it is over would be wrong by now.
         connection: as it is known now; None where the incident isn't about one.
@@ -52,6 +53,7 @@ class Item:
     told: Severity | None = None
     told_resolved: bool = False
     silenced: bool = False
+    may_be_out: bool = False
     is_back: bool = False
     target: Target | None = None
     connection: Connection | None = None

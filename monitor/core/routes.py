@@ -165,12 +165,14 @@ class Routing:
 
     Args:
         clients: the channels that tell each managed user apart, and only those whom they reach.
+        incident_channels: the channels to services with incidents of their own: nothing is grouped for them.
     """
 
     routes: Sequence[Route]
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     silences: Sequence[Silence] = ()
     clients: Mapping[str, ClientUrl] = field(default_factory=dict)
+    incident_channels: frozenset[str] = frozenset()
 
     def silence(self, about: Circumstances) -> Silence | None:
         """Give the silence that holds an incident back the longest; None if none does."""
@@ -260,10 +262,10 @@ def tell(
         if change.reason is Reason.RESOLVED and not route.resolved:
             continue
         group = " ".join(f"{name}={about.value(name)}" for name in route.group_by)
-        filled_at = now + route.group_wait
-        ready_at = max(filled_at, silence.ends_at) if silence else filled_at
-        due_at = _due_at(route, about.severity, ready_at)
         for channel in route.channels:
+            filled_at = now if channel in routing.incident_channels else now + route.group_wait
+            ready_at = max(filled_at, silence.ends_at) if silence else filled_at
+            due_at = _due_at(route, about.severity, ready_at)
             client = routing.clients.get(channel)
             if client and not (target and is_for_clients(change.incident, target) and client.reaches(target)):
                 continue

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from monitor.core.events import Event, events_of
 from monitor.core.messages import Item
 from monitor.core.model import (
     Connection,
@@ -94,6 +95,34 @@ def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
             resolved_at=now,
             resolution=Resolution.RECOVERED,
         ),
+    ]
+
+
+def trial_events(channel: str, name: str, now: datetime) -> list[Event]:
+    """
+    Make the events of an incident that is none, opened and resolved, to try a service with incidents of its own.
+
+    Args:
+        name: random, since a service may drop what it has had before.
+    """
+    opened = Incident(
+        id=0,
+        rule=RuleName.CHANNEL_FAILING,
+        subject=Subject(channel=channel),
+        severity=Severity.NOTICE,  # somebody may be woken by what is worse
+        worst=Severity.NOTICE,
+        summary="this is a test incident of postpost-monitor, which is resolved at once",
+        opened_at=now,
+    )
+    resolved = replace(opened, resolved_at=now, resolution=Resolution.RECOVERED)
+    items = [
+        Item(incident=opened, reasons=frozenset({Reason.OPENED})),
+        Item(incident=resolved, reasons=frozenset({Reason.RESOLVED}), told=Severity.NOTICE),
+    ]
+    return [
+        event
+        for item in items
+        for event in events_of(item, installation=f"test-{name}", message_key=name, now=now)
     ]
 
 

@@ -23,7 +23,7 @@ def record_changes(
         return []
     routing = replace(routing, silences=store.silences(now))
     told: list[Told] = [(change, tell(change, target, routing, now)) for change, target in changes]
-    store.record_incidents(told, now)
+    store.record_incidents(told, now, incident_channels=routing.incident_channels)
     return told
 
 

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 
 import structlog
 
-from monitor.channels import Channel, ClientChannel
+from monitor.channels import Channel, ClientChannel, IncidentChannel
 from monitor.clock import Clock
 from monitor.core.client_words import render_for_client
 from monitor.core.clients import AT_MOST_EVERY, wait_until
 from monitor.core.digest import Summary, render_digest
+from monitor.core.events import events_of
 from monitor.core.listing import spreadsheet
 from monitor.core.messages import FULL_BLOCKS, Item, in_order, render
 from monitor.core.model import Target
@@ -23,6 +25,7 @@ from monitor.logs import scrub
 from monitor.storage import Database, digests, outbox
 from monitor.storage import items as outbox_items
 from monitor.storage import told as told_before
+from monitor.storage.installation import installation_id
 from monitor.storage.outbox import Claim
 from monitor.storage.store import Store
 from monitor.templates import Words
@@ -79,11 +82,11 @@ def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int
     delivered = failed = 0
     place = post.channels.get(channel)
     tells_clients = isinstance(place, ClientChannel)
-    while taken := _take(channel, post, wait=wait, tells_clients=tells_clients):
+    while taken := _take(channel, post, wait=wait):
         post.moved(channel)
         if taken.items is None:
             continue
-        is_delivered = _deliver(taken.claimed, taken.items, taken.told_of, post)
+        is_delivered = _deliver(taken, taken.items, post)
         delivered += is_delivered is True
         failed += is_delivered is False
         if is_delivered is False and not tells_clients:
@@ -99,32 +102,48 @@ class _Taken:
     Args:
         items: None where its time has not come.
         told_of: what a digest tells.
+        installation: the id of this installation, for a service with incidents of its own.
     """
 
     claimed: Claim
     items: list[Item] | None
     told_of: Summary | None
+    installation: str
 
 
-def _take(channel: str, post: Post, *, wait: bool, tells_clients: bool) -> _Taken | None:
+def _take(channel: str, post: Post, *, wait: bool) -> _Taken | None:
     """Claim the next message of a channel; None where nothing is due."""
     now = post.clock()
+    place = post.channels.get(channel)
+    tells_clients, takes_events = isinstance(place, ClientChannel), isinstance(place, IncidentChannel)
     with post.database.begin() as store:
         store.take_turns(f"channel {channel}")
         claimed = outbox.claim(
-            store.connection, now, channel=channel, name=post.new_name(), wait=wait, whole=tells_clients
+            store.connection,
+            now,
+            channel=channel,
+            name=post.new_name(),
+            wait=wait,
+            whole=tells_clients,
+            one_incident=takes_events,
         )
         if claimed is None:
             return None
-        items = _told_now(store, claimed, post, now)
+        items = _told_now(store, claimed, post, now, as_events=takes_events)
         if items and tells_clients and (until := _client_waits_until(store, claimed, items, now)):
             outbox.defer(store.connection, claimed, until=until)
             items = None
-        return _Taken(claimed=claimed, items=items, told_of=_summary(store, claimed, post, now))
+        return _Taken(
+            claimed=claimed,
+            items=items,
+            told_of=_summary(store, claimed, post, now),
+            installation=installation_id(store.connection) if takes_events else "",
+        )
 
 
-def _deliver(claimed: Claim, items: list[Item], told_of: Summary | None, post: Post) -> bool | None:
+def _deliver(taken: _Taken, items: list[Item], post: Post) -> bool | None:
     """Send one message; None where there was nothing left to tell, or another sender has it."""
+    claimed, told_of = taken.claimed, taken.told_of
     if (went_out := post.unwritten.get(claimed.name)) is not None:
         _settle(post, claimed, went_out)
         return None
@@ -145,8 +164,10 @@ def _deliver(claimed: Claim, items: list[Item], told_of: Summary | None, post: P
             if renewed is None:
                 return None
             claimed = renewed
+        if isinstance(to, IncidentChannel):
+            return _deliver_events(claimed, items, to, post, taken.installation)
         message = _message(items, to, post, claimed, is_client=is_client)
-    if message and not _send(post, claimed, to, message):
+    if message and not _send(post, claimed, partial(to.send, message)):
         return False
     told = {item.incident.id: _told(item) for item in items if item.news and item.incident.id}
     _settle(post, claimed, told)
@@ -156,9 +177,29 @@ def _deliver(claimed: Claim, items: list[Item], told_of: Summary | None, post: P
     return True
 
 
-def _told_now(store: Store, claimed: Claim, post: Post, now: datetime) -> list[Item] | None:
+def _deliver_events(
+    claimed: Claim, items: Sequence[Item], to: IncidentChannel, post: Post, installation: str
+) -> bool | None:
+    """Send what a service with incidents of its own doesn't know yet, event by event; None if it knows it all."""
+    told: dict[int, str] = {}
+    for item in items:
+        events = events_of(item, installation=installation, message_key=claimed.name, now=post.clock())
+        if not all(_send(post, claimed, partial(to.send_event, event)) for event in events):
+            return False
+        if events and item.incident.id:
+            told[item.incident.id] = _told(item)
+    _settle(post, claimed, told)
+    if not told:
+        return None
+    log.info("notification.delivered", channel=claimed.channel, message=claimed.name, incidents=len(told))
+    return True
+
+
+def _told_now(
+    store: Store, claimed: Claim, post: Post, now: datetime, *, as_events: bool
+) -> list[Item] | None:
     """Load what a claim tells of, but for what silences and quiet hours hold by now; None if that is all."""
-    items = outbox_items.items_of(store.connection, claimed, post.dashboards)
+    items = outbox_items.items_of(store.connection, claimed, post.dashboards, as_events=as_events)
     routing = replace(post.routing, silences=store.silences(now))
     held: dict[int, Hold] = {}
     for item in items:
@@ -257,9 +298,9 @@ def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
     del post.unwritten[claimed.name]
 
 
-def _send(post: Post, claimed: Claim, to: Channel, message: Message) -> bool:
+def _send(post: Post, claimed: Claim, send: Callable[[], None]) -> bool:
     try:
-        to.send(message)
+        send()
     except DeliveryError as error:
         now = post.clock()
         reason = scrub(str(error))  # a server may repeat what it was sent

@@ -1,6 +1,6 @@
 """Bring the targets up to date with the configuration."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -29,15 +29,17 @@ def discover(
     clock: Clock,
     plans: Mapping[str, Plan] = NO_PLANS,
     budgets: Budgets | None = None,
+    incident_channels: Collection[str] = (),
 ) -> list[Target]:
     """
     Register the targets of the configured accounts; new ones are due at once, managed users in their turn.
 
     A target that is no longer configured is polled no more; its open incidents end as removed, and nobody is
-    told: whoever edited the configuration knows.
+    told but services with incidents of their own: whoever edited the configuration knows.
 
     Args:
         plans: what of each account is to be polled; the account itself unless given.
+        incident_channels: to services with incidents of their own, which end there too.
 
     Returns:
         The targets that are polled from now on.
@@ -70,7 +72,9 @@ def discover(
             if not _is_news(incident, plans.get(incident.subject.account or ""), now)
         ]
         store.record_incidents(
-            [(resolve(incident, Resolution.REMOVED, now, told=False), ()) for incident in orphans], now
+            [(resolve(incident, Resolution.REMOVED, now, told=False), ()) for incident in orphans],
+            now,
+            incident_channels=incident_channels,
         )
     if budgets:
         budgets.watch(targets)

@@ -34,7 +34,7 @@ def oversee(channels: Collection[str], *, database: Database, routing: Routing, 
     with database.begin() as store:
         store.take_turns("oversee")
         judged = _judged(store, channels, routing, now)  # another program may have been faster
-        store.record_incidents(judged, now)
+        store.record_incidents(judged, now, incident_channels=routing.incident_channels)
         back = {
             change.incident.subject.channel or ""
             for change, _ in judged

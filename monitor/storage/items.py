@@ -8,17 +8,24 @@ from sqlalchemy import Select, and_, exists, func, or_, select
 
 from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, Reason, Resolution, Severity
-from monitor.storage.outbox import SENDING, TOLD_RESOLVED, Claim, of_claim
+from monitor.storage.outbox import SENDING, TOLD_RESOLVED, UNDELIVERED, Claim, of_claim
 from monitor.storage.rows import as_connection, as_incident, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
 
 
-def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping[str, str]) -> list[Item]:
+def items_of(
+    connection: DatabaseConnection,
+    claimed: Claim,
+    dashboards: Mapping[str, str],
+    *,
+    as_events: bool = False,
+) -> list[Item]:
     """
     Load what a claim tells of, as it is now.
 
     Args:
         dashboards: where to reconnect by hand, by account.
+        as_events: whether what may be out bears the key of its incident, so that newer news may go the same way.
     """
     # By its name, not by its rows: there may be more of them than a statement takes values.
     mine = and_(of_claim(claimed), SENDING, notifications.c.incident_id.is_not(None))
@@ -54,19 +61,58 @@ def items_of(connection: DatabaseConnection, claimed: Claim, dashboards: Mapping
             silenced.add(row.incident_id)
     silenced -= _owed_an_end(connection, silenced, claimed.channel)
     again = _back_again(connection, wanted, claimed.channel)
-    overtaken = _overtaken(connection, claimed) if claimed.may_be_out else frozenset()
+    overtaken = _overtaken(connection, claimed) if claimed.may_be_out and not as_events else frozenset()
+    may_be_out = _may_be_out(connection, claimed, wanted) if as_events else frozenset()
     return [
         _item(
             row,
             frozenset(reasons[row["id"]]),
             told=last_told.get(row["id"], (0, None))[1],
             silenced=row["id"] in silenced,
+            may_be_out=claimed.may_be_out or row["id"] in may_be_out,
             is_back=row["id"] in again,
             dashboards=dashboards,
         )
         for row in connection.execute(item_query(wanted)).mappings()
         if row["id"] not in overtaken
     ]
+
+
+def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapping[str, str]) -> list[Item]:
+    """
+    Load what is open and was told to a channel, with the severity that it was last told.
+
+    Args:
+        dashboards: where to reconnect by hand, by account.
+    """
+    open_ones = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    query = (
+        select(notifications.c.incident_id, notifications.c.told)
+        .where(
+            notifications.c.incident_id.in_(open_ones),
+            notifications.c.channel == channel,
+            notifications.c.told.is_not(None),
+        )
+        .order_by(notifications.c.id)
+    )
+    told = {row.incident_id: row.told for row in connection.execute(query)}
+    return [
+        _item(row, frozenset(), told=told[row["id"]], dashboards=dashboards)
+        for row in connection.execute(item_query(open_ones)).mappings()
+        if row["id"] in told
+    ]
+
+
+def _may_be_out(connection: DatabaseConnection, claimed: Claim, wanted: Select[Any]) -> frozenset[int]:
+    """Pick the incidents of which another message of the channel may be out, though it isn't delivered."""
+    query = select(notifications.c.incident_id).where(
+        UNDELIVERED,
+        notifications.c.channel == claimed.channel,
+        notifications.c.incident_id.in_(wanted),
+        notifications.c.claim.is_not(None),
+        notifications.c.claim != claimed.name,
+    )
+    return frozenset(connection.execute(query).scalars())
 
 
 def _overtaken(connection: DatabaseConnection, claimed: Claim) -> frozenset[int]:
@@ -178,9 +224,10 @@ def _item(
     reasons: frozenset[Reason],
     *,
     told: str | None,
-    silenced: bool,
-    is_back: bool,
     dashboards: Mapping[str, str],
+    silenced: bool = False,
+    may_be_out: bool = False,
+    is_back: bool = False,
 ) -> Item:
     return Item(
         incident=as_incident(row),
@@ -188,6 +235,7 @@ def _item(
         told=Severity(told) if told and told != TOLD_RESOLVED else None,
         told_resolved=told == TOLD_RESOLVED,
         silenced=silenced,
+        may_be_out=may_be_out,
         is_back=is_back,
         target=target_of(row),
         connection=as_connection(row) if row["connection_id"] is not None else None,

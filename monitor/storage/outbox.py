@@ -77,6 +77,7 @@ def claim(
     name: str,
     wait: bool = True,
     whole: bool = False,
+    one_incident: bool = False,
 ) -> Claim | None:
     """
     Take the next message of a channel: an abandoned claim first, else the group that is due the longest.
@@ -87,6 +88,7 @@ def claim(
     Args:
         name: what a new claim is to be called; one that was abandoned keeps its own.
         whole: whether all of a group goes as soon as some of it is due.
+        one_incident: whether a new claim is about one incident, whatever its group.
 
     Returns:
         None where nothing is due.
@@ -107,22 +109,22 @@ def claim(
     being_told = select(about).where(of_channel, SENDING, about.is_not(None))
     is_new_row = and_(PENDING, notifications.c.claim.is_(None))
     is_new = and_(is_new_row, or_(about.is_(None), about.not_in(being_told)))
-    groups = (
-        select(notifications.c.group_key)
+    # What is about no incident has none for a key either.
+    unit = func.coalesce(about, 0) if one_incident else notifications.c.group_key
+    units = (
+        select(unit)
         .where(of_channel, is_new, is_due)
-        .group_by(notifications.c.group_key)
+        .group_by(unit)
         .order_by(func.min(notifications.c.due_at))
     )
-    group = connection.execute(groups).scalars().first()
-    if group is None:
+    first = connection.execute(units).scalars().first()
+    if first is None:
         return None
     goes_along = and_(notifications.c.attempts == 0, notifications.c.due_at <= now + COMPANY)
     if whole:
         goes_along = notifications.c.silence_id.is_(None) | (notifications.c.due_at <= now)
     taken_now = connection.execute(
-        _lease(now)
-        .values(claim=name)
-        .where(of_channel, is_new, notifications.c.group_key == group, or_(is_due, goes_along))
+        _lease(now).values(claim=name).where(of_channel, is_new, unit == first, or_(is_due, goes_along))
     )
     if not taken_now.rowcount:
         return None

@@ -1,6 +1,6 @@
 """Writing what was seen and decided: a constant number of statements for a batch of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -72,9 +72,19 @@ def reviewed(database: DatabaseConnection, decisions: Sequence[Decision]) -> Non
         database.execute(statement.values(next_review_at=bindparam("next_review_at"), fingerprint=None), rows)
 
 
-def record_incidents(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> list[int]:
+def record_incidents(
+    database: DatabaseConnection,
+    told: Sequence[Told],
+    now: datetime,
+    *,
+    incident_channels: Collection[str] = (),
+) -> list[int]:
     """
     Write incidents and the outbox rows that tell of them.
+
+    Args:
+        incident_channels: to services with incidents of their own, where each end is told, whatever the routes
+            say and whoever else is told: what was begun there would stay open for ever.
 
     Returns:
         The id of each incident, in the order given.
@@ -91,9 +101,38 @@ def record_incidents(database: DatabaseConnection, told: Sequence[Told], now: da
         for id_, (_, tellings) in zip(ids, told, strict=True)
         for telling in tellings
     ]
+    if incident_channels:
+        rows += _owed_ends(database, ids, told, now, incident_channels)
     if rows:
         database.execute(insert(notifications), rows)
     return ids
+
+
+def _owed_ends(
+    database: DatabaseConnection,
+    ids: Sequence[int],
+    told: Sequence[Told],
+    now: datetime,
+    channels: Collection[str],
+) -> list[dict[str, Any]]:
+    """Make the rows for the ends that services were not going to be told of, of what was written to them."""
+    ended = {
+        id_: {telling.channel for telling in tellings}
+        for id_, (change, tellings) in zip(ids, told, strict=True)
+        if not change.incident.is_open
+    }
+    if not ended:
+        return []
+    query = (
+        select(notifications.c.incident_id, notifications.c.channel)
+        .where(notifications.c.incident_id.in_(ended), notifications.c.channel.in_(channels))
+        .distinct()
+    )
+    return [
+        notification_row(id_, Telling(channel=channel, group="", reason=Reason.RESOLVED, due_at=now), now)
+        for id_, channel in database.execute(query)
+        if channel not in ended[id_]
+    ]
 
 
 def _end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:

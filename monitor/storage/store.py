@@ -285,9 +285,11 @@ class Store:
         """Write down when the targets of reviews must be looked at again."""
         recording.reviewed(self.connection, decisions)
 
-    def record_incidents(self, told: Sequence[Told], now: datetime) -> list[int]:
+    def record_incidents(
+        self, told: Sequence[Told], now: datetime, *, incident_channels: Collection[str] = ()
+    ) -> list[int]:
         """Write incidents and the outbox rows that tell of them; returns the incidents' ids in order."""
-        return recording.record_incidents(self.connection, told, now)
+        return recording.record_incidents(self.connection, told, now, incident_channels=incident_channels)
 
 
 # In one order for everybody, or two that wait for each other would wait for ever.

@@ -311,6 +311,15 @@ silences = Table(
     sqlite_autoincrement=True,
 )
 
+# One row: by what name services with incidents of their own know this installation, made when it is first needed.
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
 # What was erased on request: how much it was, and nothing else of it.
 erasures = Table(
     "erasures",

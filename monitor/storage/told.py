@@ -1,6 +1,6 @@
 """What channels were told of what is open, and how they took it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from monitor.storage.tables import incidents, notifications
 def last_told(connection: DatabaseConnection) -> list[tuple[LastTold, Target | None]]:
     """Load what each channel was last told of each open incident that nobody has in hand."""
     is_reminder = notifications.c.reason == Reason.REMINDER
+    is_news = notifications.c.reason.not_in((Reason.REMINDER, Reason.ACKNOWLEDGED))
     in_nobodys_hands = and_(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_by.is_(None))
     # Not joined: from what is open to what was told of it, never the other way round.
     wanted = select(incidents.c.id).where(in_nobodys_hands)
@@ -27,7 +28,7 @@ def last_told(connection: DatabaseConnection) -> list[tuple[LastTold, Target | N
         select(
             notifications.c.incident_id,
             notifications.c.channel,
-            func.max(case((~is_reminder, notifications.c.created_at))).label("news_at"),
+            func.max(case((is_news, notifications.c.created_at))).label("news_at"),
             func.max(case((is_reminder, notifications.c.created_at))).label("reminded_at"),
             func.sum(case((UNSENT, 1), else_=0)).label("waiting"),
         )
@@ -70,6 +71,35 @@ def addressed(connection: DatabaseConnection) -> frozenset[tuple[int, str]]:
         notifications.c.incident_id.in_(still_open)
     )
     return frozenset((row.incident_id, row.channel) for row in connection.execute(query))
+
+
+def unknown_acknowledgements(
+    connection: DatabaseConnection, channels: Collection[str]
+) -> list[tuple[Incident, str]]:
+    """Load the open incidents that somebody has acknowledged, each with a channel that knows it and not that."""
+    acknowledged = incident_query().where(
+        incidents.c.resolved_at.is_(None), incidents.c.acknowledged_at.is_not(None)
+    )
+    found = {row["id"]: as_incident(row) for row in connection.execute(acknowledged).mappings()}
+    if not found:
+        return []
+    is_acknowledgement = notifications.c.reason == Reason.ACKNOWLEDGED
+    rows = (
+        select(
+            notifications.c.incident_id,
+            notifications.c.channel,
+            func.max(case((is_acknowledgement, notifications.c.created_at))).label("passed_on_at"),
+        )
+        .where(notifications.c.incident_id.in_(found), notifications.c.channel.in_(channels))
+        .group_by(notifications.c.incident_id, notifications.c.channel)
+        .having(func.count(notifications.c.told) > 0)
+        .order_by(notifications.c.incident_id, notifications.c.channel)
+    )
+    return [
+        (found[row.incident_id], row.channel)
+        for row in connection.execute(rows)
+        if row.passed_on_at is None or row.passed_on_at < found[row.incident_id].acknowledged_at
+    ]
 
 
 def write(connection: DatabaseConnection, told: Iterable[Told], now: datetime) -> None:

@@ -1,5 +1,6 @@
 """check-config, send-test, db: is it right, does it arrive, is it sound."""
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from monitor.storage.migrate import HEAD
 from monitor.storage.store import Store
 from monitor.storage.upkeep import backup
 from tests.cli.conftest import CANARIES, KEY, PASSWORD, PATH, Place
-from tests.receivers import Answer
+from tests.incident_services import KINDS, Program, RealHttp, lead_to
+from tests.receivers import Answer, http_receiver
 
 INSTAGRAM = "instagram-17841412345678"
 
@@ -468,3 +470,88 @@ def test_no_command_shows_or_keeps_a_secret(place: Place) -> None:
                 assert not [canary for canary in CANARIES if canary in shown], (command, shown)
     stored = place.database.read_bytes()
     assert not [canary for canary in CANARIES if canary.encode() in stored]
+
+
+# Services with incidents of their own
+
+
+def add_channel(place: Place, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PAGER_URL", url)
+    place.tree["channels"].append({"name": "pager", "url_env": "PAGER_URL"})
+
+
+def test_a_test_incident_is_opened_and_resolved(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Program()
+    with http_receiver(service) as receiver:
+        add_channel(place, monkeypatch, f"json://{receiver.address}/?events=incident")
+        ran = place.run("send-test", "pager")
+        place.run("send-test", "pager")
+    assert (ran.status, ran.out) == (0, "pager (json): sent\n")
+    assert [("opened", "notice"), ("resolved", "notice")] * 2 == service.story
+    assert {} == service.open
+    assert 2 == len(service.keys)
+    assert not place.database.exists()
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "opsgenie", "alertmanager", "splunk"])
+def test_a_test_says_sent_only_if_the_service_took_both(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    about = KINDS[kind]
+    service = about.make()
+    with http_receiver(service) as receiver:
+        monkeypatch.setattr("monitor.app.http_of", lambda config: RealHttp(receiver.address))
+        lead_to(receiver.address, monkeypatch)
+        add_channel(place, monkeypatch, about.url.format(address=receiver.address))
+        vars(service)["now"] = utc_now() + timedelta(minutes=1)
+        ran = place.run("send-test", "pager")
+        assert (0, f"pager ({kind}): sent\n", 2) == (ran.status, ran.out, len(receiver.requests))
+        assert [] == service.refused
+        service.instead = Answer(status=500)
+        ran = place.run("send-test", "pager")
+        assert (1, f"pager ({kind}): not sent: {kind}: HTTP 500\n") == (ran.status, ran.out)
+
+
+def test_a_service_with_incidents_is_named_as_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_channel(place, monkeypatch, "alertmanager://127.0.0.1:9093")
+    ran = place.run("check-config")
+    assert ran.status == 0
+    assert "channel pager: alertmanager, one event for each change of an incident" in ran.out
+    assert "127.0.0.1" not in ran.out.replace(place.server.url, "")
+
+
+def test_a_wish_for_incidents_that_no_service_grants_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_channel(place, monkeypatch, f"slack://TokenAAAA/TokenBBBB/{PATH}CCCC?events=incident")
+    ran = place.run("check-config")
+    assert ran.status == 2
+    assert ran.complaint.endswith(
+        "channels[1].url_env: events=incident is for json:// and for services with incidents of their own; leave it out"
+    )
+    monkeypatch.setenv("PAGER_URL", f"alertmanager://{PATH}:nowhere")
+    ran = place.run("check-config")
+    assert ran.status == 2
+    assert "channels[1].url_env: channel pager: want alertmanager://" in ran.complaint
+    assert PATH not in ran.err
+
+
+def test_a_rehearsal_shows_the_events_and_sends_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with http_receiver() as receiver:
+        add_channel(place, monkeypatch, f"json://{receiver.address}/?events=incident")
+        ran = place.run("poll", "--dry-run")
+        assert [] == receiver.requests
+    told = [line for line in ran.out.splitlines() if line.startswith("would tell pager: ")]
+    assert told
+    assert all(re.match(r"would tell pager: opened [0-9a-f]{16}-\d+, \w+: ", line) for line in told)
+
+
+def test_one_pass_sends_an_event_for_each_incident(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Program()
+    with http_receiver(service) as receiver:
+        add_channel(place, monkeypatch, f"json://{receiver.address}/?events=incident")
+        assert place.run("poll").status == 0
+        incidents = place.run("incidents", "--json").json()
+        assert place.run("poll").status == 0
+    assert [each["id"] for each in incidents] == [int(each.key.rpartition("-")[2]) for each in service.seen]
+    assert {"opened"} == {each.what for each in service.seen}

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select, text
 
+from monitor.channels import IncidentChannel
 from monitor.core.model import Connection, Target
 from monitor.core.outgoing import Message
 from monitor.core.routes import Route, Routing
@@ -40,6 +41,7 @@ class House:
 
     Args:
         managed: managed users that are polled beside the accounts themselves; by account.
+        services: channels to services with incidents of their own; what they are sent isn't among ``sent``.
     """
 
     database: Database
@@ -49,6 +51,7 @@ class House:
     rules: Rules = field(default_factory=Rules)
     routes: Sequence[Route] = (Route(channels=("ops",)),)
     managed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    services: dict[str, IncidentChannel] = field(default_factory=dict)
     names: Iterator[str] = field(default_factory=lambda: (f"message-{n}" for n in count(1)))
 
     @property
@@ -68,10 +71,14 @@ class House:
         return self.channel.sent
 
     @property
+    def routing(self) -> Routing:
+        return Routing(routes=self.routes, incident_channels=frozenset(self.services))
+
+    @property
     def policy(self) -> Policy:
         return Policy(
             rules=self.rules,
-            routing=Routing(routes=self.routes),
+            routing=self.routing,
             every=dict.fromkeys(self.providers, EVERY),
             jitter=0,
             dice=lambda: 0.5,
@@ -81,7 +88,7 @@ class House:
     def post(self) -> Post:
         return Post(
             database=self.database,
-            channels=self.channels,
+            channels={**self.channels, **self.services},
             dashboards={name: each.dashboard_url for name, each in self.providers.items()},
             clock=self.clock,
             dice=lambda: 0.0,
@@ -89,7 +96,13 @@ class House:
         )
 
     def discover(self) -> list[Target]:
-        found = discover(self.providers, every=self.policy.every, database=self.database, clock=self.clock)
+        found = discover(
+            self.providers,
+            every=self.policy.every,
+            database=self.database,
+            clock=self.clock,
+            incident_channels=self.services,
+        )
         if not self.managed:
             return found
         wanted = [(name, user) for name in self.providers for user in (None, *self.managed.get(name, ()))]

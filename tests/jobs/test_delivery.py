@@ -55,7 +55,7 @@ def states(house: House) -> list[str]:
 def test_killed_before_the_commit_nothing_was_seen_and_all_is_told_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Killed
 
     house.discover()

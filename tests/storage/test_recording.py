@@ -231,7 +231,7 @@ def test_a_batch_is_recorded_whole_or_not_at_all(
     house.sees(connection())
     before = house.story(), house.sizes()
 
-    def stumble(*_: object) -> None:
+    def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     where = "record_incidents" if broken == "run" else "_record_runs"
