@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -21,7 +22,7 @@ from monitor.channels.opsgenie import PRIORITIES
 from monitor.channels.services import open_service
 from monitor.channels.wire import UNCOUNTED, counting
 from monitor.core.events import Event, events_of
-from monitor.core.incident_services import HOSTS, SERVICES
+from monitor.core.incident_services import HOSTS, SERVICES, incident_service
 from monitor.core.messages import Item
 from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
 from monitor.errors import ConfigError, DeliveryError
@@ -307,6 +308,33 @@ def test_every_scheme_and_address_of_a_service_is_known() -> None:
         has_address = plugin.parse_native_url.__qualname__.startswith(plugin.__name__)
         assert has_address == (service in HOSTS.values())
     assert set(PLUGINS) == set(plugins) - {"opsgenie"}
+
+
+HANDBOOK = (Path(__file__).parents[1] / "docs" / "alerting.md").read_text(encoding="utf-8")
+NAMES = {
+    "FireHydrant": "firehydrant", "GoAlert": "goalert", "ilert": "ilert", "incident.io": "incidentio",
+    "PagerDuty": "pagerduty", "PagerTree": "pagertree", "SIGNL4": "signl4", "Splunk On-Call": "splunk",
+    "Squadcast": "squadcast", "Opsgenie": "opsgenie", "Alertmanager": "alertmanager", "a program of yours": "json",
+}  # fmt: skip
+
+
+def test_the_handbook_has_every_service_with_its_words() -> None:
+    table = HANDBOOK.partition("| service | channel URL |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = {cells[1]: cells for cells in ([cell.strip() for cell in line.split("|")] for line in table)}
+    assert rows.keys() == NAMES.keys()
+    for name, (_, _, url, _, severities, acknowledged, _) in rows.items():
+        kind = NAMES[name]
+        assert kind == incident_service(url.strip("`"))
+        channel = open_channels([Settings(url=KINDS[kind].url.format(address="127.0.0.1"))])["pager"]
+        assert isinstance(channel, IncidentChannel)
+        assert acknowledged == ("yes" if channel.takes_acknowledgements else "no")
+        row = PLUGINS.get(kind)
+        words = row.severities if row and row.severity else row.trigger if row else {}
+        if kind == "opsgenie":
+            words = PRIORITIES
+        if not isinstance(words, str) and words:
+            shown = ", ".join(f"`{words[each]}`" for each in (CRITICAL, WARNING, NOTICE))
+            assert shown == severities
 
 
 # Answers
