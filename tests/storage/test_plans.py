@@ -1,12 +1,15 @@
 """How the databases find what is asked of the views: by an index wherever one should serve."""
 
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from monitor.storage import Database, queries, tables
+from tests.conftest import MigratedDatabase
 
 # Tables that grow with the history or the fleet: to answer for one connection or one account, none is read whole.
 LARGE = ("snapshots", "incidents", "connections", "targets", "notifications", "poll_runs")
@@ -17,6 +20,13 @@ ABOUT_CONNECTIONS = (
     *("reconnect_times", "publish_failures"),
 )
 ABOUT_ACCOUNTS = (*ABOUT_CONNECTIONS, "account_health", "poll_log")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, migrated_database: MigratedDatabase) -> Iterator[Database]:
+    """Give a migrated database in which no row ever was: what a server remembers of rows bends its plans."""
+    with migrated_database(request.param) as url, closing(Database(url)) as database:
+        yield database
 
 
 def plan(database: Database, query: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import MetaData, create_engine, insert, inspect, make_url, text
 from sqlalchemy.engine import Engine
 
@@ -20,6 +21,7 @@ from monitor.errors import StorageError
 from monitor.storage import Database, migrate
 from monitor.storage.soundness import _indexes, findings
 from monitor.storage.watch import watching
+from tests.conftest import MigratedDatabase, postgres_database
 from tests.factories import DAY, HOUR, NOW, connection
 from tests.fakes import FrozenClock
 from tests.house import House
@@ -30,13 +32,6 @@ from tests.storage.test_migrations import run_by_hand, schema_of, views_of
 FIRST, SECOND = "0001", "0002"
 SECOND_VERSION = Path(__file__).parent / "second_version"
 Rows = dict[str, list[dict[str, Any]]]
-
-
-@pytest.fixture
-def engine(empty_database_url: str) -> Iterator[Engine]:
-    engine = create_engine(empty_database_url)
-    yield engine
-    engine.dispose()
 
 
 def rows_of(engine: Engine) -> Rows:
@@ -124,24 +119,60 @@ def want_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return folder
 
 
+@pytest.fixture(scope="module")
+def sample_sqlite(migrated_database: MigratedDatabase) -> Iterator[Path]:
+    """Give a SQLite file of the first version that holds a history; to be copied."""
+    with migrated_database("sqlite") as url:
+        _fill_with_sample(url)
+        yield Path(make_url(url).database or "")
+
+
+@pytest.fixture(scope="module")
+def sample_postgres(migrated_database: MigratedDatabase) -> Iterator[str]:
+    """Give the name of a PostgreSQL database of the first version that holds a history; to be copied."""
+    with migrated_database("postgres") as url:
+        _fill_with_sample(url)
+        yield str(make_url(url).database)
+
+
+def _fill_with_sample(url: str) -> None:
+    with closing(Database(url)) as database, structlog.testing.capture_logs():
+        live(database)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def populated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of a database of the first version that holds a history, once on each kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sample_sqlite"), tmp_path / "history.db")
+        yield f"sqlite:///{tmp_path / 'history.db'}"
+        return
+    template = request.getfixturevalue("sample_postgres")
+    with postgres_database(request.getfixturevalue("postgres"), template) as url:
+        yield url
+
+
 @pytest.fixture
-def populated(empty_database_url: str) -> Iterator[Database]:
+def populated(populated_url: str) -> Iterator[Database]:
     """Give a database of the first version that holds a history."""
-    database = Database(empty_database_url)
-    assert database.upgrade() is None
-    live(database)
-    yield database
-    database.close()
+    with closing(Database(populated_url)) as database:
+        yield database
 
 
 @pytest.fixture
-def populated_sqlite(sqlite_url: str) -> Iterator[Database]:
+def engine(populated_url: str) -> Iterator[Engine]:
+    """Give another way into the same database."""
+    engine = create_engine(populated_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def populated_sqlite(sample_sqlite: Path, sqlite_url: str) -> Iterator[Database]:
     """Give a SQLite file of the first version that holds a history."""
-    database = Database(sqlite_url)
-    database.upgrade()
-    live(database)
-    yield database
-    database.close()
+    shutil.copy(sample_sqlite, make_url(sqlite_url).database or "")
+    with closing(Database(sqlite_url)) as database:
+        yield database
 
 
 def test_a_history_is_taken_over_whole(populated: Database, engine: Engine, second_version: Path) -> None:
@@ -186,19 +217,20 @@ def test_after_the_upgrade_nothing_is_told_anew_and_what_is_new_is_told(
     assert "TikTok" in house.titles()[-1]
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_every_row_of_every_table_is_kept(
-    empty_database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, migrated_database: MigratedDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(empty_database_url)
-    database.upgrade()
-    fill(engine)
-    before = rows_of(engine)
-    assert all(len(rows) == 2 for rows in before.values())
-    want_second_version(tmp_path, monkeypatch)
-    seen: list[tuple[str, str]] = []
-    assert database.upgrade(lambda *step: seen.append(step)) == FIRST
-    database.close()
-    assert kept(before, rows_of(engine)) == before
+    with migrated_database(kind) as url, closing(Database(url)) as database:
+        engine = create_engine(url)
+        fill(engine)
+        before = rows_of(engine)
+        assert all(len(rows) == 2 for rows in before.values())
+        want_second_version(tmp_path, monkeypatch)
+        seen: list[tuple[str, str]] = []
+        assert database.upgrade(lambda *step: seen.append(step)) == FIRST
+        assert kept(before, rows_of(engine)) == before
+        engine.dispose()
     assert seen == [(SECOND, "Note where connections come from, and refuse counts below zero.")]
 
 

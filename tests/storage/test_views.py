@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from monitor.core.model import Outcome
 from monitor.core.notices import Gap
 from monitor.core.routes import Route
 from monitor.storage import Database, gaps
 from monitor.storage.erasure import erase
+from tests.conftest import MigratedDatabase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
 from tests.jobs.house import DAYS, VIEWS, House, without_days
@@ -50,15 +52,17 @@ NUMBERS = {
 }
 
 
-@pytest.fixture
-def houses(tmp_path: Path, postgres_url: str) -> Iterator[tuple[House, House]]:
-    """Give the same house twice: on SQLite and on PostgreSQL."""
-    databases = Database(f"sqlite:///{tmp_path / 'twin.db'}"), Database(postgres_url)
-    for database in databases:
-        database.upgrade()
-    yield House(databases[0]), House(databases[1])
-    for database in databases:
-        database.close()
+@pytest.fixture(scope="module")
+def houses(migrated_database: MigratedDatabase) -> Iterator[dict[str, House]]:
+    """Give the same house twice, on SQLite and on PostgreSQL, each with the same story behind it; only read."""
+    with ExitStack() as stack:
+        made = {}
+        for kind in ("sqlite", "postgres"):
+            url = stack.enter_context(migrated_database(kind))
+            made[kind] = House(stack.enter_context(closing(Database(url))))
+            with structlog.testing.capture_logs():
+                tell_a_story(made[kind])
+        yield made
 
 
 def tell_a_story(house: House) -> None:
@@ -112,10 +116,8 @@ def _of(given: Any) -> dict[str, Any]:
     return {name: getattr(given, name) for name in type(given).__dataclass_fields__}
 
 
-def test_both_databases_tell_the_same_story(houses: tuple[House, House]) -> None:
-    on_sqlite, on_postgres = houses
-    tell_a_story(on_sqlite)
-    tell_a_story(on_postgres)
+def test_both_databases_tell_the_same_story(houses: dict[str, House]) -> None:
+    on_sqlite, on_postgres = houses["sqlite"], houses["postgres"]
     for name in VIEWS:
         assert without_days(on_sqlite.view(name)) == without_days(on_postgres.view(name)), name
         for one, other in zip(on_sqlite.view(name), on_postgres.view(name), strict=True):
@@ -132,9 +134,10 @@ def test_both_databases_tell_the_same_story(houses: tuple[House, House]) -> None
     assert {None, "64a1f0c2e4b0a1b2c3d4e5f6"} == {r["managed_user_id"] for r in story["current_connections"]}
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_has_the_documented_columns_and_types(house: House, name: str) -> None:
-    tell_a_story(house)
+def test_a_view_has_the_documented_columns_and_types(houses: dict[str, House], kind: str, name: str) -> None:
+    house = houses[kind]
     rows = house.query(f"SELECT * FROM {name}")
     assert rows
     documented = COLUMNS[name].split()
@@ -149,12 +152,12 @@ def test_a_view_has_the_documented_columns_and_types(house: House, name: str) ->
                 else:
                     assert isinstance(value, datetime) and value.tzinfo, (column, value)
             else:
-                kind = int if column in NUMBERS else float if column in DAYS else str
-                assert isinstance(value, kind), (column, value)
+                wanted = int if column in NUMBERS else float if column in DAYS else str
+                assert isinstance(value, wanted), (column, value)
 
 
-def test_a_server_gives_times_with_their_zone(houses: tuple[House, House]) -> None:
-    found = houses[1].query(
+def test_a_server_gives_times_with_their_zone(houses: dict[str, House]) -> None:
+    found = houses["postgres"].query(
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
         " WHERE table_schema = 'public' AND (column_name = 'at' OR column_name LIKE '%\\_at')"
     )
@@ -163,9 +166,8 @@ def test_a_server_gives_times_with_their_zone(houses: tuple[House, House]) -> No
     assert {"timestamp with time zone"} == {row["data_type"] for row in in_views}
 
 
-def test_the_own_functions_of_sqlite_read_every_time(houses: tuple[House, House]) -> None:
-    house = houses[0]
-    tell_a_story(house)
+def test_the_own_functions_of_sqlite_read_every_time(houses: dict[str, House]) -> None:
+    house = houses["sqlite"]
     for name in VIEWS:
         times = [
             column
