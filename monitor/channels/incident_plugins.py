@@ -174,6 +174,8 @@ class PluginChannel(IncidentChannel):
             body=title if self._plugin.is_one_line else events.text(event),
             severity=None if event.is_over else event.incident.severity,
             key=event.message_key,
+            links=tuple(filter(None, (event.dashboard_url, event.reconnect_url))),
+            url=event.dashboard_url,
         )
         self._channel.send(message, prepare=lambda service: self._set_up(service, event))
 
