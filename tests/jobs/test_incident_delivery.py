@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import insert
 
 from monitor.core.model import DeliveryState, Reason, RuleName
+from monitor.core.renewal import Profile, RenewedBy
 from monitor.core.routes import Match, QuietHours, Route
+from monitor.core.rules import RenewalOverdue, Rules, TokenExpiry
 from monitor.errors import DeliveryError, StorageError
 from monitor.jobs import deliver
 from monitor.jobs.acknowledged import pass_on_acknowledgements
@@ -362,20 +364,22 @@ def test_a_trigger_that_may_have_arrived_is_resolved_once(house: House, pager: F
 
 
 def test_what_another_problem_took_the_place_of_is_resolved(house: House, pager: FakeIncidentChannel) -> None:
-    own = connection(platform_id="youtube-1", expires_at=NOW + 30 * DAY)
+    profiles = {"facebook": Profile(renewed_by=RenewedBy.VENDOR, overdue_before=20 * DAY)}
+    house.rules = Rules(connection=(TokenExpiry(profiles=profiles), RenewalOverdue(profiles=profiles)))
+    own = connection(platform_id="facebook-1", expires_at=NOW + 40 * DAY)
     house.sees(own)
-    house.later(29 * DAY + 23 * HOUR)
+    house.later(25 * DAY)
     house.sees(own)
     house.deliver()
     assert {RuleName.RENEWAL_OVERDUE} == {event.incident.rule for event in pager.events}
-    house.later(2 * HOUR)
-    house.review()
-    house.sees(connection(platform_id="youtube-1", expires_at=NOW + 30 * DAY, token_status="expired"))
+    house.later()
+    house.sees(replace(own, token_status="expired"))
     house.deliver()
-    last = {event.key: event.reason for event in pager.events}
-    by_rule = {event.incident.rule: event.key for event in pager.events}
-    assert Reason.RESOLVED is last[by_rule[RuleName.RENEWAL_OVERDUE]]
-    assert Reason.OPENED is last[by_rule[RuleName.TOKEN_EXPIRY]]
+    reasons_of = {
+        rule: [each.reason for each in pager.events if each.incident.rule is rule] for rule in RuleName
+    }
+    assert [Reason.OPENED, Reason.RESOLVED] == reasons_of[RuleName.RENEWAL_OVERDUE]
+    assert [Reason.OPENED] == reasons_of[RuleName.TOKEN_EXPIRY]
 
 
 def test_an_account_that_is_configured_no_more_resolves_what_it_had(
