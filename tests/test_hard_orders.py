@@ -15,8 +15,8 @@ from monitor.jobs.deliver import deliver_to
 from monitor.jobs.digest import digest
 from monitor.jobs.oversee import oversee
 from monitor.jobs.remind import remind
-from monitor.storage import Database, outbox, people
-from monitor.storage.outbox import LEASE
+from monitor.storage import Database, dead_letters, outbox, people
+from monitor.storage.outbox import LEASE, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel
 from tests.house import House
@@ -312,6 +312,176 @@ def test_what_was_given_up_and_is_still_wrong_is_told_once_the_channel_takes_mes
     assert ["Threads" in message.title for message in house.sent] == [True, False]
 
 
+def test_a_recovery_that_is_refused_twice_an_hour_apart_is_sent(house: House) -> None:
+    house.shows(EXPIRED)
+    house.ops.refusal = GONE
+    house.shows(WELL)
+    house.clock.advance(62 * MINUTE)
+    house.tick()
+    assert house.ops.tried == 3
+    house.ops.refusal = None
+    house.live(2 * HOUR)
+    assert [Severity.CRITICAL, None] == [message.severity for message in house.sent]
+
+
+OTHER = connection(platform_id="threads-1", token_status="expired", expires_at=NOW - DAY)
+
+
+def test_a_recovery_that_was_given_up_is_sent_once_the_channel_takes_messages(house: House) -> None:
+    house.shows(EXPIRED)
+    house.ops.refusal = GONE
+    house.shows(WELL)
+    house.live(3 * HOUR, step=5 * MINUTE)
+    assert ["delivered", "failed"] == [row["state"] for row in house.rows("delivery_log")]
+    house.ops.refusal = None
+    house.shows(WELL, OTHER)
+    house.live(10 * MINUTE, step=MINUTE)
+    assert {"delivered"} == {row["state"] for row in house.rows("delivery_log")}
+    assert [True, True, False] == [message.severity is not None for message in house.sent]
+    assert "token is good again" in house.sent[-1].body
+    house.restart()
+    house.live(HOUR)
+    assert len(house.sent) == 3
+
+
+def test_a_problem_that_came_and_went_while_the_channel_refused_all_stays_among_the_dead_letters(
+    house: House,
+) -> None:
+    house.ops.refusal = GONE
+    house.shows(EXPIRED)
+    house.live(3 * HOUR, step=5 * MINUTE)
+    house.shows(WELL)
+    house.live(3 * HOUR, step=5 * MINUTE)
+    house.ops.refusal = None
+    house.shows(WELL, OTHER)
+    house.restart()
+    house.live(HOUR, step=MINUTE)
+    assert ["failed", "failed", "delivered"] == [row["state"] for row in house.rows("delivery_log")]
+    assert len(house.sent) == 1
+
+
+@dataclass(slots=True)
+class KeyedChannel(FakeChannel):
+    """A channel that keeps the key of each attempt."""
+
+    keys: list[str] = field(default_factory=list)
+
+    def send(self, message: Message) -> None:
+        self.keys.append(message.key)
+        FakeChannel.send(self, message)
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["requeued by itself", "deliveries retry"])
+@pytest.mark.parametrize(
+    ("refusal", "keeps_key"), [(UNSURE, True), (DOWN, False)], ids=["may have arrived", "surely refused"]
+)
+def test_a_dead_letter_keeps_its_key_if_its_message_may_have_arrived(
+    house: House, refusal: DeliveryError, keeps_key: bool, by_hand: bool
+) -> None:
+    channel = house.channels["ops"] = KeyedChannel(refusal=refusal)
+    house.shows(EXPIRED)
+    while [row["state"] for row in house.rows("delivery_log")] != ["failed"]:
+        house.live(HOUR, step=20 * MINUTE)
+    tried = set(channel.keys)
+    channel.refusal = None
+    if by_hand:
+        with house.database.begin() as store:
+            assert [1] == dead_letters.revive(store.connection, [1], house.clock())
+    else:
+        house.restart()
+    house.tick()
+    [message] = house.sent
+    assert keeps_key is (message.key in tried)
+    assert {"delivered"} == {row["state"] for row in house.rows("delivery_log")}
+
+
+def test_what_changed_since_a_dead_letter_is_sent_under_another_key(house: House) -> None:
+    channel = house.channels["ops"] = KeyedChannel(refusal=UNSURE)
+    house.shows(SOON)
+    while [row["state"] for row in house.rows("delivery_log")] != ["failed"]:
+        house.live(HOUR, step=20 * MINUTE)
+    tried = set(channel.keys)
+    house.shows(EXPIRED)
+    channel.refusal = None
+    house.restart()
+    house.live(2 * HOUR, step=20 * MINUTE)
+    [message] = house.sent
+    assert message.severity is Severity.CRITICAL
+    assert message.key not in tried
+
+
+def test_a_message_that_may_be_out_keeps_its_key_through_a_silence(house: House) -> None:
+    channel = house.channels["ops"] = KeyedChannel(refusal=UNSURE)
+    house.shows(EXPIRED)
+    silence(house, {"platform": ["instagram"]}, lasts=2 * HOUR)
+    channel.refusal = None
+    house.live(HOUR, step=MINUTE)
+    assert house.sent == []
+    house.live(2 * HOUR, step=MINUTE)
+    [message] = house.sent
+    assert set(channel.keys) == {message.key}
+
+
+def test_what_gets_worse_after_a_milder_message_is_sent_though_it_was_as_bad_before(house: House) -> None:
+    house.routes = (Route(channels=("ops",), group_wait=10 * MINUTE),)
+    week, day = (replace(SOON, expires_at=NOW + left) for left in (5 * DAY, 20 * HOUR))
+    house.shows(week)
+    house.live(15 * MINUTE, step=MINUTE)
+    house.shows(day)
+    house.shows(week)
+    house.live(15 * MINUTE, step=MINUTE)
+    assert [Severity.NOTICE] == [message.severity for message in house.sent]  # the same again is no news
+    house.shows(day)
+    house.live(15 * MINUTE, step=MINUTE)
+    assert [Severity.NOTICE, Severity.CRITICAL] == [message.severity for message in house.sent]
+    house.live(HOUR)
+    assert len(house.sent) == 2
+
+
+def test_what_gets_worse_after_a_milder_message_ends_its_acknowledgement(house: House) -> None:
+    house.routes = (Route(channels=("ops",), group_wait=10 * MINUTE),)
+    week, day = (replace(SOON, expires_at=NOW + left) for left in (5 * DAY, 20 * HOUR))
+    house.shows(week)
+    house.live(15 * MINUTE, step=MINUTE)
+    house.shows(day)
+    house.shows(week)
+    house.live(15 * MINUTE, step=MINUTE)
+    acknowledge(house)
+    house.shows(day)
+    house.live(15 * MINUTE, step=MINUTE)
+    assert [Severity.NOTICE, Severity.CRITICAL] == [message.severity for message in house.sent]
+    assert house.rows("incident_log")[0]["acknowledged_by"] is None
+    assert house.rows("acknowledgements")[0]["ended_at"] is not None
+
+
+def test_a_severity_that_a_channel_is_not_to_be_told_of_is_not_sent_to_it(house: House) -> None:
+    house.routes = (
+        Route(channels=("ops",), match=Match(severity=("notice",)), group_wait=timedelta()),
+        Route(channels=("pager",), match=Match(severity=("critical",)), group_wait=timedelta()),
+    )
+    house.channels["pager"] = FakeChannel(name="pager")
+    house.shows(replace(SOON, expires_at=NOW + 5 * DAY))
+    house.shows(EXPIRED)
+    house.live(HOUR)
+    assert [Severity.NOTICE] == [message.severity for message in house.sent]
+    assert len(house.channels["pager"].sent) == 1
+
+
+def test_what_is_still_wrong_is_sent_however_long_the_channel_was_out_of_order(house: House) -> None:
+    house.ops.refusal = GONE
+    house.shows(EXPIRED)
+    for _ in range(200):
+        house.live(HOUR, step=30 * MINUTE)
+        house.restart()
+    tried = house.ops.tried
+    house.live(5 * DAY, step=HOUR)
+    assert tried < house.ops.tried < tried + 10
+    house.ops.refusal = None
+    house.live(3 * DAY, step=HOUR)
+    assert [Severity.CRITICAL] == [message.severity for message in house.sent]
+    assert {"delivered"} == {row["state"] for row in house.rows("delivery_log")}
+
+
 def test_what_is_never_taken_is_not_tried_for_ever(house: House) -> None:
     house.ops.refusal = GONE
     house.shows(EXPIRED)
@@ -401,7 +571,9 @@ def test_a_sender_whose_lease_has_ended_cannot_undo_what_another_does(house: Hou
     assert [row["state"] for row in house.rows("delivery_log")] == ["sending"]
     with house.database.begin() as store:
         outbox.keep(store.connection, fast, until=house.clock() + MINUTE, error="no answer in time")
-        outbox.settle(store.connection, slow, house.clock(), told={1: "critical"})  # it got through after all
+        outbox.settle(
+            store.connection, slow, house.clock(), told={1: Notified("critical")}
+        )  # it got through after all
     assert [row["state"] for row in house.rows("delivery_log")] == ["delivered"]
 
 

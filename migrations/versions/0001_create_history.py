@@ -272,6 +272,8 @@ def upgrade() -> None:
         sa.Column("leased_until", UtcMillis()),
         sa.Column("delivered_at", UtcMillis()),
         sa.Column("told", sa.Text()),
+        sa.Column("content_hash", sa.Text()),
+        sa.Column("is_possibly_delivered", sa.Boolean()),
         sa.Column("error", sa.Text()),
         sa.CheckConstraint(
             "state IN ('pending', 'sending', 'delivered', 'failed')", name=op.f("ck_notifications_state")

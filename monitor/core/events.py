@@ -80,7 +80,9 @@ def reasons_of(item: Item) -> tuple[Reason, ...]:
     if incident.severity.rank > item.told.rank:
         return (Reason.ESCALATED, *acknowledged)
     is_milder = incident.severity is not item.told and Reason.ESCALATED in item.reasons
-    if is_milder or item.reasons & {Reason.OPENED, Reason.UPDATED}:
+    is_changed = is_milder or item.reasons & {Reason.OPENED, Reason.UPDATED}
+    # What changed and is back to what the service was last sent is no news to it.
+    if is_changed and item.content_hash != item.told_hash:
         return (Reason.UPDATED, *acknowledged)
     if acknowledged:
         return acknowledged

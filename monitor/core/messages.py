@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 
 from monitor.core.model import Connection, Incident, Reason, Resolution, RuleName, Severity, Target
 from monitor.core.outgoing import Message
@@ -38,6 +39,7 @@ class Item:
     Args:
         reasons: why notifications were written since the channel was last told.
         told: the severity the channel was last told; None if it was never told.
+        told_hash: the ``content_hash`` of what it was last told; None if it was never told.
         told_resolved: whether the channel was last told that it is over.
         silenced: whether a silence held it back; what came and went meanwhile is not told.
         may_be_out: whether an earlier attempt, of which nothing is known, may have told the channel.
@@ -51,6 +53,7 @@ class Item:
     incident: Incident
     reasons: frozenset[Reason]
     told: Severity | None = None
+    told_hash: str | None = None
     told_resolved: bool = False
     silenced: bool = False
     may_be_out: bool = False
@@ -59,6 +62,12 @@ class Item:
     connection: Connection | None = None
     dashboard_url: str = ""
     reconnect_url: str = field(default="", repr=False)
+
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits, equal where a channel would read the same: the severity and the summary."""
+        content = f"{self.incident.severity} {self.incident.summary}"
+        return sha256(content.encode()).hexdigest()[:16]
 
     @property
     def news(self) -> News | None:
@@ -74,7 +83,9 @@ class Item:
             return News.OPENED
         if self.incident.severity.rank > self.told.rank:
             return News.ESCALATED
-        if self.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}:
+        # What changed and is back to what the channel was last told is no news to it.
+        is_changed = self.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}
+        if is_changed and self.content_hash != self.told_hash:
             return News.UPDATED
         # Somebody may have taken it in hand since the reminder was written.
         is_in_hand = self.incident.acknowledged_by is not None

@@ -10,6 +10,7 @@ SEND_RETRY = timedelta(seconds=5)
 SEND_RETRY_AT_MOST = timedelta(hours=1)
 SEND_GIVE_UP_AFTER = timedelta(hours=24)
 PERMANENT_GIVE_UP_AFTER = timedelta(hours=1)
+GIVE_UP_ATTEMPTS = 8
 RETRY_AFTER_AT_MOST = timedelta(hours=1)
 
 # Failures that asking again soon can't mend: a person must act, so polling keeps its pace.
@@ -65,14 +66,19 @@ def next_attempt_at(
     return now + max(wait, min(retry_after or timedelta(), RETRY_AFTER_AT_MOST))
 
 
-def is_given_up(now: datetime, *, first_tried_at: datetime, permanent: bool) -> bool:
+def is_given_up(now: datetime, *, first_tried_at: datetime, attempts: int, permanent: bool) -> bool:
     """
-    Tell whether a message becomes a dead letter.
+    Return whether a message becomes a dead letter.
 
     A failure that looks permanent is given up sooner, but not at once: a service that answers 403 during its
-    own outage must not cost an alert.
+    own outage must not cost an alert. Time alone gives nothing up: a monitor that was stopped in between has
+    hardly tried.
+
+    Args:
+        attempts: how often it was tried, this time included.
     """
-    return now - first_tried_at >= (PERMANENT_GIVE_UP_AFTER if permanent else SEND_GIVE_UP_AFTER)
+    give_up_after = PERMANENT_GIVE_UP_AFTER if permanent else SEND_GIVE_UP_AFTER
+    return attempts >= GIVE_UP_ATTEMPTS and now - first_tried_at >= give_up_after
 
 
 def _doubled(times: int) -> int:

@@ -28,7 +28,10 @@ def catch_up(channels: Collection[str], *, database: Database, routing: Routing,
     now = clock()
     with database.begin() as store:
         store.take_turns("catch up")
-        revived = dead_letters.revive_lost(store.connection, now, channels=channels)
+        lost = dead_letters.lost(
+            store.connection, channels=channels, attempts_below=dead_letters.ATTEMPTS_AT_MOST
+        )
+        dead_letters.requeue(store.connection, lost, now)
         routing = replace(routing, silences=store.silences(now))
         known = told.addressed(store.connection)
         missing: list[Told] = []
@@ -45,6 +48,6 @@ def catch_up(channels: Collection[str], *, database: Database, routing: Routing,
                 missing.append((change, news))
         told.write(store.connection, missing, now)
     written = sum(len(tellings) for _, tellings in missing)
-    if written or revived:
-        log.info("notifications.caught_up", written=written, revived=revived)
-    return written + revived
+    if written or lost:
+        log.info("notifications.caught_up", written=written, revived=len(lost))
+    return written + len(lost)

@@ -26,7 +26,7 @@ from monitor.storage import Database, digests, outbox
 from monitor.storage import items as outbox_items
 from monitor.storage import told as told_before
 from monitor.storage.installation import installation_id
-from monitor.storage.outbox import Claim
+from monitor.storage.outbox import Claim, Notified
 from monitor.storage.store import Store
 from monitor.templates import Words
 
@@ -65,7 +65,7 @@ class Post:
     routing: Routing = NOWHERE
     link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
     moved: Callable[[str], None] = field(default=lambda channel: None, repr=False)
-    unwritten: dict[str, Mapping[int, str]] = field(default_factory=dict, repr=False)
+    unwritten: dict[str, Mapping[int, Notified]] = field(default_factory=dict, repr=False)
 
 
 def deliver_to(channel: str, post: Post, *, wait: bool = True) -> tuple[int, int]:
@@ -181,7 +181,7 @@ def _deliver_events(
     claimed: Claim, items: Sequence[Item], to: IncidentChannel, post: Post, installation: str
 ) -> bool | None:
     """Send what a service with incidents of its own doesn't know yet, event by event; None if it knows it all."""
-    told: dict[int, str] = {}
+    told: dict[int, Notified] = {}
     for item in items:
         events = events_of(item, installation=installation, message_key=claimed.name, now=post.clock())
         if not all(_send(post, claimed, partial(to.send_event, event)) for event in events):
@@ -274,7 +274,7 @@ def _message(
     return message
 
 
-def _settle(post: Post, claimed: Claim, told: Mapping[int, str]) -> None:
+def _settle(post: Post, claimed: Claim, told: Mapping[int, Notified]) -> None:
     """
     Write down that a message went out, with patience.
 
@@ -304,8 +304,13 @@ def _send(post: Post, claimed: Claim, send: Callable[[], None]) -> bool:
     except DeliveryError as error:
         now = post.clock()
         reason = scrub(str(error))  # a server may repeat what it was sent
-        if is_given_up(now, first_tried_at=claimed.first_tried_at, permanent=error.permanent):
-            _bury(post, claimed, reason)
+        if is_given_up(
+            now,
+            first_tried_at=claimed.first_tried_at,
+            attempts=claimed.attempts,
+            permanent=error.permanent,
+        ):
+            _bury(post, claimed, reason, is_possibly_delivered=error.uncertain)
             return False
         due_at = next_attempt_at(
             now, attempts=claimed.attempts, chance=post.dice(), retry_after=error.retry_after
@@ -327,11 +332,13 @@ def _send(post: Post, claimed: Claim, send: Callable[[], None]) -> bool:
     return True
 
 
-def _bury(post: Post, claimed: Claim, error: str) -> None:
+def _bury(post: Post, claimed: Claim, error: str, *, is_possibly_delivered: bool = False) -> None:
     with post.database.begin() as store:
-        outbox.bury(store.connection, claimed, error=error)
+        outbox.bury(store.connection, claimed, error=error, is_possibly_delivered=is_possibly_delivered)
     log.error("notification.given_up", channel=claimed.channel, message=claimed.name, error=error)
 
 
-def _told(item: Item) -> str:
-    return item.incident.severity if item.incident.is_open else outbox.TOLD_RESOLVED
+def _told(item: Item) -> Notified:
+    if not item.incident.is_open:
+        return Notified(outbox.TOLD_RESOLVED)
+    return Notified(item.incident.severity, item.content_hash)

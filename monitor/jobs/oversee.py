@@ -1,25 +1,34 @@
-"""Watch the channels themselves: one that takes no messages is told through the others."""
+"""
+Check the channels themselves: whether they take messages, and whether they were last told what is true.
+
+A channel that takes no messages is an incident that the others are told of.
+"""
 
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+import structlog
+
 from monitor.clock import Clock
 from monitor.core.channel_rule import ChannelState, look_at_channel
 from monitor.core.incidents import IncidentChange, reconcile, resolve
-from monitor.core.model import Resolution, Subject
+from monitor.core.model import Reason, Resolution, Subject
 from monitor.core.routes import Route, Routing, Telling, tell, unreached
 from monitor.jobs import log_told
 from monitor.storage import Database, dead_letters, told, workspaces
 from monitor.storage.recording import Told
 from monitor.storage.store import Store
 
+log = structlog.get_logger()
+
 
 def oversee(channels: Collection[str], *, database: Database, routing: Routing, clock: Clock) -> int:
     """
-    Judge every channel by how it took what it was sent.
+    Judge every channel by how it took what it was sent, and tell it what is worse than it was last told.
 
-    Once it takes messages again, what was given up meanwhile and is still wrong is due again.
+    Once it takes messages again, what was given up meanwhile and is still wrong is due again, and so is the end
+    of what it was told of. While it takes none, that is tried again every other day.
 
     Args:
         channels: the names of those that are configured; an incident of another ends as removed.
@@ -29,24 +38,38 @@ def oversee(channels: Collection[str], *, database: Database, routing: Routing, 
     """
     now = clock()
     with database.read() as store:
-        if not _judged(store, channels, routing, now):
+        judged, failing = _judged(store, channels, routing, now)
+        is_quiet = not judged and not _worse_than_told(store, routing, now)
+        if is_quiet and not (failing and _lost(store, failing, now)):
             return 0
     with database.begin() as store:
         store.take_turns("oversee")
-        judged = _judged(store, channels, routing, now)  # another program may have been faster
+        judged, failing = _judged(store, channels, routing, now)  # another program may have been faster
         store.record_incidents(judged, now, incident_channels=routing.incident_channels)
+        worse = _worse_than_told(store, routing, now)
+        told.write(store.connection, worse, now)
         back = {
             change.incident.subject.channel or ""
             for change, _ in judged
             if change.incident.resolution is Resolution.RECOVERED
         }
-        if back:
-            dead_letters.revive_lost(store.connection, now, channels=back)
+        lost = {*_lost(store, failing, now), *dead_letters.lost(store.connection, channels=back)}
+        dead_letters.requeue(store.connection, lost, now)
     log_told(judged)
+    if worse or lost:
+        log.info("notifications.caught_up", written=len(worse), revived=len(lost))
     return len(judged)
 
 
-def _judged(store: Store, channels: Collection[str], routing: Routing, now: datetime) -> list[Told]:
+def _lost(store: Store, failing: Collection[str], now: datetime) -> list[int]:
+    tried_before = now - dead_letters.TRIED_AGAIN_AFTER
+    return dead_letters.lost(store.connection, channels=failing, tried_before=tried_before)
+
+
+def _judged(
+    store: Store, channels: Collection[str], routing: Routing, now: datetime
+) -> tuple[list[Told], set[str]]:
+    """Return what changes about channels, and those that were failing so far."""
     known = {state.channel: state for state in told.channel_states(store.connection)}
     users = workspaces.watched_users(store.connection) if routing.clients else []
     routing = replace(routing, silences=store.silences(now))
@@ -64,7 +87,24 @@ def _judged(store: Store, channels: Collection[str], routing: Routing, now: date
             change = reconcile(state.incident, look_at_channel(state, now), subject=subject, now=now)
         if change:
             judged.append((change, _others(change, channels, routing, now)))
-    return judged
+    return judged, {state.channel for state in known.values() if state.incident}
+
+
+def _worse_than_told(store: Store, routing: Routing, now: datetime) -> list[Told]:
+    """
+    Notify each channel whose last message about an open incident said a milder severity.
+
+    An incident that got worse and better again before the message went out was sent as it was then. When it gets
+    worse once more, that is no news by what was written, only by what was sent.
+    """
+    routing = replace(routing, silences=store.silences(now))
+    worse: list[Told] = []
+    for incident, target, channel in told.heard_milder(store.connection):
+        change = IncidentChange(incident=incident, reason=Reason.ESCALATED)
+        news = tuple(each for each in tell(change, target, routing, now) if each.channel == channel)
+        if news:
+            worse.append((change, news))
+    return worse
 
 
 def _others(

@@ -1,48 +1,82 @@
 """Dead letters: messages that were given up, and how they come to be tried again."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, case, select, update
 
 from monitor.core.model import DeliveryState
+from monitor.storage.items import owed_an_end
 from monitor.storage.outbox import UNDELIVERED
+from monitor.storage.rows import in_chunks
 from monitor.storage.tables import incidents, notifications
 
-# About as many as two days of trying come to.
+# At each start it is tried again, but a monitor that is started every minute must not try it for ever.
 ATTEMPTS_AT_MOST = 60
+# A channel that takes nothing is tried again this often: nothing else may come that shows that it works.
+TRIED_AGAIN_AFTER = timedelta(days=2)
 DEAD = and_(UNDELIVERED, notifications.c.state == DeliveryState.FAILED)
+
+_REQUEUE = update(notifications).values(
+    state=DeliveryState.PENDING,
+    # A receiver that drops what it has seen the key of must be able to drop this.
+    claim=case((notifications.c.is_possibly_delivered, notifications.c.claim)),
+    is_possibly_delivered=None,
+    first_tried_at=None,
+)
 
 
 def revive(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> list[int]:
-    """Make dead letters due again; returns the ids that were dead."""
+    """Make dead letters due again because somebody asked for it; returns the ids that were dead."""
     dead = and_(DEAD, notifications.c.id.in_(ids))
     found = list(connection.execute(select(notifications.c.id).where(dead)).scalars())
-    connection.execute(
-        update(notifications)
-        .where(dead)
-        .values(state=DeliveryState.PENDING, claim=None, attempts=0, first_tried_at=None, due_at=now)
-    )
+    connection.execute(_REQUEUE.where(dead).values(attempts=0, due_at=now))
     return found
 
 
-def revive_lost(connection: DatabaseConnection, now: datetime, *, channels: Collection[str]) -> int:
+def lost(
+    connection: DatabaseConnection,
+    *,
+    channels: Collection[str],
+    attempts_below: int | None = None,
+    tried_before: datetime | None = None,
+) -> list[int]:
     """
-    Make dead letters about what is still open due again, for channels that may take them now.
+    Return the ids of dead letters by which channels would learn something that they must know.
 
-    Returns:
-        How many; one that was given up again and again rests.
+    That is what is still wrong, and the end of what they were told of.
+
+    Args:
+        attempts_below: leave out what was tried this often.
+        tried_before: leave out what was first tried later.
     """
-    still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
-    revived = connection.execute(
-        update(notifications)
-        .where(
-            DEAD,
-            notifications.c.channel.in_(channels),
-            notifications.c.attempts < ATTEMPTS_AT_MOST,
-            notifications.c.incident_id.in_(still_open),
-        )
-        .values(state=DeliveryState.PENDING, claim=None, first_tried_at=None, due_at=now)
+    wanted = and_(DEAD, notifications.c.channel.in_(channels))
+    if attempts_below is not None:
+        wanted = and_(wanted, notifications.c.attempts < attempts_below)
+    if tried_before is not None:
+        wanted = and_(wanted, notifications.c.first_tried_at <= tried_before)
+    query = (
+        select(notifications.c.id, notifications.c.channel, incidents.c.id.label("incident_id"))
+        .add_columns(incidents.c.resolved_at)
+        .join(incidents, incidents.c.id == notifications.c.incident_id)
+        .where(wanted)
     )
-    return revived.rowcount
+    rows = connection.execute(query).all()
+    over: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        if row.resolved_at is not None:
+            over[row.channel].add(row.incident_id)
+    owed = {channel: owed_an_end(connection, ids, channel) for channel, ids in over.items()}
+    return [
+        row.id
+        for row in rows
+        if row.resolved_at is None or row.incident_id in owed.get(row.channel, frozenset())
+    ]
+
+
+def requeue(connection: DatabaseConnection, ids: Collection[int], now: datetime) -> None:
+    """Make dead letters due again; their attempts go on being counted."""
+    for some in in_chunks(ids):
+        connection.execute(_REQUEUE.where(DEAD, notifications.c.id.in_(some)).values(due_at=now))

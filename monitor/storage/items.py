@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import Row, Select, and_, exists, func, or_, select
 
 from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, Reason, Resolution, Severity
 from monitor.storage.outbox import SENDING, TOLD_RESOLVED, UNDELIVERED, Claim, of_claim
-from monitor.storage.rows import as_connection, as_incident, target_of
+from monitor.storage.rows import as_connection, as_incident, in_chunks, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
 
 
@@ -40,14 +40,10 @@ def items_of(
         .group_by(notifications.c.incident_id)
         .subquery()
     )
-    last_told = {
-        row.incident_id: (row.id, row.told)
-        for row in connection.execute(
-            select(notifications.c.incident_id, notifications.c.id, notifications.c.told).join(
-                told, told.c.id == notifications.c.id
-            )
-        )
-    }
+    newest = select(
+        notifications.c.incident_id, notifications.c.id, notifications.c.told, notifications.c.content_hash
+    ).join(told, told.c.id == notifications.c.id)
+    last_told = {row.incident_id: row for row in connection.execute(newest)}
     reasons: dict[int, set[Reason]] = {}
     silenced: set[int] = set()
     query = select(
@@ -55,11 +51,12 @@ def items_of(
     ).where(mine)
     for row in connection.execute(query):
         since = reasons.setdefault(row.incident_id, set())
-        if row.id > last_told.get(row.incident_id, (0, None))[0]:
+        last = last_told.get(row.incident_id)
+        if last is None or row.id > last.id:
             since.add(Reason(row.reason))
         if row.silence_id is not None:
             silenced.add(row.incident_id)
-    silenced -= _owed_an_end(connection, silenced, claimed.channel)
+    silenced -= owed_an_end(connection, silenced, claimed.channel)
     again = _back_again(connection, wanted, claimed.channel)
     overtaken = _overtaken(connection, claimed) if claimed.may_be_out and not as_events else frozenset()
     may_be_out = _may_be_out(connection, claimed, wanted) if as_events else frozenset()
@@ -67,7 +64,7 @@ def items_of(
         _item(
             row,
             frozenset(reasons[row["id"]]),
-            told=last_told.get(row["id"], (0, None))[1],
+            last=last_told.get(row["id"]),
             silenced=row["id"] in silenced,
             may_be_out=claimed.may_be_out or row["id"] in may_be_out,
             is_back=row["id"] in again,
@@ -87,7 +84,12 @@ def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapp
     """
     open_ones = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
     query = (
-        select(notifications.c.incident_id, notifications.c.told)
+        select(
+            notifications.c.incident_id,
+            notifications.c.id,
+            notifications.c.told,
+            notifications.c.content_hash,
+        )
         .where(
             notifications.c.incident_id.in_(open_ones),
             notifications.c.channel == channel,
@@ -95,9 +97,9 @@ def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapp
         )
         .order_by(notifications.c.id)
     )
-    told = {row.incident_id: row.told for row in connection.execute(query)}
+    told = {row.incident_id: row for row in connection.execute(query)}
     return [
-        _item(row, frozenset(), told=told[row["id"]], dashboards=dashboards)
+        _item(row, frozenset(), last=told[row["id"]], dashboards=dashboards)
         for row in connection.execute(item_query(open_ones)).mappings()
         if row["id"] in told
     ]
@@ -111,6 +113,7 @@ def _may_be_out(connection: DatabaseConnection, claimed: Claim, wanted: Select[A
         notifications.c.incident_id.in_(wanted),
         notifications.c.claim.is_not(None),
         notifications.c.claim != claimed.name,
+        or_(notifications.c.state != DeliveryState.FAILED, notifications.c.is_possibly_delivered),
     )
     return frozenset(connection.execute(query).scalars())
 
@@ -162,15 +165,13 @@ def _back_again(connection: DatabaseConnection, wanted: Select[Any], channel: st
     return frozenset(connection.execute(query).scalars())
 
 
-def _owed_an_end(connection: DatabaseConnection, ids: Collection[int], channel: str) -> set[int]:
+def owed_an_end(connection: DatabaseConnection, ids: Collection[int], channel: str) -> set[int]:
     """
-    Pick the incidents whose problem a channel takes for open, from an earlier incident about the same.
+    Return those incidents whose problem a channel takes for open, from them or from an earlier one about the same.
 
-    The end of that one was not told, since the problem was back; so the end of this one must be, even if all of
-    it was within a silence.
+    The end of an earlier one was not sent, since the problem was back. So the end of this one must be, even if
+    all of it was within a silence. What a dead letter said may have arrived, so it counts.
     """
-    if not ids:
-        return set()
     earlier = incidents.alias("earlier")
     query = (
         select(incidents.c.id, notifications.c.told)
@@ -179,7 +180,7 @@ def _owed_an_end(connection: DatabaseConnection, ids: Collection[int], channel: 
             and_(
                 earlier.c.rule == incidents.c.rule,
                 earlier.c.subject == incidents.c.subject,
-                earlier.c.id < incidents.c.id,
+                earlier.c.id <= incidents.c.id,
                 # Of the same target, if of one: that is what there is an index of.
                 or_(
                     earlier.c.target_id == incidents.c.target_id,
@@ -189,14 +190,18 @@ def _owed_an_end(connection: DatabaseConnection, ids: Collection[int], channel: 
         )
         .join(notifications, notifications.c.incident_id == earlier.c.id)
         .where(
-            incidents.c.id.in_(ids),
             notifications.c.channel == channel,
-            notifications.c.told.is_not(None),
-            earlier.c.resolution != Resolution.SUPERSEDED,
+            or_(notifications.c.told.is_not(None), notifications.c.is_possibly_delivered),
+            # What took the place of an earlier one was sent instead of its end.
+            or_(earlier.c.id == incidents.c.id, earlier.c.resolution != Resolution.SUPERSEDED),
         )
         .order_by(notifications.c.id)
     )
-    newest = {row.id: row.told for row in connection.execute(query)}
+    newest = {
+        row.id: row.told
+        for some in in_chunks(ids)
+        for row in connection.execute(query.where(incidents.c.id.in_(some)))
+    }
     return {id_ for id_, told in newest.items() if told != TOLD_RESOLVED}
 
 
@@ -223,16 +228,18 @@ def _item(
     row: Any,
     reasons: frozenset[Reason],
     *,
-    told: str | None,
+    last: Row[int | None, int, str | None, str | None] | None,
     dashboards: Mapping[str, str],
     silenced: bool = False,
     may_be_out: bool = False,
     is_back: bool = False,
 ) -> Item:
+    told = last.told if last else None
     return Item(
         incident=as_incident(row),
         reasons=reasons,
         told=Severity(told) if told and told != TOLD_RESOLVED else None,
+        told_hash=last.content_hash if last else None,
         told_resolved=told == TOLD_RESOLVED,
         silenced=silenced,
         may_be_out=may_be_out,

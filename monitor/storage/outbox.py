@@ -57,6 +57,20 @@ class Claim:
     may_be_out: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """
+    What a message says of one incident.
+
+    Args:
+        status: a severity, or ``resolved``.
+        content_hash: equal where it reads the same; None if it says that the incident is over.
+    """
+
+    status: str
+    content_hash: str | None = None
+
+
 def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = True) -> list[str]:
     """
     Name the channels that have something to send, the longest overdue first.
@@ -97,7 +111,9 @@ def claim(
     is_kept = and_(PENDING, notifications.c.claim.is_not(None), _is_due(now, wait=True))
     is_free = or_(_is_abandoned(now), is_kept)
     abandoned = (
-        select(notifications.c.claim).where(of_channel, is_free).order_by(notifications.c.first_tried_at)
+        select(notifications.c.claim)
+        .where(of_channel, is_free)
+        .order_by(notifications.c.first_tried_at, notifications.c.id)
     )
     if taken := connection.execute(abandoned).scalars().first():
         whole_claim = and_(of_channel, notifications.c.claim == taken, or_(PENDING, _is_abandoned(now)))
@@ -148,21 +164,27 @@ def pull_in(connection: DatabaseConnection, now: datetime) -> None:
     )
 
 
-def settle(connection: DatabaseConnection, claimed: Claim, now: datetime, *, told: Mapping[int, str]) -> None:
+def settle(
+    connection: DatabaseConnection, claimed: Claim, now: datetime, *, told: Mapping[int, Notified]
+) -> None:
     """
     Write down that a claim is done.
 
     Args:
-        told: what the channel was told of each incident, a severity or ``resolved``; an incident that is
-            not in it had nothing left to tell.
+        told: what the channel was told of each incident; one that is not in it had nothing left to tell.
     """
     # Also what another sender has put aside, who took us for dead: it was delivered all the same.
     mine = and_(of_claim(claimed), UNSENT)
     if told:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
         connection.execute(
-            update(notifications).where(mine, of_incident).values(told=bindparam("b_told")),
-            [{"b_incident_id": id_, "b_told": what} for id_, what in told.items()],
+            update(notifications)
+            .where(mine, of_incident)
+            .values(told=bindparam("b_told"), content_hash=bindparam("b_content_hash")),
+            [
+                {"b_incident_id": id_, "b_told": what.status, "b_content_hash": what.content_hash}
+                for id_, what in told.items()
+            ],
         )
     connection.execute(
         update(notifications)
@@ -183,15 +205,20 @@ def hold(connection: DatabaseConnection, claimed: Claim, held: Mapping[int, Hold
     """
     Give back what of a claim is not to be told yet: nobody has tried to send it.
 
+    A claim whose message may be out keeps its name if all of it is held. A part of it can't: its receiver would
+    drop one of two messages under one name.
+
     Args:
         held: until when and by which silence, if by one, for each incident.
     """
+    about = select(notifications.c.incident_id).where(_is_ours(claimed))
+    keeps_name = claimed.may_be_out and set(connection.execute(about).scalars()) <= held.keys()
     connection.execute(
         update(notifications)
         .where(_is_ours(claimed), notifications.c.incident_id == bindparam("b_incident_id"))
         .values(
             state=DeliveryState.PENDING,
-            claim=None,
+            claim=claimed.name if keeps_name else None,
             leased_until=None,
             attempts=notifications.c.attempts - 1,
             first_tried_at=None,
@@ -248,12 +275,19 @@ def keep(connection: DatabaseConnection, claimed: Claim, *, until: datetime, err
     )
 
 
-def bury(connection: DatabaseConnection, claimed: Claim, *, error: str) -> None:
-    """Make dead letters of a claim."""
+def bury(
+    connection: DatabaseConnection, claimed: Claim, *, error: str, is_possibly_delivered: bool = False
+) -> None:
+    """Make dead letters of a claim; they remember whether its message may have arrived."""
     connection.execute(
         update(notifications)
         .where(_is_ours(claimed))
-        .values(state=DeliveryState.FAILED, leased_until=None, error=error)
+        .values(
+            state=DeliveryState.FAILED,
+            leased_until=None,
+            error=error,
+            is_possibly_delivered=is_possibly_delivered or claimed.may_be_out,
+        )
     )
 
 

@@ -134,7 +134,11 @@ def listed(connection: DatabaseConnection, now: datetime, *, everything: bool) -
 
 
 def _hold(connection: DatabaseConnection, silence: Silence, routing: Routing) -> None:
-    """Hold back what is waiting and matches, until the silence ends."""
+    """
+    Hold back what is waiting and matches, until the silence ends.
+
+    A message that may be out is left to its next attempt, which holds it back: it keeps its key if it can.
+    """
     waiting = (
         incident_query()
         .add_columns(targets.c.managed_user_id, targets.c.managed_user)
@@ -151,11 +155,11 @@ def _hold(connection: DatabaseConnection, silence: Silence, routing: Routing) ->
             update(notifications)
             .where(
                 outbox.PENDING,
+                notifications.c.claim.is_(None),
                 notifications.c.incident_id.in_(held),
                 or_(notifications.c.due_at < silence.ends_at, notifications.c.silence_id.is_(None)),
             )
             .values(
-                claim=None,
                 silence_id=silence.id,
                 due_at=silence.ends_at,
                 held_until=silence.ends_at,

@@ -94,7 +94,7 @@ def record_incidents(
     moved = [incident_row(change.incident) for change, _ in told if change.incident.id is not None]
     if moved:
         database.execute(_MOVE_INCIDENT, moved)
-        _end_acknowledgements(database, told, now)
+        end_acknowledgements(database, told, now)
     ids = [change.incident.id or next(new_ids) for change, _ in told]
     rows = [
         notification_row(id_, telling, now)
@@ -135,7 +135,7 @@ def _owed_ends(
     ]
 
 
-def _end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:
+def end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:
     """Close the acknowledgements of incidents that ended, or got worse than whoever took them knew."""
     worse = [
         change.incident.id for change, _ in told if change.incident.id and change.reason is Reason.ESCALATED

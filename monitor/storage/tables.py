@@ -7,6 +7,7 @@ They are ours to change; what people query are the views in ``storage/views.py``
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -359,6 +360,10 @@ notifications = Table(
     Column("delivered_at", UtcMillis),
     # What the channel was told: a severity, or "resolved"; null where another message had said it.
     Column("told", Text),
+    # Of the severity and summary that the channel was told: the same again is no news.
+    Column("content_hash", Text),
+    # Of a dead letter: whether its message may have arrived. If so, it keeps its key when it is sent again.
+    Column("is_possibly_delivered", Boolean),
     Column("error", Text),
     _one_of("state", *DeliveryState),
     sqlite_autoincrement=True,

@@ -1,19 +1,20 @@
 """What channels were told of what is open, and how they took it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select
 from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import and_, case, func, insert, select
 
 from monitor.core.channel_rule import ChannelState
 from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.reminders import LastTold
 from monitor.storage.items import item_query
 from monitor.storage.outbox import TOLD_RESOLVED, UNDELIVERED, UNSENT, Claim, of_claim
-from monitor.storage.recording import Told
-from monitor.storage.rows import as_incident, incident_query, notification_row, target_of
+from monitor.storage.recording import Told, end_acknowledgements
+from monitor.storage.rows import as_incident, in_chunks, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
 
 
@@ -102,8 +103,55 @@ def unknown_acknowledgements(
     ]
 
 
-def write(connection: DatabaseConnection, told: Iterable[Told], now: datetime) -> None:
-    """Write the outbox rows that tell of incidents which are as they were."""
+def heard_milder(connection: DatabaseConnection) -> list[tuple[Incident, Target | None, str]]:
+    """
+    Load the open incidents that a channel was last told a milder severity of, each with that channel.
+
+    Left out is what is on its way to the channel, or among its dead letters.
+    """
+    newer = notifications.alias("newer")
+    is_newest = ~exists().where(
+        newer.c.incident_id == notifications.c.incident_id,
+        newer.c.channel == notifications.c.channel,
+        newer.c.id > notifications.c.id,
+        or_(newer.c.told.is_not(None), newer.c.delivered_at.is_(None)),
+    )
+    # Not joined: from what is open to what was told of it, never the other way round.
+    severity = select(incidents.c.severity).where(incidents.c.id == notifications.c.incident_id)
+    query = (
+        select(notifications.c.incident_id, notifications.c.channel)
+        .where(
+            notifications.c.incident_id.in_(select(incidents.c.id).where(incidents.c.resolved_at.is_(None))),
+            notifications.c.told.is_not(None),
+            is_newest,
+            _rank(notifications.c.told) < _rank(severity.scalar_subquery()),
+        )
+        .order_by(notifications.c.incident_id, notifications.c.channel)
+    )
+    channels_of: dict[int, list[str]] = {}
+    for id_, channel in connection.execute(query):
+        channels_of.setdefault(id_, []).append(channel)
+    rows = [
+        row
+        for some in in_chunks(channels_of)
+        for row in connection.execute(
+            item_query(select(incidents.c.id).where(incidents.c.id.in_(some)))
+        ).mappings()
+    ]
+    return [(as_incident(row), target_of(row), channel) for row in rows for channel in channels_of[row["id"]]]
+
+
+def _rank(severity: ColumnElement[Any]) -> ColumnElement[int]:
+    """Order severities; what is no severity comes last."""
+    return case({str(each): each.rank for each in Severity}, value=severity, else_=len(Severity))
+
+
+def write(connection: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:
+    """
+    Write the outbox rows that tell of incidents which are as they were.
+
+    Whoever acknowledged one that is told as escalated did so when it was milder: that ends.
+    """
     rows = [
         notification_row(change.incident.id, telling, now)
         for change, tellings in told
@@ -112,6 +160,7 @@ def write(connection: DatabaseConnection, told: Iterable[Told], now: datetime) -
     ]
     if rows:
         connection.execute(insert(notifications), rows)
+        end_acknowledgements(connection, told, now)
 
 
 def told_lately(

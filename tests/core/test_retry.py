@@ -106,17 +106,21 @@ def test_nothing_tried_yet_waits_as_after_the_first_time(tries: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tried_for", "permanent", "given_up"),
+    ("tried_for", "attempts", "permanent", "given_up"),
     [
-        (DAY - SECOND, False, False),
-        (DAY, False, True),
-        (HOUR - SECOND, True, False),
-        (HOUR, True, True),
-        (-HOUR, False, False),  # the clock was set back
-        (-HOUR, True, False),
+        (DAY - SECOND, 8, False, False),
+        (DAY, 8, False, True),
+        (HOUR - SECOND, 8, True, False),
+        (HOUR, 8, True, True),
+        (62 * MINUTE, 2, True, False),  # the monitor was stopped in between
+        (30 * DAY, 7, True, False),
+        (30 * DAY, 7, False, False),
+        (-HOUR, 8, False, False),  # the clock was set back
+        (-HOUR, 8, True, False),
     ],
 )
-def test_a_message_is_given_up_after_a_day_or_an_hour_when_it_looks_permanent(
-    tried_for: timedelta, permanent: bool, given_up: bool
+def test_a_message_is_given_up_after_eight_attempts_and_a_day_or_an_hour_if_it_looks_permanent(
+    tried_for: timedelta, attempts: int, permanent: bool, given_up: bool
 ) -> None:
-    assert given_up is is_given_up(NOW, first_tried_at=NOW - tried_for, permanent=permanent)
+    first_tried_at = NOW - tried_for
+    assert given_up is is_given_up(NOW, first_tried_at=first_tried_at, attempts=attempts, permanent=permanent)

@@ -10,7 +10,7 @@ from monitor.core.messages import Item
 from monitor.core.model import DeliveryState, Reason, Severity
 from monitor.storage import Database, dead_letters, outbox
 from monitor.storage.items import items_of
-from monitor.storage.outbox import COMPANY, LEASE, Claim
+from monitor.storage.outbox import COMPANY, LEASE, Claim, Notified
 from monitor.storage.tables import notifications
 from tests.factories import DAY, MINUTE, NOW, connection, error
 from tests.jobs.house import House
@@ -279,7 +279,7 @@ def test_what_a_claim_tells_of_is_as_it_is_now(busy: House) -> None:
 def test_what_a_channel_was_last_told_is_remembered_by_incident_and_channel(busy: House) -> None:
     first = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.settle(store.connection, first, NOW, told={1: "critical", 3: "notice"})
+        outbox.settle(store.connection, first, NOW, told={1: Notified("critical"), 3: Notified("notice")})
     again = [{"incident_id": id_, "reason": Reason.UPDATED} for id_ in (1, 2, 3)]
     write(busy.database, *again, *({**each, "channel": "other"} for each in again))
     told = items(busy, claimed(busy.database, name="second"))
@@ -299,7 +299,7 @@ def test_reasons_that_were_told_already_are_told_no_more(busy: House) -> None:
     newer = claimed(busy.database, name="newer")
     assert {Reason.UPDATED} == items(busy, newer)[1].reasons
     with busy.database.begin() as store:
-        outbox.settle(store.connection, newer, NOW, told={1: "critical"})
+        outbox.settle(store.connection, newer, NOW, told={1: Notified("critical")})
     told = items(busy, claimed(busy.database, NOW + MINUTE))
     assert (Severity.CRITICAL, frozenset(), None) == (told[1].told, told[1].reasons, told[1].news)
     assert {Reason.OPENED} == told[2].reasons
@@ -309,7 +309,7 @@ def test_the_end_of_an_incident_is_remembered_as_told(busy: House) -> None:
     busy.sees(connection(platform_id="instagram-1"), connection(platform_id="threads-1"))
     taken = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.settle(store.connection, taken, NOW, told={1: outbox.TOLD_RESOLVED})
+        outbox.settle(store.connection, taken, NOW, told={1: Notified(outbox.TOLD_RESOLVED)})
     write(busy.database, {"incident_id": 1, "reason": Reason.REMINDER})
     (item,) = items(busy, claimed(busy.database, name="second")).values()
     assert (True, None, None) == (item.told_resolved, item.told, item.news)
@@ -329,7 +329,7 @@ def test_a_claim_of_any_size_takes_statements_of_one_size(house: House) -> None:
     taken = claimed(house.database, wait=False)
     told = items(house, taken)
     with house.database.begin() as store:
-        outbox.settle(store.connection, taken, NOW, told=dict.fromkeys(told, "critical"))
+        outbox.settle(store.connection, taken, NOW, told=dict.fromkeys(told, Notified("critical")))
     event.remove(house.database._writer, "before_cursor_execute", note)
     assert (300, 300) == (len(taken.ids), len(told))
     assert {"delivered"} == set(states(house.database))

@@ -112,7 +112,8 @@ def _ask_aside(database: Database, house: House) -> None:
         queries.health(store.connection, now, lately=DAY)
         queries.health(store.connection, now, account="agency", lately=DAY)
         told.channel_states(store.connection)
-        dead_letters.revive_lost(store.connection, now, channels=["ops"])
+        dead_letters.lost(store.connection, channels=["ops"], attempts_below=60, tried_before=now)
+        dead_letters.requeue(store.connection, [1], now)
         people.end_silence(store.connection, 1, now, by="mia", routing=house.routing)
         claimed = outbox.Claim(
             name="m1", channel="ops", ids=(1,), attempts=1, first_tried_at=now, leased_until=now

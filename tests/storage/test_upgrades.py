@@ -89,6 +89,8 @@ def fill(engine: Engine) -> None:
                     elif kind is str:
                         is_time = getattr(column.type, "length", None) == len("2026-01-01 00:00:00.000")
                         row[column.name] = "2026-01-01 00:00:00.000" if is_time else f"word {number}"
+                    elif kind is bool:
+                        row[column.name] = True
                     elif kind is bytes:
                         row[column.name] = b"\0\xff"
                     else:
