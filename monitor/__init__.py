@@ -18,7 +18,7 @@ The map, from the doors down to the floor; a module imports only what stands bel
     switch that somebody else watches.
 ``config``, ``providers``, ``channels``, ``templates``, ``storage``, ``metrics``, ``systemd``, ``logs``
     The edges: one outside system each.
-``errors``, ``clock``, ``progress``, ``signals``, ``lanes``
+``errors``, ``clock``, ``api_clocks``, ``progress``, ``signals``, ``lanes``
     The floor.
 ``core``
     Every decision, pure: no input, no output, no clock.

@@ -3,14 +3,15 @@
 import os
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor import __version__
+from monitor.api_clocks import ApiClocks
 from monitor.budgets import Budgets
 from monitor.channels import Channel, open_channels
-from monitor.clock import Clock, utc_now
+from monitor.clock import Clock, steady_seconds, utc_now
 from monitor.config import Account as AccountConfig
 from monitor.config import (
     ApiUnreachable,
@@ -35,6 +36,7 @@ from monitor.core.routes import Match, QuietHours, Route, Routing, Schedule
 from monitor.core.workspace import Plan
 from monitor.dead_man import DeadMan, Style, style_of
 from monitor.errors import ConfigError
+from monitor.jobs.check_clocks import CheckClocks
 from monitor.jobs.deliver import Post
 from monitor.jobs.poll import Policy
 from monitor.jobs.probe import Bench
@@ -63,6 +65,7 @@ class App:
     plans: Mapping[str, Plan]
     policy: Policy
     post: Post
+    clocks: ApiClocks
     dead_man: DeadMan | None = None
 
     def close(self) -> None:
@@ -78,9 +81,19 @@ class _ChannelSettings:
     private: bool
 
 
-def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, str] = os.environ) -> App:
+def assemble(
+    config: Config,
+    *,
+    clock: Clock = utc_now,
+    monotonic: Callable[[], float] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> App:
     """
     Build the monitor; nothing is connected to and nothing is written.
+
+    Args:
+        monotonic: seconds that only grow, by which a set clock is noticed. The machine's own beside the machine's
+            clock; another clock is taken for one that nobody sets.
 
     Raises:
         ConfigError: a proxy, the CA bundle or a base URL can't be used.
@@ -91,6 +104,10 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
     every = {account.name: account.every or polling.every for account in config.accounts}
     budgets = Budgets(every, budgets_of(config))
     roster = Roster()
+    if monotonic is None:
+        monotonic = steady_seconds if clock is utc_now else lambda: clock().timestamp()
+    base_urls = {account.name: account.base_url for account in config.accounts}
+    clocks = ApiClocks(base_urls, clock=clock, monotonic=monotonic)
     providers = {
         account.name: connect(
             account.provider,
@@ -98,6 +115,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
             api_key=account.api_key.get_secret_value(),
             http=http,
             clock=clock,
+            api_clock=clocks.clock_of(account.name),
         )
         for account in config.accounts
     }
@@ -127,6 +145,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
             new_name=lambda: secrets.token_hex(5),
             words=words_of(config, clock()),
             routing=routing_of(config),
+            clock_offset=clocks.expiry_offset,
             link_of=Links(
                 roster=roster,
                 providers=providers,
@@ -135,6 +154,7 @@ def assemble(config: Config, *, clock: Clock = utc_now, environ: Mapping[str, st
                 clock=clock,
             ),
         ),
+        clocks=clocks,
         dead_man=dead_man_of(config, http),
     )
 
@@ -197,6 +217,19 @@ def bench_of(app: App) -> Bench:
             if account.probe
         },
         budgets=app.budgets,
+        clocks=app.clocks,
+    )
+
+
+def check_clocks_of(app: App) -> CheckClocks:
+    """Return the job that compares the local clock with those of the APIs."""
+    return CheckClocks(
+        app.clocks,
+        channels=tuple(app.post.channels),
+        database=app.database,
+        routing=app.policy.routing,
+        flapping=app.policy.rules.flapping,
+        clock=app.clock,
     )
 
 

@@ -1,12 +1,15 @@
 """The one place that asks the machine what time it is."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from time import monotonic
+from time import clock_gettime, monotonic
 from typing import TypeAlias
 
 from monitor.core.model import to_milliseconds
 
+# Linux has it.
+CLOCK_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 # Clocks are corrected all the time, by less.
 WORTH_A_WORD = timedelta(seconds=5)
 
@@ -16,6 +19,15 @@ Clock: TypeAlias = Callable[[], datetime]
 def utc_now() -> datetime:
     """Tell the time: aware UTC, whole milliseconds, as the history database keeps it."""
     return to_milliseconds(datetime.now(UTC))
+
+
+def steady_seconds() -> float:
+    """
+    Return seconds of a clock that nobody sets.
+
+    They go on while the machine is suspended, where the system has such a clock; ``monotonic`` stops then on Linux.
+    """
+    return clock_gettime(CLOCK_BOOTTIME) if CLOCK_BOOTTIME is not None else monotonic()
 
 
 class Steps:

@@ -14,7 +14,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEv
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor import __version__
-from monitor.app import App, bench_of, office_of
+from monitor.app import App, bench_of, check_clocks_of, office_of
 from monitor.core.text import one_line
 from monitor.cycles import Cycles, Line
 from monitor.errors import MonitorError, StorageError
@@ -88,6 +88,7 @@ class Daemon:
         )
         self._office = office_of(app)
         self._bench = bench_of(app)
+        self._check_clocks = check_clocks_of(app)
         self._tick = tick
         self._recorded: Counter[str] = Counter()
         self._rewind = Rewind(app.clock, every=app.policy.every, database=app.database)
@@ -121,10 +122,12 @@ class Daemon:
         self._discover()
         with self._app.database.begin() as store:
             store.reconsider(self._app.clock())
+        self._check_clocks()
         self._catch_up()
         tick = self._tick.total_seconds()
         for name, job, seconds in (
             ("review", self._review, 5 * tick),
+            ("check_clocks", self._check_clocks, 5 * tick),
             ("dispatch", self._poller.dispatch, tick),
             ("deliver", self._sender.dispatch, tick),
             ("remind", self._remind, 20 * tick),
@@ -188,7 +191,13 @@ class Daemon:
 
     def _review(self) -> None:
         app = self._app
-        review_due(database=app.database, rules=app.policy.rules, routing=app.policy.routing, clock=app.clock)
+        review_due(
+            database=app.database,
+            rules=app.policy.rules,
+            routing=app.policy.routing,
+            clock=app.clock,
+            clocks=app.clocks,
+        )
 
     def _refresh(self) -> None:
         post = self._app.post

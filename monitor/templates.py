@@ -165,7 +165,7 @@ def _item(item: Item, now: datetime) -> dict[str, Any]:
         "handle": harmless(seen.username) if seen else "",
         "rule": incident.rule.value,
         "summary": incident.summary,
-        "what": describe(incident, now),
+        "what": describe(incident, now + item.clock_offset),
         "remedy": incident.remedy,
         "deadline_at": incident.deadline_at,
         "opened_at": incident.opened_at,

@@ -1,7 +1,7 @@
 """A whole workspace on a walked clock: the sandbox as a real server outside, everything the monitor has inside."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from monitor.app import App, assemble, office_of
+from monitor.app import App, assemble, check_clocks_of, office_of
 from monitor.channels import ClientChannel
 from monitor.config import parse_config
 from monitor.jobs.deliver import deliver_to
@@ -48,6 +48,7 @@ class Agency:
     A monitor that does what the daemon does, one pass at a time.
 
     Args:
+        monotonic: seconds that nobody sets; by default the clock, which then nobody sets either.
         given: keys of the account beside those it needs.
         more: sections of the configuration beside the account.
     """
@@ -58,6 +59,7 @@ class Agency:
     brand: str = "postpost"
     given: dict[str, Any] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    monotonic: Callable[[], float] | None = None
     app: App = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +102,7 @@ class Agency:
             | self.more,
             {"KEY": KEY},
         )
-        app = assemble(config, clock=self.clock, environ={})
+        app = assemble(config, clock=self.clock, monotonic=self.monotonic, environ={})
         channels = {
             name: FakeClientChannel(channel)
             if isinstance(channel, ClientChannel)
@@ -124,6 +126,8 @@ class Agency:
         )
         with self.database.begin() as store:
             store.reconsider(self.clock())
+        self.check_clocks = check_clocks_of(self.app)
+        self.check_clocks()
 
     def close(self) -> None:
         self.app.http.close()
@@ -132,13 +136,20 @@ class Agency:
 
     def tick(self) -> None:
         survey(self.office)
+        self.check_clocks()
         self.review()
         self.dispatch()
         self.deliver()
 
     def review(self) -> None:
         policy = self.app.policy
-        review_due(database=self.database, rules=policy.rules, routing=policy.routing, clock=self.clock)
+        review_due(
+            database=self.database,
+            rules=policy.rules,
+            routing=policy.routing,
+            clock=self.clock,
+            clocks=self.app.clocks,
+        )
 
     def dispatch(self) -> int:
         """Poll what is due, as far as the budgets allow."""

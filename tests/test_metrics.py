@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from email.utils import format_datetime
 from pathlib import Path
 from platform import python_version
 from typing import Any
@@ -216,6 +218,18 @@ def test_the_pace_that_a_budget_allows_is_told(visit_of_a_file: Visit) -> None:
     assert kept >= 90_000 / budget * 60
 
 
+def test_how_far_the_clocks_are_apart_is_told_by_api(visit_of_a_file: Visit) -> None:
+    visit = visit_of_a_file
+    assert Scrape(visit).labelled("clock_skew_seconds", "base_url") == {}
+    answers_at(visit, visit.clock() - 61 * DAY)
+    assert Scrape(visit).labelled("clock_skew_seconds", "base_url") == {
+        "https://api.postpost.dev": 61 * 86400
+    }
+    for _ in range(2):
+        answers_at(visit, visit.clock() + HOUR)
+    assert Scrape(visit).labelled("clock_skew_seconds", "base_url") == {"https://api.postpost.dev": -3600}
+
+
 def test_incidents_and_the_outbox_are_counted(visit: Visit) -> None:
     house = visit.house()
     house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
@@ -337,7 +351,14 @@ def busy(visit_of_a_file: Visit) -> Scrape:
     house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
     visit_of_a_file.clock.advance(HOUR)
     visit_of_a_file.metrics.expect("review")
+    answers_at(visit_of_a_file, NOW)
     return Scrape(visit_of_a_file)
+
+
+def answers_at(visit: Visit, moment: datetime) -> None:
+    """Have the API answer once, at this time by its own clock."""
+    [clock] = visit.app.clocks.clocks()
+    clock.on_answer(clock.start(), {"Date": format_datetime(moment, usegmt=True)})
 
 
 def _expressions() -> Iterator[str]:

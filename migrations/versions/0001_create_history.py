@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("failure_reach", sa.Text()),
         sa.Column("failed_alone", sa.Integer(), server_default="0", nullable=False),
         sa.Column("short_since", UtcDateTime()),
+        sa.Column("clock_offset_seconds", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_targets")),
     )
     op.create_index(

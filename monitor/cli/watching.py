@@ -113,7 +113,7 @@ class Pass:
 
 def one_pass(app: "App", *, account: str | None = None) -> Pass:
     """Discover, poll every target, review what the clock has changed, deliver what is due."""
-    from monitor.app import office_of
+    from monitor.app import check_clocks_of, office_of
     from monitor.jobs.acknowledged import pass_on_acknowledgements
     from monitor.jobs.catch_up import catch_up
     from monitor.jobs.discover import discover
@@ -137,7 +137,15 @@ def one_pass(app: "App", *, account: str | None = None) -> Pass:
         targets = store.watched()
         store.reconsider(app.clock())
     _poll([target for target in targets if account in {None, target.account}], app, done)
-    review_due(database=app.database, rules=policy.rules, routing=policy.routing, clock=app.clock)
+    check_clocks_of(app)(may_poll=False)
+    review_due(
+        database=app.database,
+        rules=policy.rules,
+        routing=policy.routing,
+        clock=app.clock,
+        clocks=app.clocks,
+        patience=timedelta(),  # whoever could confirm the local clock was asked just now
+    )
     catch_up(app.post.channels, database=app.database, routing=policy.routing, clock=app.clock)
     pass_on_acknowledgements(app.post.channels, database=app.database, clock=app.clock)
     _deliver(app, done)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitor.core.model import Connection, KnownConnection, Snapshot, TargetState
-from monitor.core.renewal import learn
+from monitor.core.renewal import FIRST, Habit, learn
 from monitor.core.text import REPLACEMENT
 
 # A date that moves less often than this is worth remembering each time it does.
@@ -68,7 +68,7 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
     changes = []
     for connection in snapshot.connections:
         before = known.connections.get(connection.platform_id)
-        after = _seen(before, connection, snapshot.taken_at, last_ok_at=known.last_ok_at)
+        after = _seen(before, connection, known, snapshot)
         if removed_after is None:  # the list counts as failed, but this is how the connection was reported
             after = replace(after, last_seen_at=snapshot.taken_at)
         if before != after:
@@ -130,14 +130,19 @@ def fold(known: TargetState, changes: Iterable[Change]) -> dict[str, KnownConnec
 
 
 def _seen(
-    before: KnownConnection | None, connection: Connection, at: datetime, *, last_ok_at: datetime | None
+    before: KnownConnection | None, connection: Connection, known: TargetState, snapshot: Snapshot
 ) -> KnownConnection:
+    at = snapshot.taken_at
+    # The life of a token is counted by the clock that its dates are of.
+    api_now = at + snapshot.clock_offset
     if before is None:
         return KnownConnection(
             connection=connection,
             first_seen_at=at,
             error_seen_at=at if connection.last_error else None,
+            habit=Habit(dated_at=api_now) if snapshot.clock_offset else FIRST,
         )
+    seen_at = before.last_seen_at or known.last_ok_at
     was, now = before.connection.last_error, connection.last_error
     error_seen_at = before.error_seen_at if was == now else at if now else None
     settled_error_at = before.settled_error_at
@@ -157,8 +162,8 @@ def _seen(
             before=before.connection.expires_at,
             after=connection.expires_at,
             first_seen_at=before.first_seen_at,
-            looked_at=before.last_seen_at or last_ok_at,
-            now=at,
+            looked_at=seen_at and min(seen_at + known.clock_offset, api_now),
+            now=api_now,
         ),
     )
 

@@ -84,9 +84,10 @@ def _wrong(item: Item, now: datetime) -> str:
     ends_at = incident.deadline_at or (item.connection.expires_at if item.connection else None)
     if incident.rule is RuleName.PUBLISH_ERROR or ends_at is None:
         return f"{account} needs to be reconnected: we are no longer allowed to publish to it."
-    if ends_at > now:
+    api_now = now + item.clock_offset
+    if ends_at > api_now:
         return (
-            f"{account} needs to be reconnected within {span(ends_at - now)}: "
+            f"{account} needs to be reconnected within {span(ends_at - api_now)}: "
             f"our permission to publish to it ends at {at(ends_at)}."
         )
     return f"{account} needs to be reconnected: our permission to publish to it ended at {at(ends_at)}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 
 from monitor.core.changes import Change, diff, fold, mark_unread
@@ -19,7 +19,7 @@ from monitor.core.model import (
     Target,
     TargetState,
 )
-from monitor.core.rules import DAMPED, Over, Problem, Rules
+from monitor.core.rules import BY_API_TIME, DAMPED, ConnectionRule, Over, Problem, Rules
 from monitor.core.source import decide_source
 
 __all__ = ["Decision", "decide", "decide_source", "is_late", "is_steady", "review"]
@@ -114,7 +114,7 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
             short_since=known.short_since,
             next_review_at=known.next_review_at,
         )
-    if flip := doubt_change(known, snapshot, rules.blast_radius):
+    if flip := doubt_change(known, snapshot, rules):
         return Decision(
             target=known.target,
             snapshot=snapshot,
@@ -127,10 +127,10 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
     changes = diff(known, snapshot, removed_after=None if doubt else rules.removed_after)
     changes += mark_unread(known, snapshot)
     connections = fold(known, changes)
-    incidents = tuple(_judge(known, connections, rules, snapshot.taken_at, snapshot.taken_at))
-    next_review_at = _next_review_at(
-        known, connections, incidents, rules, snapshot.taken_at, looked_at=snapshot.taken_at
-    )
+    now, offset = snapshot.taken_at, snapshot.clock_offset
+    times = _Times(now=now, looked_at=now, offset=offset, looked_offset=offset)
+    incidents = tuple(_judge(known, connections, rules, times))
+    next_review_at = _next_review_at(known, connections, incidents, rules, times)
     return Decision(
         target=known.target,
         snapshot=snapshot,
@@ -144,15 +144,22 @@ def decide(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Decision:
     )
 
 
-def review(known: TargetState, now: datetime, *, rules: Rules) -> Decision:
+def review(
+    known: TargetState, now: datetime, *, rules: Rules, clock_offset: timedelta = timedelta()
+) -> Decision:
     """
     Decide what the clock alone has changed, from what was last known.
 
     The next poll is decided whatever it shows: the same report again may mean something else from now on.
+
+    Args:
+        clock_offset: what ``now`` is corrected by when the expiry of tokens is judged.
     """
-    looked_at = known.last_ok_at or now
-    incidents = tuple(_judge(known, known.connections, rules, now, looked_at))
-    next_review_at = _next_review_at(known, known.connections, incidents, rules, now, looked_at=looked_at)
+    times = _Times(
+        now=now, looked_at=known.last_ok_at or now, offset=clock_offset, looked_offset=known.clock_offset
+    )
+    incidents = tuple(_judge(known, known.connections, rules, times))
+    next_review_at = _next_review_at(known, known.connections, incidents, rules, times)
     return Decision(
         target=known.target,
         snapshot=None,
@@ -161,22 +168,44 @@ def review(known: TargetState, now: datetime, *, rules: Rules) -> Decision:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Times:
+    """
+    Now and the newest look, for rules that go by the local clock, and for those that go by the API's.
+
+    Args:
+        offset: the API's time minus local time now; ``looked_offset`` at the look.
+    """
+
+    now: datetime
+    looked_at: datetime
+    offset: timedelta
+    looked_offset: timedelta
+
+    def of(self, rule: ConnectionRule, known: KnownConnection) -> tuple[datetime, datetime]:
+        """Return now, and when the connection was last seen as it is known, by the clock of a rule."""
+        now, seen_at = self.now, known.last_seen_at or self.looked_at
+        if rule.name in BY_API_TIME:
+            now, seen_at = now + self.offset, seen_at + self.looked_offset
+        return now, min(seen_at, now)
+
+    def to_local(self, rule: ConnectionRule, moment: datetime) -> datetime:
+        """Return a moment of a rule's clock in local time."""
+        return moment - self.offset if rule.name in BY_API_TIME else moment
+
+
 def _judge(
-    known: TargetState,
-    connections: Mapping[str, KnownConnection],
-    rules: Rules,
-    now: datetime,
-    looked_at: datetime,
+    known: TargetState, connections: Mapping[str, KnownConnection], rules: Rules, times: _Times
 ) -> Iterator[IncidentChange]:
     """Compare the problems visible in ``connections`` with the incidents open now."""
+    now = times.now
     open_ones: dict[tuple[str | None, RuleName], Incident] = {
         (incident.subject.platform_id, incident.rule): incident for incident in known.incidents
     }
     for platform_id, connection in connections.items():
         subject = Subject(account=known.target.account, target_id=known.target.id, platform_id=platform_id)
         verdicts = {
-            rule.name: rule.look(connection, now, connection.last_seen_at or looked_at)
-            for rule in rules.connection
+            rule.name: rule.look(connection, *times.of(rule, connection)) for rule in rules.connection
         }
         if isinstance(verdicts.get(RuleName.TOKEN_EXPIRY), Problem) and RuleName.RENEWAL_OVERDUE in verdicts:
             # One token, one incident: what the API says takes the place of what its past made likely.
@@ -194,7 +223,7 @@ def _judge(
                     recent=known.recent.get((subject.key, rule.name), 0) if known.recent else 0,
                     flapping=rules.flapping,
                     is_damped=rule.name in DAMPED,
-                    looked_at=looked_at,
+                    looked_at=times.looked_at,
                 )
             if change:
                 yield change
@@ -207,19 +236,17 @@ def _next_review_at(
     connections: Mapping[str, KnownConnection],
     changed: Iterable[IncidentChange],
     rules: Rules,
-    now: datetime,
-    *,
-    looked_at: datetime,
+    times: _Times,
 ) -> datetime | None:
-    """Say when the clock alone changes a verdict, or what the same report again would mean."""
+    """Say when the clock alone changes a verdict, or what the same report again would mean; in local time."""
     moments = [
-        moment
+        times.to_local(rule, moment)
         for connection in connections.values()
         for rule in rules.connection
         if connection.removed_at is None or rule.name is RuleName.CONNECTION_REMOVED
-        if (moment := rule.changes_at(connection, now, connection.last_seen_at or looked_at))
+        if (moment := rule.changes_at(connection, *times.of(rule, connection)))
     ]
     after = {incident.id: incident for incident in known.incidents}
     after |= {change.incident.id: change.incident for change in changed if change.incident.id}
     ends = (changes_at(incident, rules.flapping) for incident in after.values() if incident.is_open)
-    return min((moment for moment in chain(moments, ends) if moment and moment > now), default=None)
+    return min((moment for moment in chain(moments, ends) if moment and moment > times.now), default=None)

@@ -16,11 +16,18 @@ AHEAD = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiring:
-    """A connection whose token ends soon, whose it is, and whether nobody needs to do anything about that."""
+    """
+    A connection whose token ends soon, and whose it is.
+
+    Args:
+        renews_itself: whether nobody needs to do anything about that.
+        clock_offset: the API's time minus local time, as far as expiry is judged by it.
+    """
 
     target: Target
     connection: Connection
     renews_itself: bool = False
+    clock_offset: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,7 @@ def _of(item: Item, now: datetime) -> str:
     since = f" Open for {span(now - item.incident.opened_at)}."
     held = item.incident.acknowledged_by
     who = f" {harmless(held, 60)} has it in hand." if held else ""
-    return f"{_who(item)}: {describe(item.incident, now)}{since}{who} (incident {item.incident.id})"
+    return f"{_who(item)}: {describe(item.incident, now + item.clock_offset)}{since}{who} (incident {item.incident.id})"
 
 
 def _over(item: Item) -> str:
@@ -96,12 +103,14 @@ def _over(item: Item) -> str:
 def _expiring(each: Expiring, now: datetime) -> str:
     expires_at = each.connection.expires_at or now
     whose = _name(each.connection, each.target.account, each.target)
-    return f"{whose}: in {span(expires_at - now)}, at {at(expires_at)}"
+    return f"{whose}: in {span(expires_at - now - each.clock_offset)}, at {at(expires_at)}"
 
 
 def _who(item: Item) -> str:
     incident = item.incident
     if item.connection is None:
+        if incident.subject.base_url is not None:
+            return f"API {one_line(incident.subject.base_url, 120)}"
         channel, account = incident.subject.channel, one_line(incident.subject.account or "", 64)
         user = item.target and (item.target.managed_user or item.target.managed_user_id)
         whose = f"{harmless(user, 80)} of account {account}" if user else f"account {account}"

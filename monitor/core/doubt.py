@@ -2,12 +2,22 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from monitor.core.changes import unlisted
-from monitor.core.model import Failure, Outcome, RuleName, Snapshot, TargetState, TokenStatus
-from monitor.core.rules import BlastRadius
+from monitor.core.model import (
+    Connection,
+    Failure,
+    KnownConnection,
+    Outcome,
+    RuleName,
+    Snapshot,
+    TargetState,
+    TokenStatus,
+)
+from monitor.core.problems import Problem
+from monitor.core.rules import BY_API_TIME, Rules
 from monitor.core.text import harmless
 
 SHORT_AT_LEAST = 3
@@ -37,12 +47,14 @@ class Doubt:
     connections: int
 
 
-def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) -> Doubt | None:
+def doubt_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> Doubt | None:
     """
     Question an answer in which most tokens got worse at once; one that comes twice in a row is believed.
 
-    A vendor that stumbles says that everything has expired; one that has lost every token says so twice.
+    A vendor that stumbles says that everything has expired, or gives every token another date; one that has lost
+    every token says so twice.
     """
+    radius = rules.blast_radius
     is_replay = known.taken_at == snapshot.taken_at
     if (known.doubted and not is_replay) or len(snapshot.connections) < radius.count:
         return None
@@ -51,7 +63,7 @@ def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) ->
         connection
         for connection in snapshot.connections
         if (before := known.connections.get(connection.platform_id))
-        and _BADNESS[connection.status] > _BADNESS[before.connection.status]
+        and _is_worse(before, connection, snapshot, rules)
     ]
     if len(worse) < radius.count or len(worse) <= len(present) * radius.share:
         return None
@@ -65,6 +77,26 @@ def doubt_change(known: TargetState, snapshot: Snapshot, radius: BlastRadius) ->
             error=f"{len(worse)} of {len(present)} tokens got worse at once ({which})",
             remedy="wait for the next poll: if it shows the same, each of them is told",
         ),
+    )
+
+
+def _is_worse(before: KnownConnection, seen: Connection, snapshot: Snapshot, rules: Rules) -> bool:
+    """Tell whether a token's word or its date is worse than it was; that time has passed doesn't count."""
+    was = before.connection
+    if (was.token_status, was.expires_at) == (seen.token_status, seen.expires_at):
+        return False
+    if _BADNESS[seen.status] > _BADNESS[was.status]:
+        return True
+    now = snapshot.taken_at + snapshot.clock_offset
+    after = replace(before, connection=seen)
+    return _severity(after, now, rules) > _severity(before, now, rules)
+
+
+def _severity(known: KnownConnection, now: datetime, rules: Rules) -> tuple[int, int]:
+    """Rank the worst that the rules about dates find in a connection."""
+    problems = (rule.look(known, now, now) for rule in rules.connection if rule.name in BY_API_TIME)
+    return max(
+        ((each.severity.rank, each.step) for each in problems if isinstance(each, Problem)), default=(-1, 0)
     )
 
 

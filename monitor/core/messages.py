@@ -46,6 +46,7 @@ class Item:
         is_back: whether it ended, and the same problem is open again as another incident that the channel
             hears of: to say that it is over would be wrong by now.
         connection: as it is known now; None where the incident isn't about one.
+        clock_offset: the API's time minus local time, as far as expiry is judged by it.
         dashboard_url: where to reconnect by hand.
         reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
     """
@@ -60,6 +61,7 @@ class Item:
     is_back: bool = False
     target: Target | None = None
     connection: Connection | None = None
+    clock_offset: timedelta = timedelta()
     dashboard_url: str = ""
     reconnect_url: str = field(default="", repr=False)
 
@@ -194,7 +196,7 @@ def _headline(item: Item, now: datetime) -> str:
         return _platform(item) + wrong(incident.rule)
     if incident.deadline_at is None:
         return f"{_platform(item)}the {incident.summary}"
-    left = incident.deadline_at - now
+    left = incident.deadline_at - (now + item.clock_offset)
     what = f"expires in {span(left)}" if left > timedelta() else "has expired"
     return f"{_platform(item)}the token {what}"
 
@@ -264,6 +266,8 @@ def _line(item: Item, now: datetime) -> str:
 
 def _who(item: Item) -> str:
     account = one_line(item.incident.subject.account or "", 64)
+    if item.connection is None and item.incident.subject.base_url is not None:
+        return f"API {one_line(item.incident.subject.base_url, 120)}"
     if item.connection is None and not account:
         return f"Channel {one_line(item.incident.subject.channel or '', 64)}"
     user = item.target and (item.target.managed_user or item.target.managed_user_id)
@@ -285,7 +289,7 @@ def _word(item: Item) -> str:
 
 def _what(item: Item, now: datetime) -> str:
     incident = item.incident
-    said = describe(incident, now)
+    said = describe(incident, now + item.clock_offset)
     if incident.is_open:
         again = {News.REMINDER: "Still open: ", News.ESCALATED: "Worse now: "}
         comes_and_goes = ""

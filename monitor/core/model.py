@@ -54,6 +54,7 @@ class RuleName(StrEnum):
     BAD_ANSWER = "bad_answer"
     RECONNECT_LINK_EXPIRING = "reconnect_link_expiring"
     CHANNEL_FAILING = "channel_failing"
+    CLOCK_SKEW = "clock_skew"
 
 
 class Resolution(StrEnum):
@@ -195,6 +196,7 @@ class Failure:
         retry_after: how long the server asked us to stay away.
         limit: requests a minute that the server grants, where it says so.
         may_be_received: whether the server may have had the request all the same.
+        is_clock_suspect: whether a wrong local clock would explain it.
     """
 
     outcome: Outcome
@@ -206,6 +208,7 @@ class Failure:
     reach: Reach = Reach.UNCLEAR
     limit: int | None = None
     may_be_received: bool = False
+    is_clock_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +217,8 @@ class Snapshot:
     What one poll saw, or why it saw nothing.
 
     Args:
-        taken_at: when the answer was complete, aware UTC.
+        taken_at: when the answer was complete, local time, aware UTC.
+        clock_offset: the API's time minus local time, as far as expiry is judged by it.
         connections: in the order given, each ``platform_id`` once; empty after a failure.
         failure: None after a good answer.
         complaints: what was wrong with single connections of a good answer; they are left out.
@@ -233,6 +237,7 @@ class Snapshot:
     unreadable_ids: frozenset[str] = frozenset()
     fingerprint: bytes = b""
     is_unread: bool = False
+    clock_offset: timedelta = timedelta()
 
     @property
     def outcome(self) -> Outcome:
@@ -268,22 +273,29 @@ class KnownConnection:
     tested: Findings = NEVER_TESTED
 
 
+API_KEY_PREFIX = "api:"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """
-    What a problem is about: exactly one of a connection, a target, an account, a channel.
+    What a problem is about: exactly one of a connection, a target, an account, a channel, an API.
 
-    A connection is named by its target and its ``platform_id``; the database key follows from them.
+    A connection is named by its target and its ``platform_id``, an API by its base URL; the database key follows
+    from them.
     """
 
     account: str | None = None
     target_id: int | None = None
     platform_id: str | None = None
     channel: str | None = None
+    base_url: str | None = None
 
     @property
     def key(self) -> str:
         """One text for one subject: two problems about the same thing have the same."""
+        if self.base_url is not None:
+            return f"{API_KEY_PREFIX}{self.base_url}"
         if self.channel is not None:
             return f"channel:{self.channel}"
         if self.platform_id is not None:
@@ -358,6 +370,7 @@ class TargetState:
         next_review_at: when the clock alone changes a verdict; None if never.
         doubted: how many connections the newest snapshot would have changed at once, had it been believed.
         short_since: since when the list has been too short to be believed; None after a good one.
+        clock_offset: the API's time minus local time when the connections were last seen as they are known.
         connections: by ``platform_id``, removed ones included.
         incidents: the open ones about this target or its connections.
         recent: how often each problem was opened lately, by subject key and rule.
@@ -372,6 +385,7 @@ class TargetState:
     next_review_at: datetime | None = None
     doubted: int = 0
     short_since: datetime | None = None
+    clock_offset: timedelta = timedelta()
     connections: Mapping[str, KnownConnection] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
     recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)

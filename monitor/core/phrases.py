@@ -30,6 +30,7 @@ WRONG = {
     RuleName.API_UNREACHABLE: "the API can't be reached",
     RuleName.BAD_ANSWER: "the API's answers can't be used",
     RuleName.CHANNEL_FAILING: "a channel takes no messages",
+    RuleName.CLOCK_SKEW: "this machine's clock and the API's are far apart",
 }
 
 OVER = {
@@ -44,6 +45,7 @@ OVER = {
     RuleName.API_UNREACHABLE: "the API answers again",
     RuleName.BAD_ANSWER: "the API's answers can be used again",
     RuleName.CHANNEL_FAILING: "the channel takes messages again",
+    RuleName.CLOCK_SKEW: "this machine's clock and the API's agree again",
 }
 
 

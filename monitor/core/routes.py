@@ -283,6 +283,28 @@ def tell(
     return tuple(told.values())
 
 
+def tell_operators(
+    change: IncidentChange,
+    channels: Iterable[str],
+    routing: Routing,
+    now: datetime,
+    *,
+    itself: str | None = None,
+) -> tuple[Telling, ...]:
+    """
+    Return who is notified of a problem of the monitor itself: who the routes name, or every channel if that is nobody.
+
+    Args:
+        channels: the names of those that are configured. Those of clients are never meant.
+        itself: the channel that the problem is about.
+    """
+    others = tuple(each for each in tell(change, None, routing, now) if each.channel != itself)
+    rest = tuple(name for name in channels if name != itself and name not in routing.clients)
+    if others or not rest:
+        return others
+    return tell(change, None, replace(routing, routes=[Route(channels=rest)]), now)
+
+
 def hold(
     incident: Incident, target: Target | None, channel: str, routing: Routing, now: datetime
 ) -> Hold | None:

@@ -18,6 +18,7 @@ from monitor.core.text import harmless
 from monitor.core.wording import Cause, essence, recognised
 
 __all__ = [
+    "BY_API_TIME",
     "DAMPED",
     "DEFAULT_FLAPPING",
     "DEFAULT_LADDER",
@@ -260,6 +261,10 @@ DEFAULT_SOURCE_RULES: tuple[SourceFailure, ...] = (
 
 # What one good look doesn't end: these come and go by themselves. A token's end needs no such patience.
 DAMPED = frozenset({RuleName.API_UNREACHABLE, RuleName.BAD_ANSWER, RuleName.CONNECTION_REMOVED})
+
+
+# What compares a token's date with the time: judged by the API's clock, which has written that date.
+BY_API_TIME = frozenset({RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

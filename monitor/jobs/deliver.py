@@ -50,6 +50,7 @@ class Post:
         new_name: a name for a message, another one at each call.
         words: of the channels that have templates.
         routing: what digests are made by.
+        clock_offset: gives what local time is corrected by when expiry is judged, by account.
         link_of: gives the page where a managed user reconnects; empty where there is none.
         moved: told the channel's name at each step of a pass over it.
         unwritten: by the name of their message, what channels were told and the database wouldn't take.
@@ -63,6 +64,7 @@ class Post:
     new_name: Callable[[], str]
     words: Mapping[str, Words] = field(default_factory=dict)
     routing: Routing = NOWHERE
+    clock_offset: Callable[[str], timedelta] = field(default=lambda account: timedelta(), repr=False)
     link_of: Callable[[Target], str] = field(default=lambda target: "", repr=False)
     moved: Callable[[str], None] = field(default=lambda channel: None, repr=False)
     unwritten: dict[str, Mapping[int, Notified]] = field(default_factory=dict, repr=False)
@@ -255,14 +257,25 @@ def _summary(store: Store, claimed: Claim, post: Post, now: datetime) -> Summary
         return None
     last = digests.last_digest_at(store.connection, claimed.channel, claimed.digest, delivered=True)
     since = last or now - FIRST_DIGEST_LOOKS_BACK
-    return digests.summary(store.connection, route.match, now, since=since, routing=post.routing)
+    return digests.summary(
+        store.connection,
+        route.match,
+        now,
+        since=since,
+        routing=post.routing,
+        clock_offset=post.clock_offset,
+    )
 
 
 def _message(
     items: Sequence[Item], to: Channel, post: Post, claimed: Claim, *, is_client: bool
 ) -> Message | None:
     """Write what is true now; None where nothing is left to tell."""
-    now, told = post.clock(), in_order(items)
+    now = post.clock()
+    told = [
+        replace(item, clock_offset=post.clock_offset(item.target.account)) if item.target else item
+        for item in in_order(items)
+    ]
     write = render_for_client if is_client else render
     message = write(told, now=now, key=claimed.name, limit=to.body_limit)
     if message and to.name in post.words:

@@ -14,7 +14,7 @@ from monitor.clock import Clock
 from monitor.core.channel_rule import ChannelState, look_at_channel
 from monitor.core.incidents import IncidentChange, reconcile, resolve
 from monitor.core.model import Reason, Resolution, Subject
-from monitor.core.routes import Route, Routing, Telling, tell, unreached
+from monitor.core.routes import Routing, tell, tell_operators, unreached
 from monitor.jobs import log_told
 from monitor.storage import Database, dead_letters, told, workspaces
 from monitor.storage.recording import Told
@@ -86,7 +86,8 @@ def _judged(
         else:
             change = reconcile(state.incident, look_at_channel(state, now), subject=subject, now=now)
         if change:
-            judged.append((change, _others(change, channels, routing, now)))
+            tellings = tell_operators(change, channels, routing, now, itself=state.channel)
+            judged.append((change, tellings))
     return judged, {state.channel for state in known.values() if state.incident}
 
 
@@ -105,15 +106,3 @@ def _worse_than_told(store: Store, routing: Routing, now: datetime) -> list[Told
         if news:
             worse.append((change, news))
     return worse
-
-
-def _others(
-    change: IncidentChange, channels: Collection[str], routing: Routing, now: datetime
-) -> tuple[Telling, ...]:
-    """Tell those that the routes say; where that is nobody but the channel itself, all the others."""
-    itself = change.incident.subject.channel
-    others = tuple(each for each in tell(change, None, routing, now) if each.channel != itself)
-    rest = tuple(name for name in channels if name != itself and name not in routing.clients)
-    if others or not rest:
-        return others
-    return tell(change, None, replace(routing, routes=[Route(channels=rest)]), now)

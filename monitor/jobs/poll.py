@@ -89,6 +89,7 @@ def take_snapshot(
         unreadable_ids=answer.unreadable_ids,
         fingerprint=answer.fingerprint,
         is_unread=answer.is_unread,
+        clock_offset=answer.clock_offset,
     )
 
 

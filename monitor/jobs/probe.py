@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from monitor.api_clocks import ApiClocks
 from monitor.budgets import Budgets
 from monitor.clock import Clock
 from monitor.core.blind_spots import is_new_since, next_test_at, wants_test
@@ -49,6 +50,7 @@ class Bench:
     clock: Clock
     probing: Mapping[str, Probing] = field(default_factory=dict)
     budgets: Budgets | None = None
+    clocks: ApiClocks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,18 +130,21 @@ def _record(bench: Bench, tried: Tried, now: datetime) -> None:
         if state is None or known is None or known.id is None:
             return  # it was forgotten meanwhile
         tested = known.tested
+        offset = bench.clocks.expiry_offset(tried.target.account) if bench.clocks else timedelta()
         if tried.trial:
             tested = after_test(
                 tested,
                 tried.meaning,
                 message=tried.trial.message,
                 permissions=tried.trial.permissions,
-                now=now,
+                now=now + offset,  # compared with the API's times
                 is_new=is_new_since(known),
             )
         probing.record_test(store.connection, known.id, tested, tested_at=now, next_test_at=next_at)
+        if tried.trial is None:
+            return  # nothing was learned, neither of the connection nor of the time
         after = {**state.connections, platform_id: replace(known, tested=tested)}
-        decision = review(replace(state, connections=after), now, rules=bench.rules)
+        decision = review(replace(state, connections=after), now, rules=bench.rules, clock_offset=offset)
         changes = [(change, decision.target) for change in decision.incidents]
         told = record_changes(changes, store=store, routing=bench.routing, now=now)
         store.reviewed([decision])

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Protocol
 from monitor.core.model import Connection
 
 if TYPE_CHECKING:
+    from monitor.api_clocks import ApiClock
     from monitor.clock import Clock
     from monitor.providers.http import Http
 
@@ -90,6 +91,7 @@ class Answer:
         limit: requests the API grants in its window, where it says so.
         remaining: how many of those are left.
         reset_after: until the window starts anew.
+        clock_offset: the API's time minus local time, as far as expiry is judged by it.
     """
 
     connections: tuple[Connection, ...]
@@ -101,6 +103,7 @@ class Answer:
     limit: int | None = None
     remaining: int | None = None
     reset_after: timedelta | None = None
+    clock_offset: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +193,13 @@ class Provider(Protocol):
 
 
 def connect(
-    provider: str, *, base_url: str | None = None, api_key: str, http: Http, clock: Clock
+    provider: str,
+    *,
+    base_url: str | None = None,
+    api_key: str,
+    http: Http,
+    clock: Clock,
+    api_clock: ApiClock | None = None,
 ) -> Provider:
     """
     Make ready to ask one account's questions; nothing is sent yet.
@@ -198,6 +207,7 @@ def connect(
     Args:
         provider: a name in `PROVIDERS`.
         base_url: the brand's own by default; plain http only to loopback.
+        api_clock: learns from every answer how far the API's clock is from the local one; None if nobody asks.
 
     Raises:
         ConfigError: the key or the base URL can't be used; the key is not in the text.
@@ -205,4 +215,11 @@ def connect(
     from monitor.providers.postpost import PostPost  # requests takes 0.2 s to import; --help needs none of it
 
     brand = PROVIDERS[provider]
-    return PostPost(brand, base_url=base_url or brand.base_url, api_key=api_key, http=http, clock=clock)
+    return PostPost(
+        brand,
+        base_url=base_url or brand.base_url,
+        api_key=api_key,
+        http=http,
+        clock=clock,
+        api_clock=api_clock,
+    )

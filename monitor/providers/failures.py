@@ -66,6 +66,7 @@ def of_exceptions(errors: Sequence[BaseException], *, host: str, seconds: float)
                     error=text,
                     remedy=cause.remedy,
                     may_be_received=cause.may_be_received,
+                    is_clock_suspect=cause.is_clock_suspect,
                 )
     return Failure(
         outcome=Outcome.NETWORK_ERROR,
@@ -117,11 +118,14 @@ class _Cause:
     remedy: str
     outcome: Outcome = Outcome.NETWORK_ERROR
     rule: RuleName = RuleName.API_UNREACHABLE
+    is_clock_suspect: bool = False
     detail: Callable[[Any], str] = _none
     applies: Callable[[Any], bool] = _always
     may_be_received: bool = False
 
 
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL.
+_OUTSIDE_ITS_TIME = frozenset({9, 10})
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
@@ -149,6 +153,14 @@ _CAUSES = (
         error="{host}: no complete answer within {seconds} s",
         may_be_received=True,
         remedy="it is tried again; if it lasts, check the network or raise polling.timeout",
+    ),
+    _Cause(
+        kinds=(ssl.SSLCertVerificationError,),
+        applies=lambda error: error.verify_code in _OUTSIDE_ITS_TIME,
+        is_clock_suspect=True,
+        error="{host}: its TLS certificate is not valid now, by this machine's clock: {detail}",
+        remedy="check this machine's clock first: turn on time synchronization (NTP)",
+        detail=lambda error: str(error.verify_message).partition(",")[0].rstrip("."),
     ),
     _Cause(
         kinds=(ssl.SSLCertVerificationError,),

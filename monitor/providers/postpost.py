@@ -4,11 +4,14 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
+from monitor.api_clocks import ApiClock
 from monitor.clock import Clock
-from monitor.core.model import Failure, Outcome, Reach, RuleName
+from monitor.core.api_time import is_plausible
+from monitor.core.model import Connection, Failure, Outcome, Reach, RuleName
 from monitor.errors import ConfigError, FetchError
 from monitor.providers import Answer, Brand, ReconnectLink, Trial, Workspace, refusals, wire
 from monitor.providers.failures import bad_answer
@@ -33,7 +36,16 @@ class PostPost:
         ConfigError: the key or the base URL can't be used; the key is not in the text.
     """
 
-    def __init__(self, brand: Brand, *, base_url: str, api_key: str, http: Http, clock: Clock) -> None:
+    def __init__(
+        self,
+        brand: Brand,
+        *,
+        base_url: str,
+        api_key: str,
+        http: Http,
+        clock: Clock,
+        api_clock: ApiClock | None = None,
+    ) -> None:
         if not _SENDABLE.fullmatch(api_key):
             raise ConfigError(
                 "the API key holds a character that no key has (a space, a line break, an accent)"
@@ -44,6 +56,7 @@ class PostPost:
         self._key_bytes = api_key.encode()
         self._http = http
         self._clock = clock
+        self._api_clock = api_clock
         self._api = http.prepare(f"{base_url.rstrip('/')}/api/v1", {brand.key_header: api_key})
         self._listing = self._api.given({}, path="/platform-connections")
 
@@ -123,7 +136,7 @@ class PostPost:
         return request.given({self._brand.user_header: managed_user_id})
 
     def _ask(self, request: Prepared, limit: int, *, for_user: bool = False) -> Reply:
-        reply = self._http.exchange(request, limit=limit)
+        reply = self._exchange(request, limit)
         if self._key_bytes in reply.body:
             # An API that repeats the key must not get it into a log or a database.
             reply = replace(reply, body=reply.body.replace(self._key_bytes, b"[the API key]"))
@@ -134,6 +147,20 @@ class PostPost:
         if 200 <= reply.status < 300:
             return reply
         raise FetchError(refusals.of_reply(reply, brand=self._brand, for_user=for_user, now=self._clock()))
+
+    def _exchange(self, request: Prepared, limit: int) -> Reply:
+        """Send a request, and let the API's clock learn from the answer, whatever its status."""
+        if self._api_clock is None:
+            return self._http.exchange(request, limit=limit)
+        sent = self._api_clock.start()
+        try:
+            reply = self._http.exchange(request, limit=limit)
+        except FetchError as error:
+            if error.failure.is_clock_suspect:
+                self._api_clock.on_suspicion()
+            raise
+        self._api_clock.on_answer(sent, reply.headers)
+        return reply
 
     def _read(self, reply: Reply, reader: Callable[[Reply], _T]) -> _T:
         try:
@@ -146,6 +173,12 @@ class PostPost:
 
     def _read_answer(self, reply: Reply, known: bytes) -> Answer:
         answer = wire.read_connections(reply.body, known)
+        offset = self._api_clock.expiry_offset() if self._api_clock else timedelta()
+        now = self._clock() + offset
+        if any(each.expires_at and not is_plausible(each.expires_at, now) for each in answer.connections):
+            answer = replace(answer, connections=tuple(_plausible(each, now) for each in answer.connections))
+        if offset:
+            answer = replace(answer, clock_offset=offset)
         if _LIMIT_HEADER not in reply.headers and _LEFT_HEADER not in reply.headers:
             return answer
         return replace(
@@ -154,6 +187,13 @@ class PostPost:
             remaining=refusals.count(reply.headers.get(_LEFT_HEADER)),
             reset_after=refusals.wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
         )
+
+
+def _plausible(seen: Connection, now: datetime) -> Connection:
+    """Take a date of 1970, or of a hundred years ahead, for none: it is a zero, or a sentinel."""
+    if seen.expires_at and not is_plausible(seen.expires_at, now):
+        return replace(seen, expires_at=None)
+    return seen
 
 
 def _refuse_open_http(base_url: str) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -77,6 +78,7 @@ class Api:
                     response = endpoint(request, body)
             except RefusalError as refusal:
                 response = json_response(refusal.body, refusal.status, refusal.headers)
+            response.headers["date"] = format_datetime(self._world.now(), usegmt=True)
             return response if fault is None else FaultyResponse(response, fault)
 
         return answer

@@ -79,6 +79,7 @@ def serve(world: World, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[S
         log_level="warning",
         access_log=False,
         server_header=False,
+        date_header=False,  # the API sends its own: the clock of the world isn't this machine's
         timeout_keep_alive=75,
     )
     engine = _Engine(config)

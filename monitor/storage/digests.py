@@ -1,6 +1,6 @@
 """What digests are made of, and when the last one was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,7 +55,13 @@ def write_digest(connection: DatabaseConnection, channel: str, group: str, now: 
 
 
 def summary(
-    connection: DatabaseConnection, match: Match, now: datetime, *, since: datetime, routing: Routing
+    connection: DatabaseConnection,
+    match: Match,
+    now: datetime,
+    *,
+    since: datetime,
+    routing: Routing,
+    clock_offset: Callable[[str], timedelta],
 ) -> Summary:
     """
     Gather what a digest tells of.
@@ -63,6 +69,7 @@ def summary(
     Args:
         match: what its route takes.
         since: what ended after this is told as over.
+        clock_offset: gives what local time is corrected by when expiry is judged, by account.
     """
     recent = incidents.c.resolved_at.is_(None) | (incidents.c.resolved_at > since)
     items = [
@@ -71,13 +78,14 @@ def summary(
             reasons=frozenset({Reason.DIGEST}),
             target=target_of(row),
             connection=as_connection(row) if row["connection_id"] is not None else None,
+            clock_offset=clock_offset(row["account"]) if row["account"] else timedelta(),
         )
         for row in connection.execute(item_query(select(incidents.c.id).where(recent))).mappings()
     ]
     taken = [item for item in items if match.takes(circumstances(item.incident, item.target, routing))]
     open_ones = sorted((item for item in taken if item.incident.is_open), key=_worst_first)
     troubled = {(each.incident.subject.target_id, each.incident.subject.platform_id) for each in open_ones}
-    listed = _listed(connection, match, routing, now)
+    listed = _listed(connection, match, routing, now, clock_offset)
     well = [each for each in listed if (each.target.id, each.connection.platform_id) not in troubled]
     coming = [each for each in well if _is_coming(each, now) and not each.renews_itself]
     return Summary(
@@ -89,7 +97,11 @@ def summary(
 
 
 def _listed(
-    connection: DatabaseConnection, match: Match, routing: Routing, now: datetime
+    connection: DatabaseConnection,
+    match: Match,
+    routing: Routing,
+    now: datetime,
+    clock_offset: Callable[[str], timedelta],
 ) -> Sequence[Expiring]:
     query = (
         select(connections, targets.c.account, targets.c.managed_user_id, targets.c.managed_user)
@@ -104,9 +116,10 @@ def _listed(
                 KnownConnection(
                     connection=as_connection(row), first_seen_at=row["first_seen_at"], habit=as_habit(row)
                 ),
-                now,
+                now + clock_offset(row["account"]),
             )
             is None,
+            clock_offset=clock_offset(row["account"]),
         )
         for row in connection.execute(query).mappings()
     )
@@ -129,7 +142,7 @@ def _circumstances(each: Expiring, routing: Routing) -> Circumstances:
 def _is_coming(each: Expiring, now: datetime) -> bool:
     expires_at = each.connection.expires_at
     known = each.connection.status is not TokenStatus.UNKNOWN
-    return known and expires_at is not None and timedelta() < expires_at - now <= AHEAD
+    return known and expires_at is not None and timedelta() < expires_at - (now + each.clock_offset) <= AHEAD
 
 
 def _worst_first(item: Item) -> tuple[Any, ...]:

@@ -243,15 +243,26 @@ def _record_targets(database: DatabaseConnection, decided: Sequence[Polled]) -> 
                 | {"b_rule": failure.rule, "b_remedy": failure.remedy, "b_ok": polled.last_ok_at}
                 | {"b_reach": failure.reach, "b_alone": int(polled.is_alone)}
                 | {"b_doubted": decision.doubted, "b_review": decision.next_review_at}
-                | {"b_short": decision.short_since}
+                | {
+                    "b_short": decision.short_since,
+                    "b_offset": _offset(decision) if decision.changes else None,
+                }
             )
         else:
             settled = decision.snapshot.fingerprint if decision.snapshot and decision.is_settled else None
-            good.append(row | {"b_fingerprint": settled, "b_review": decision.next_review_at})
+            good.append(
+                row
+                | {"b_fingerprint": settled, "b_review": decision.next_review_at}
+                | {"b_offset": _offset(decision)}
+            )
     if failed:
         database.execute(_TARGET_FAILED, failed)
     if good:
         database.execute(_TARGET_ANSWERED, good)
+
+
+def _offset(decision: Decision) -> int:
+    return round(decision.snapshot.clock_offset.total_seconds()) if decision.snapshot else 0
 
 
 def _record_runs(database: DatabaseConnection, decided: Sequence[Polled]) -> None:
@@ -340,6 +351,9 @@ _TARGET_FAILED = (
         fingerprint=None,
         doubted=bindparam("b_doubted"),
         short_since=bindparam("b_short"),
+        clock_offset_seconds=func.coalesce(
+            bindparam("b_offset", type_=targets.c.clock_offset_seconds.type), targets.c.clock_offset_seconds
+        ),
         next_review_at=bindparam("b_review"),
     )
 )
@@ -356,6 +370,7 @@ _TARGET_ANSWERED = (
         fingerprint=bindparam("b_fingerprint"),
         doubted=0,
         short_since=None,
+        clock_offset_seconds=bindparam("b_offset"),
         next_review_at=bindparam("b_review"),
     )
 )

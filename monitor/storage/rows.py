@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Select, select
 
 from monitor.core.model import (
+    API_KEY_PREFIX,
     Connection,
     DeliveryState,
     Incident,
@@ -70,6 +71,7 @@ def as_incident(row: RowMapping) -> Incident:
             target_id=row["target_id"],
             platform_id=row["platform_id"],
             channel=row["channel"],
+            base_url=_base_url(row["subject"]),
         ),
         severity=Severity(row["severity"]),
         worst=Severity(row["worst"]),
@@ -88,6 +90,11 @@ def as_incident(row: RowMapping) -> Incident:
         resolved_at=row["resolved_at"],
         resolution=Resolution(row["resolution"]) if row["resolution"] else None,
     )
+
+
+def _base_url(subject: str) -> str | None:
+    # An API has no column of its own: the key of the subject names it.
+    return subject.removeprefix(API_KEY_PREFIX) if subject.startswith(API_KEY_PREFIX) else None
 
 
 def target_of(row: RowMapping) -> Target | None:

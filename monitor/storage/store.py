@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +14,7 @@ from monitor.core.model import (
     Incident,
     KnownConnection,
     RuleName,
+    Subject,
     Target,
     TargetState,
 )
@@ -54,12 +55,34 @@ class Store:
         registration.register(self.connection, wanted, now, as_listed=as_listed, due_at=due_at)
         return self.watched()
 
-    def reconsider(self, now: datetime) -> None:
-        """Have every target decided anew: the rules may have changed while nobody looked."""
+    def reconsider(self, now: datetime, accounts: Collection[str] | None = None) -> None:
+        """
+        Have targets decided anew: the rules may have changed while nobody looked, or the clock.
+
+        Args:
+            accounts: whose; by default all.
+        """
+        of_these = [] if accounts is None else [targets.c.account.in_(accounts)]
         self.connection.execute(
             update(targets)
-            .where(targets.c.detached_at.is_(None))
+            .where(targets.c.detached_at.is_(None), *of_these)
             .values(next_review_at=now, fingerprint=None)
+        )
+
+    def poll_one_now(self, account: str, now: datetime) -> None:
+        """Bring the next poll of one target of an account forward: of the one that is due first."""
+        first = (
+            select(polls.c.target_id)
+            .join(targets, targets.c.id == polls.c.target_id)
+            .where(targets.c.account == account, targets.c.detached_at.is_(None))
+            .order_by(polls.c.next_poll_at, polls.c.target_id)
+            .limit(1)
+            .scalar_subquery()
+        )
+        self.connection.execute(
+            update(polls)
+            .where(polls.c.target_id == first, polls.c.next_poll_at > now)
+            .values(next_poll_at=now)
         )
 
     def pull_in(self, account: str, *, latest: datetime) -> None:
@@ -99,11 +122,15 @@ class Store:
         rows = self.connection.execute(query.order_by("next_poll_at").limit(limit)).mappings().all()
         return [as_target(row) for row in rows]
 
-    def due_for_review(self, now: datetime, *, limit: int) -> list[Target]:
+    def due_for_review(
+        self, now: datetime, *, limit: int, except_accounts: Collection[str] = ()
+    ) -> list[Target]:
         """Give the targets for which a deadline has passed."""
+        others = [targets.c.account.not_in(except_accounts)] if except_accounts else []
         return self._targets(
             targets.c.detached_at.is_(None),
             targets.c.next_review_at <= now,
+            *others,
             order=targets.c.next_review_at,
             limit=limit,
         )
@@ -154,6 +181,7 @@ class Store:
                 next_review_at=next_review_at,
                 doubted=doubted,
                 short_since=short_since,
+                clock_offset=timedelta(seconds=clock_offset_seconds),
             )
             for (
                 id_,
@@ -169,6 +197,7 @@ class Store:
                 next_review_at,
                 doubted,
                 short_since,
+                clock_offset_seconds,
             ) in found
         }
 
@@ -240,6 +269,17 @@ class Store:
         )
         return sorted(set(self.connection.execute(query).scalars()))
 
+    def clock_incidents(self) -> list[Incident]:
+        """Return the open incidents about clocks that are far apart."""
+        return self._open_incidents(incidents.c.rule == RuleName.CLOCK_SKEW)
+
+    def openings(self, rule: RuleName, subject: Subject, *, since: datetime) -> int:
+        """Return how often an incident of a rule about a subject was opened since then."""
+        query = select(func.count()).where(
+            incidents.c.rule == rule, incidents.c.subject == subject.key, incidents.c.opened_at >= since
+        )
+        return self.connection.scalar(query) or 0
+
     def silences(self, now: datetime) -> list[Silence]:
         """Give the silences that are in force."""
         query = select(silences).where(
@@ -305,6 +345,7 @@ _STATES = (
         targets.c.next_review_at,
         targets.c.doubted,
         targets.c.short_since,
+        targets.c.clock_offset_seconds,
     )
     .join(polls, polls.c.target_id == targets.c.id)
     .order_by(targets.c.id)

@@ -74,6 +74,8 @@ targets = Table(
     Column("failed_alone", Integer, nullable=False, server_default="0"),
     # Since when its list has been too short to be believed; null after a good one.
     Column("short_since", UtcDateTime),
+    # Seconds by which the API's time was ahead of local time at the newest look at its connections.
+    Column("clock_offset_seconds", Integer, nullable=False, server_default="0"),
 )
 # One row a target, however often it is registered.
 Index(

@@ -67,6 +67,7 @@ class Gauges(Collector):
     Args:
         standing: None where the database doesn't answer: then it is missing, and nothing is made up.
         paces: of all accounts.
+        skews: how far the local clock is ahead of each API's, by base URL.
         idle: for how many seconds each part of the daemon has been silent.
         now: when that was.
     """
@@ -76,11 +77,13 @@ class Gauges(Collector):
         standing: Standing | None,
         *,
         paces: Sequence[Pace],
+        skews: Mapping[str, timedelta],
         idle: Mapping[str, float],
         now: datetime,
     ) -> None:
         self._standing = standing
         self._paces = paces
+        self._skews = skews
         self._idle = idle
         self._now = now
 
@@ -97,6 +100,12 @@ class Gauges(Collector):
             "part",
         )
         yield from _pacing(self._paces)
+        yield _family(
+            "clock_skew_seconds",
+            "How far the local clock is ahead of the API's; negative if it is behind.",
+            [((url,), skew.total_seconds()) for url, skew in sorted(self._skews.items())],
+            "base_url",
+        )
         if self._standing:
             yield from _watching(self._standing)
             yield from _known(self._standing)

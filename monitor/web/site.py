@@ -125,7 +125,13 @@ class Site:
             standing = None
         idle = shown.progress.ages() if shown.progress else {}
         text = shown.metrics.text(
-            gauges.Gauges(standing, paces=shown.app.budgets.paces(), idle=idle, now=now)
+            gauges.Gauges(
+                standing,
+                paces=shown.app.budgets.paces(),
+                skews=shown.app.clocks.skews(),
+                idle=idle,
+                now=now,
+            )
         )
         return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -50,11 +50,16 @@ class Life:
         after: timedelta = timedelta(minutes=15),
         failure: Failure | None = None,
         unreadable: Iterable[str] = (),
+        clock_offset: timedelta = timedelta(),
     ) -> list[Told]:
         """Look again after a while; gives what is told of it."""
         self.now += after
         seen = snapshot(
-            *connections, taken_at=self.now, failure=failure, unreadable_ids=frozenset(unreadable)
+            *connections,
+            taken_at=self.now,
+            failure=failure,
+            unreadable_ids=frozenset(unreadable),
+            clock_offset=clock_offset,
         )
         if failure is None:
             seen = replace(seen, fingerprint=repr((connections, unreadable)).encode())
@@ -73,6 +78,7 @@ class Life:
             fingerprint=seen.fingerprint if decision.is_settled else b"",
             doubted=decision.doubted,
             short_since=decision.short_since,
+            clock_offset=clock_offset,
             connections=fold(self.state, decision.changes),
         )
         return self._tell(decision)

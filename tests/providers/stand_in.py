@@ -155,14 +155,39 @@ class Authority:
         constraints = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"]
         self._make("ca", "Test CA", constraints, [])
 
-    def server_context(self, name: str) -> ssl.SSLContext:
-        """Make a TLS context for a server that may call itself ``name``."""
+    def server_context(self, name: str, valid: tuple[str, str] | None = None) -> ssl.SSLContext:
+        """
+        Make a TLS context for a server that may call itself ``name``.
+
+        Args:
+            valid: from when until when its certificate is, as ``YYYYMMDDHHMMSSZ``; by default now and for two days.
+        """
         signed = ["-CA", str(self.bundle), "-CAkey", str(self._folder / "ca.key")]
         extensions = [f"subjectAltName=DNS:{name}", "basicConstraints=critical,CA:FALSE"]
         self._make(name, name, extensions, signed)
+        if valid:
+            self._sign_again(name, *valid)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         return context
+
+    def _sign_again(self, name: str, starts: str, ends: str) -> None:
+        """Put a certificate of these days in place of another."""
+        made, config = self._folder / f"{name}.pem", self._folder / "ca.cnf"
+        (self._folder / "index.txt").write_text("")
+        config.write_text(
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={self._folder}/index.txt\nnew_certs_dir={self._folder}\n"
+            "rand_serial=yes\npolicy=p\ndefault_md=sha256\nunique_subject=no\ncopy_extensions=copy\n"
+            "[p]\ncommonName=supplied\n"
+        )
+        request = self._folder / f"{name}.csr"
+        asked = ["openssl", "req", "-new", "-key", str(made.with_suffix(".key")), "-subj", f"/CN={name}"]
+        asked += ["-addext", f"subjectAltName=DNS:{name}", "-out", str(request)]
+        signed = ["openssl", "ca", "-batch", "-notext", "-config", str(config), "-in", str(request)]
+        signed += ["-out", str(made), "-startdate", starts, "-enddate", ends]
+        signed += ["-cert", str(self.bundle), "-keyfile", str(self._folder / "ca.key")]
+        for command in (asked, signed):
+            subprocess.run(command, check=True, capture_output=True)
 
     def _make(self, name: str, subject: str, extensions: list[str], more: list[str]) -> None:
         command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={subject}"]
