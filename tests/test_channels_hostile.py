@@ -23,15 +23,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monitor.channels import Channel, Message, open_channels
+from monitor.core.events import events_of
 from monitor.core.messages import in_order, render
-from monitor.core.model import PublishError, Severity
+from monitor.core.model import PublishError, Severity, Target
 from monitor.core.samples import sample_items
 from monitor.core.text import harmless
 from monitor.errors import DeliveryError
 from monitor.templates import compile_words
 from tests.factories import NOW, connection
+from tests.incident_services import KINDS, standing
 from tests.receivers import SmtpReceiver, smtp_receiver
-from tests.recorded_wire import RecordedWire, raw_body, recorded_wire, texts_of
+from tests.recorded_wire import RecordedWire, raw_body, recorded_wire, strings_in, texts_of
 from tests.test_channels import Settings
 
 DASHBOARD = "https://app.postpost.dev"
@@ -64,8 +66,6 @@ SERVICES = {
     "mattermost": "mmost://acme.example/token12345",
     "ntfy": "ntfy://acme.example/topic",
     "ntfy markdown": "ntfy://acme.example/topic?format=markdown",
-    "opsgenie": "opsgenie://0b8aa7a0-0000-4000-8000-000000000000",
-    "pagerduty": "pagerduty://0123456789abcdef0123456789abcdef@A1B2C3D4E5F6",
     "pushover": "pover://uuuuuuuuuuuuuuuuuuuuuuuuuuuuuu@tttttttttttttttttttttttttttttt",
     "rocket.chat": "rocket://web/hook@acme.example/#ops",
     "ses": "ses://monitor@acme.example/AKIAIOSFODNN7EXAMPLE/secret/us-east-1/ops@acme.example",
@@ -413,6 +413,24 @@ def test_a_name_as_title_wakes_nobody_on_discord(wire: RecordedWire) -> None:
     payload = json.loads(raw_body(wire.sent[0]))
     assert payload["allowed_mentions"] == {"parse": []}
     assert payload["embeds"][0]["title"] == f"{MARK} @{ZERO_WIDTH_SPACE}everyone"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "json"])  # which gets data, not text
+@pytest.mark.parametrize("outside", [HOSTILE, "@everyone", "<!here>", "https://evil.example"])
+def test_nothing_from_outside_acts_in_an_event(
+    kind: str, outside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item, *_) = sample_items("agency", NOW, DASHBOARD)
+    seen = connection(platform_id=f"linkedin-{outside}", display_name=f"{MARK}{outside}", username=outside)
+    user = Target(id=1, account="agency", managed_user_id="507f", managed_user=f"{MARK}{outside}")
+    known = replace(item, connection=seen, target=user)
+    with standing(kind, monkeypatch) as there:
+        for event in events_of(known, installation="f00", message_key="m1", now=NOW):
+            there.channel.send_event(event)
+        (request, *_) = there.receiver.requests
+    texts = [text for text in strings_in(json.loads(request.body)) if "evil" in text or MARK in text]
+    assert texts
+    assert [(text, live) for text in texts if (live := live_parts(text))] == []
 
 
 def test_a_key_with_a_line_break_is_refused_rather_than_sent(wire: RecordedWire) -> None:

@@ -50,9 +50,8 @@ def written(message: "Message", service: "NotifyBase") -> Written:
     longest = min(title_limit(service) or TITLE_LENGTH, TITLE_LENGTH)
     title_text = _cut_title(one_line(message.title, longest), message.links, style.title, longest)
     stands = style.has_titles and service.title_maxlen > 0
-    title, above = (style.title(title_text), "") if stands else ("", style.heading(title_text))
-    if not title_text:
-        above = ""
+    title = style.title(title_text) if stands else ""
+    above = style.heading(title_text) if title_text and not stands else ""
 
     def body_of(text: str) -> str:
         return above + style.body(list(passages(text, message.links)))

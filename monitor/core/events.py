@@ -166,7 +166,7 @@ def details(event: Event) -> dict[str, str]:
         "dashboard_url": event.dashboard_url,
         "reconnect_url": event.reconnect_url,
     }
-    return {name: one_line(value, 500) for name, value in found.items() if value}
+    return {name: _harmless_detail(name, value) for name, value in found.items() if value}
 
 
 def document(event: Event) -> Document:
@@ -207,6 +207,12 @@ def _event(item: Item, reason: Reason, *, installation: str, message_key: str, n
         dashboard_url=item.dashboard_url,
         reconnect_url=item.reconnect_url,
     )
+
+
+def _harmless_detail(name: str, value: str) -> str:
+    """Make a detail safe to be shown; the addresses in some are our own."""
+    is_own = name in {"what_to_do", "dashboard_url", "reconnect_url"}
+    return one_line(value, 500) if is_own else harmless(value, 500)
 
 
 def _who(event: Event) -> str:
