@@ -104,6 +104,7 @@ REFUSED = [
     (WHOLE + "profiles: {orkut: {renewed_by: vendor}}\n", "profiles.orkut: unknown platform; want twitter, linkedin, instagram, threads, tiktok, youtube, facebook, bluesky, mastodon, telegram or pinterest"),
     (WHOLE + "profiles: {facebook: {renewed_by: nobody}}\n", "profiles.facebook.renewed_by: found 'nobody', want 'vendor' or 'person'"),
     (WHOLE + "profiles: {facebook: {}}\n", "profiles.facebook.renewed_by: missing"),
+    (WHOLE + "profiles: {facebook: {renewed_by: vendor, overdue_before: 7d}}\n", "profiles.facebook.overdue_before: want more than 7d: in the last week the API itself says expiring_soon"),
     (WHOLE + "profiles: {facebook: {renewed_by: person, overdue_before: 5d}}\n", "profiles.facebook.overdue_before: what people renew follows the ladder of token_expiry; leave it out, or write renewed_by: vendor"),
     (ROUTES % "match: {cause: [autorisation]}", "routes[0].match.cause[0]: found 'autorisation', want 'authorisation', 'permission', 'policy', 'content', 'transient' or 'unknown'"),
     (

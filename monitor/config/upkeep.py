@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, model_validator
 from monitor.config.complaints import complaint, wanted
 from monitor.config.values import Duration, Section, either, whole
 from monitor.core.phrases import PLATFORMS
-from monitor.core.renewal import RenewedBy
+from monitor.core.renewal import WEEK, RenewedBy
 
 SLOWEST_USEFUL = timedelta(hours=1)
 
@@ -18,7 +18,8 @@ class Profile(Section):
     """
     Who renews the tokens of a platform; it stands above what is learnt from their past.
 
-    ``overdue_before`` is how long before its end a token that renews by itself is overdue, instead of by habit.
+    ``overdue_before`` is how long before its end a token that renews by itself is overdue, instead of by habit:
+    more than a week, since the API itself speaks up in the last one.
     """
 
     renewed_by: RenewedBy
@@ -30,6 +31,10 @@ class Profile(Section):
             raise complaint(
                 "what people renew follows the ladder of token_expiry; leave it out, or write renewed_by: vendor",
                 "overdue_before",
+            )
+        if self.overdue_before and self.overdue_before <= WEEK:
+            raise complaint(
+                "want more than 7d: in the last week the API itself says expiring_soon", "overdue_before"
             )
         return self
 
