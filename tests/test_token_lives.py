@@ -329,7 +329,7 @@ def test_one_problem_names_all_words_and_connections_and_ends_when_they_are_gone
     assert ("recovered", None) == (doubt["resolution"], doubt["platform_id"])
     assert [WARNING, NOTICE, WARNING] == [each for each in severities(house) if each]  # Instagram's as ever
     [over] = [title for title in house.titles() if title.startswith("OK")]
-    assert "used again" in over
+    assert "used in full again" in over
     assert {"ok"} == {row["outcome"] for row in house.rows("poll_log")}
 
 

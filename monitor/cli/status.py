@@ -30,7 +30,8 @@ _HEADERS = (
     "last error",
     "incident",
 )
-_ALARMING = {"expiring_soon", "expired"}
+# The words that ask for nothing; any other does, also one that the monitor doesn't know.
+_AT_EASE = {"valid", "unknown"}
 
 
 def key_of(row: Row) -> Key:
@@ -66,7 +67,7 @@ def known_connections(
     Stream what is known of connections, removed ones included.
 
     Args:
-        problems: only those with an open incident or a token at or near its end.
+        problems: only those with an open incident, or with a status other than valid and unknown.
         shared: only those whose profile is connected more than once, one beside the other.
     """
     from monitor.storage import queries
@@ -75,7 +76,7 @@ def known_connections(
     order = queries.SIDE_BY_SIDE if shared else ()
     wanted += [queries.is_shared()] if shared else []
     for row in queries.rows(store.connection, queries.CONNECTIONS, *wanted, order_by=order):
-        if not problems or row["token_status"] in _ALARMING or key_of(row) in incidents:
+        if not problems or row["token_status"] not in _AT_EASE or key_of(row) in incidents:
             yield row
 
 
@@ -108,7 +109,7 @@ def board_of(
         headers=_HEADERS,
         rows=[_cells(row, incidents.get(key_of(row), []), now) for row in worst],
         total=len(listed),
-        problems=sum(1 for row in listed if key_of(row) in incidents or row["token_status"] in _ALARMING),
+        problems=sum(1 for row in listed if key_of(row) in incidents or row["token_status"] not in _AT_EASE),
         sources=list(_sources(incidents, now, account=account)),
         read_at=now,
     )
@@ -151,17 +152,18 @@ def _cells(row: Row, incidents: list[Row], now: datetime) -> list[Cell]:
         platform_name(row["platform"]),
         f"{name} ({handle})" if name and handle and name != handle else name or handle or row["platform_id"],
         styled(row["token_status"]),
-        _expiry(row["expires_at"], now),
+        _expiry(row["expires_at"], row["token_status"], now),
         at(row["last_successful_post_at"]) if row["last_successful_post_at"] else "",
         row["last_error"] or "",
         (f"{worst['severity']} {worst['rule']}", STYLES[worst["severity"]]) if worst else "",
     ]
 
 
-def _expiry(moment: datetime | None, now: datetime) -> Cell:
+def _expiry(moment: datetime | None, status: str, now: datetime) -> Cell:
     if moment is None:
         return ""
     left = moment - now
     if left.total_seconds() > 0:
         return f"in {span(left)} ({at(moment)})"
-    return f"{span(-left)} ago ({at(moment)})", STYLES["expired"]
+    # A date that passed says nothing while the API calls the token valid.
+    return f"{span(-left)} ago ({at(moment)})", "" if status == "valid" else STYLES["expired"]

@@ -28,7 +28,7 @@ WRONG = {
     RuleName.ACCESS_DENIED: "the API refuses access",
     RuleName.USER_NOT_MANAGED: "a managed user is not managed by the key",
     RuleName.API_UNREACHABLE: "the API can't be reached",
-    RuleName.BAD_ANSWER: "the API's answers can't be used",
+    RuleName.BAD_ANSWER: "the API's answers can't be used in full",
     RuleName.CHANNEL_FAILING: "a channel takes no messages",
     RuleName.CLOCK_SKEW: "this machine's clock and the API's are far apart",
 }
@@ -43,7 +43,7 @@ OVER = {
     RuleName.ACCESS_DENIED: "the API gives access again",
     RuleName.USER_NOT_MANAGED: "the managed user is managed again",
     RuleName.API_UNREACHABLE: "the API answers again",
-    RuleName.BAD_ANSWER: "the API's answers can be used again",
+    RuleName.BAD_ANSWER: "the API's answers can be used in full again",
     RuleName.CHANNEL_FAILING: "the channel takes messages again",
     RuleName.CLOCK_SKEW: "this machine's clock and the API's agree again",
 }

@@ -103,6 +103,14 @@ def test_status_of_problems_leaves_out_what_is_well(polled: Place) -> None:
     assert ("Instagram" in out, "LinkedIn" in out) == (True, False)
 
 
+def test_status_of_problems_shows_a_status_that_the_monitor_does_not_know(place: Place) -> None:
+    place.run("poll")
+    with closing(sqlite3.connect(place.database)) as history, history:
+        history.execute("UPDATE connections SET token_status = 'revoked' WHERE platform = 'linkedin'")
+    shown = place.run("status", "--problems", "--json").json()
+    assert ["expiring_soon", "revoked"] == sorted(row["token_status"] for row in shown)
+
+
 def test_status_of_one_platform_or_account_is_that_alone(polled: Place) -> None:
     assert len(polled.run("status", "--platform", "linkedin", "--json").json()) == 1
     assert len(polled.run("status", "--account", "agency", "--json").json()) == 3
