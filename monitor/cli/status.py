@@ -134,8 +134,8 @@ def _sources(
 
 
 def who(row: Row) -> str:
-    """Name what a row of a view is about: a connection, or else an account."""
-    account = row["account"] or ""
+    """Name what a row of a view is about: a connection, or else an account, or else the monitor itself."""
+    account = row["account"] or "the monitor"
     if user := row["managed_user"] or row["managed_user_id"]:
         account += f", user {user}"
     if row["platform_id"] is None:

@@ -218,6 +218,8 @@ def _harmless_detail(name: str, value: str) -> str:
 def _who(event: Event) -> str:
     incident, target, seen = event.incident, event.target, event.connection
     account = harmless(incident.subject.account or "", 64)
+    if incident.subject.base_url is not None:
+        return f"API {harmless(incident.subject.base_url, 120)}"
     if seen is None and not account:
         return f"Channel {harmless(incident.subject.channel or '', 64)}"
     user = harmless((target and (target.managed_user or target.managed_user_id)) or "", 80)

@@ -136,6 +136,8 @@ def test_a_title_says_what_whose_and_by_when() -> None:
     )
     failing = incident(rule=RuleName.CHANNEL_FAILING, subject=Subject(channel="ops"), summary="it fails")
     assert "Channel ops: It fails." == events.title(event(failing, connection=None, target=None))
+    skewed = incident(rule=RuleName.CLOCK_SKEW, subject=Subject(base_url="https://api.postpost.dev"))
+    assert "API https" in events.title(event(skewed, connection=None, target=None))
 
 
 def test_text_from_outside_is_one_line_that_mentions_nobody() -> None:
