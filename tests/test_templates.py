@@ -112,6 +112,25 @@ def test_outside_text_is_harmless_before_a_template_sees_it() -> None:
     assert "@all" not in seen["handle"]
 
 
+@pytest.mark.parametrize(
+    ("body", "links"),
+    [
+        ("See https://acme.example/runbook.", ["https://acme.example/runbook"]),
+        ("See https://acme.example/runbook", ["https://acme.example/runbook"]),
+        ("{% if items %}https://acme.example/a b{% endif %}", ["https://acme.example/a"]),
+        ("https://acme.example/{{ key }}", []),
+        ("https://{{ items[0].name }}", []),
+        ("{{ items[0].dashboard_url }}/{{ key }}", []),
+        ("nothing", []),
+    ],
+)
+def test_addresses_that_a_template_writes_out_can_be_followed(body: str, links: list[str]) -> None:
+    message = render(ITEMS, now=NOW, key="k")
+    assert message
+    told = words(body).rewritten(message, ITEMS, NOW)
+    assert told.links == (*message.links, *links)
+
+
 def test_every_variable_is_documented_and_every_documented_one_is_there() -> None:
     text = (Path(__file__).parent.parent / "docs" / "alerting.md").read_text()
     table = text[text.index("| variable | is |") :].split("\n\n")[0]
