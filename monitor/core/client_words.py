@@ -1,12 +1,14 @@
 """What a client is told of its own connections: what to do and where, for somebody who never saw the monitor."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from monitor.core.expiry import EXPIRES_SOON
 from monitor.core.messages import Item, News, in_order, own_links, thread_names
 from monitor.core.model import Resolution, RuleName
 from monitor.core.outgoing import Message
 from monitor.core.phrases import platform_name, span
+from monitor.core.renewal import WEEK
 from monitor.core.rules import at
 from monitor.core.text import harmless
 
@@ -81,7 +83,9 @@ def _wrong(item: Item, now: datetime) -> str:
     incident = item.incident
     if incident.remedy:
         return f"{account}: {incident.summary}."
-    ends_at = incident.deadline_at or (item.connection.expires_at if item.connection else None)
+    ends_at = incident.deadline_at  # the connection's own date may be an access token's, or no longer count
+    if incident.summary == EXPIRES_SOON:
+        return f"{account} needs to be reconnected: our permission to publish to it ends soon."
     if incident.rule is RuleName.PUBLISH_ERROR or ends_at is None:
         return f"{account} needs to be reconnected: we are no longer allowed to publish to it."
     api_now = now + item.clock_offset
@@ -111,7 +115,7 @@ def _well(item: Item) -> str:
     if (
         item.incident.rule is not RuleName.PUBLISH_ERROR
         and expires_at
-        and expires_at - _resolved(item) > timedelta()
+        and expires_at - _resolved(item) > WEEK
     ):
         until = f", until {at(expires_at)}"
     return f"Your {_platform(item)} account {_name(item)} can publish again{until}. There is nothing to do."

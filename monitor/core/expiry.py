@@ -22,6 +22,8 @@ DEFAULT_LADDER: Mapping[timedelta, Severity] = {
 }
 # TikTok's access tokens live a day, its refresh tokens a year; the API shows either in the same field.
 ACCESS_TOKEN_LIFE = timedelta(hours=25)
+# What is said of a token that expires soon by a date that nobody knows.
+EXPIRES_SOON = "token expires soon"
 # By this much the API's clock may be behind ours when it still calls a token valid that has less than a week.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 NO_PROFILES: Mapping[str, Profile] = MappingProxyType({})
@@ -58,7 +60,7 @@ class TokenExpiry:
             return Problem(
                 rule=self.name,
                 severity=rungs[step - 1][1] if rungs else Severity.WARNING,
-                summary=f"token expires at {at(date)}" if date else "token expires soon",
+                summary=f"token expires at {at(date)}" if date else EXPIRES_SOON,
                 deadline_at=date,
                 step=step,
                 mark=_mark(date),

@@ -9,6 +9,7 @@ from hashlib import sha256
 from monitor.core.model import Connection, Incident, Reason, Resolution, RuleName, Severity, Target
 from monitor.core.outgoing import Message
 from monitor.core.phrases import PLATFORMS, over, platform_name, sentence, span, wrong
+from monitor.core.renewal import WEEK
 from monitor.core.rules import at
 from monitor.core.text import harmless, one_line
 from monitor.core.wording import Cause
@@ -300,8 +301,11 @@ def _what(item: Item, now: datetime) -> str:
         return f"The API no longer lists this connection. Its problem was: {said}"
     good_until = ""
     dated = incident.rule in {RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE}
-    if dated and item.connection and item.connection.expires_at:
-        good_until = f", until {at(item.connection.expires_at)}"
+    expires_at = item.connection.expires_at if item.connection else None
+    if (
+        dated and expires_at and expires_at - now > WEEK
+    ):  # a nearer date of a valid token is an access token's
+        good_until = f", until {at(expires_at)}"
     lasted = span((incident.resolved_at or now) - incident.opened_at)
     if item.news is News.PASSED:
         return f"{over(incident.rule)}{good_until}. Not told before, it lasted {lasted}: {said}"

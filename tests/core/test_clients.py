@@ -133,6 +133,25 @@ def test_the_message_says_what_to_do_where_and_by_when_in_words_for_a_client() -
         assert word not in message.body + message.title
 
 
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        ("token expires soon", "our permission to publish to it ends soon."),
+        ("token has expired", "we are no longer allowed to publish to it."),
+        (
+            "token has expired before its date, 2026-02-25 08:00 UTC",
+            "we are no longer allowed to publish to it.",
+        ),
+    ],
+)
+def test_a_client_is_told_no_date_that_the_incident_does_not_go_by(summary: str, said: str) -> None:
+    message = render_for_client([item(summary=summary, deadline_at=None)], now=NOW, key="k1")
+    assert message is not None
+    assert f"needs to be reconnected: {said}" in message.body
+    assert "2026" not in message.body
+    assert "within" not in message.body
+
+
 def test_without_a_link_the_client_is_sent_to_whoever_manages_its_posts() -> None:
     message = render_for_client([replace(item(), reconnect_url="")], now=NOW, key="k1")
     assert message is not None

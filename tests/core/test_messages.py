@@ -135,6 +135,13 @@ def test_a_recovery_word_for_word() -> None:
     assert message.severity is None
 
 
+@pytest.mark.parametrize("left", [timedelta(), HOUR, 7 * DAY, -30 * DAY])
+def test_a_token_is_not_said_to_be_good_until_its_access_token_ends(left: timedelta) -> None:
+    seen = replace(INSTAGRAM, token_status="valid", expires_at=NOW + left)
+    message = written(item(ended(worst=CRITICAL), told=CRITICAL, connection=seen))
+    assert "OK: the token is good again. The problem lasted 3 hours." in message.body
+
+
 def test_a_rejected_key_word_for_word() -> None:
     message = written(source())
     assert message.title == "CRITICAL: the API key is rejected (agency)"
