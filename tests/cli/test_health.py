@@ -152,6 +152,9 @@ def test_a_token_that_ended_by_the_clock_counts_before_the_api_says_so(place: Pl
     _change(
         place, "UPDATE connections SET expires_at = '2026-01-01 00:00:00.000' WHERE platform_id = 'threads-1'"
     )
+    # Reported as valid after that date: then it is an access token's.
+    assert "expired" not in place.run("check-health").out
+    _change(place, "UPDATE polls SET last_at = 1766000000000")  # two weeks before it
     assert "1 token expired" in place.run("check-health").out
 
 
