@@ -140,17 +140,17 @@ def who(row: Row) -> str:
         account += f", user {user}"
     if row["platform_id"] is None:
         return account
-    return f"{platform_name(row['platform'])} {row['username'] or row['platform_id']} ({account})"
+    return f"{platform_name(row['platform'])} {row['name']} ({account})"
 
 
 def _cells(row: Row, incidents: list[Row], now: datetime) -> list[Cell]:
-    name, handle = row["display_name"], row["username"]
+    name, handle = row["name"], row["username"]
     worst = incidents[0] if incidents else None
     return [
         row["account"],
         row["managed_user"] or row["managed_user_id"] or "",
         platform_name(row["platform"]),
-        f"{name} ({handle})" if name and handle and name != handle else name or handle or row["platform_id"],
+        f"{name} ({handle})" if handle and name != handle else name,
         styled(row["token_status"]),
         _expiry(row["expires_at"], row["token_status"], now),
         at(row["last_successful_post_at"]) if row["last_successful_post_at"] else "",

@@ -11,6 +11,7 @@ from monitor.core.text import one_line
 COLUMNS = (
     *("news", "severity", "account", "managed_user_id", "managed_user", "platform", "platform_id"),
     *(
+        "name",
         "username",
         "display_name",
         "rule",
@@ -51,6 +52,7 @@ def _row(item: Item) -> tuple[object, ...]:
         target.managed_user if target else None,
         seen.platform if seen else None,
         seen.platform_id if seen else None,
+        seen.name if seen else None,
         seen.username if seen else None,
         seen.display_name if seen else None,
         incident.rule,

@@ -196,7 +196,11 @@ _EXPIRY = (
     targets.c.managed_user,
     connections.c.platform,
     connections.c.platform_id,
-    func.coalesce(connections.c.display_name, connections.c.username).label("name"),
+    func.coalesce(
+        func.nullif(connections.c.display_name, ""),
+        func.nullif(connections.c.username, ""),
+        connections.c.platform_id,
+    ).label("name"),
     connections.c.expires_at,
 )
 

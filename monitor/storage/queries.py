@@ -50,18 +50,18 @@ CONNECTIONS = _view(
     "current_connections",
     *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "display_name"),
     *("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at"),
-    *("first_seen_at", "last_seen_at", "removed_at"),
+    *("first_seen_at", "last_seen_at", "removed_at", "name"),
 )
 TRANSITIONS = _view(
     "token_transitions",
     *("at", "account", "managed_user_id", "platform", "platform_id", "username"),
-    *("from_status", "to_status", "expires_at", "managed_user"),
+    *("from_status", "to_status", "expires_at", "managed_user", "name"),
 )
 INCIDENTS = _view(
     "incident_log",
     *("id", "account", "managed_user_id", "platform", "platform_id", "username", "rule", "severity"),
     *("summary", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at", "resolution"),
-    *("deadline_at", "managed_user", "cause"),
+    *("deadline_at", "managed_user", "cause", "name"),
 )
 DELIVERIES = _view(
     "delivery_log",
@@ -71,11 +71,12 @@ DELIVERIES = _view(
 EXPIRING = _view(
     "expiring_tokens",
     *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "expires_at"),
+    "name",
 )
 TIMELINE = _view(
     "connection_timeline",
     *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username"),
-    *("token_status", "began_at", "ended_at"),
+    *("token_status", "began_at", "ended_at", "name"),
 )
 VIEWS: Mapping[str, TableClause] = MappingProxyType(
     {

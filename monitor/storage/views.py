@@ -71,6 +71,8 @@ def view_queries(dialect: str) -> dict[str, str]:
     # The end of the growing run, and the newest time that its target's connections were listed.
     last_poll_at = sql.time("p.last_at")
     resolved_at = sql.from_text("i.resolved_at")
+    # What people call a connection, everywhere: its display name, else its handle, else its id.
+    name = "coalesce(nullif(c.display_name, ''), nullif(c.username, ''), c.platform_id)"
     # No window functions: they would read the whole history before a filter could leave anything out.
     # An index of the connection's snapshots answers this instead.
     previous_snapshot = """(
@@ -86,7 +88,7 @@ def view_queries(dialect: str) -> dict[str, str]:
                    coalesce(
                        c.last_seen_at, CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END
                    ) AS last_seen_at,
-                   c.removed_at, c.id
+                   c.removed_at, c.id, {name} AS name
             FROM connections c
             JOIN targets t ON t.id = c.target_id
             JOIN polls p ON p.target_id = t.id
@@ -94,7 +96,8 @@ def view_queries(dialect: str) -> dict[str, str]:
         "token_transitions": f"""
             SELECT {sql.time("s.taken_at")} AS at, t.account, t.managed_user_id, c.platform, c.platform_id,
                    c.username, s.from_status, s.token_status AS to_status,
-                   {sql.time("s.expires_at")} AS expires_at, s.id, t.managed_user
+                   {sql.time("s.expires_at")} AS expires_at, s.id, t.managed_user,
+                   {name} AS name
             FROM snapshots s
             JOIN connections c ON c.id = s.connection_id
             JOIN targets t ON t.id = c.target_id
@@ -104,7 +107,8 @@ def view_queries(dialect: str) -> dict[str, str]:
             SELECT i.id, i.account, t.managed_user_id, c.platform, c.platform_id, c.username, i.rule,
                    i.severity, i.summary, {sql.time("i.opened_at")} AS opened_at,
                    {sql.time("i.acknowledged_at")} AS acknowledged_at, i.acknowledged_by, i.resolved_at,
-                   i.resolution, {sql.time("i.deadline_at")} AS deadline_at, t.managed_user, i.cause
+                   i.resolution, {sql.time("i.deadline_at")} AS deadline_at, t.managed_user, i.cause,
+                   {name} AS name
             FROM incidents i
             LEFT JOIN targets t ON t.id = i.target_id
             LEFT JOIN connections c ON c.id = i.connection_id
@@ -127,7 +131,7 @@ def view_queries(dialect: str) -> dict[str, str]:
         "expiring_tokens": f"""
             SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
                    c.display_name, c.token_status, c.expires_at, {sql.text_days_left("c.expires_at")} AS days_left,
-                   i.id AS incident_id, i.severity, c.id
+                   i.id AS incident_id, i.severity, c.id, {name} AS name
             FROM connections c
             JOIN targets t ON t.id = c.target_id
             LEFT JOIN incidents i ON i.id = (
@@ -141,7 +145,8 @@ def view_queries(dialect: str) -> dict[str, str]:
         "connection_timeline": f"""
             SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
                    s.token_status, {sql.time("s.taken_at")} AS began_at, {sql.time("e.taken_at")} AS ended_at,
-                   {sql.days("s.taken_at", f"coalesce(e.taken_at, {sql.now})")} AS days, s.id
+                   {sql.days("s.taken_at", f"coalesce(e.taken_at, {sql.now})")} AS days, s.id,
+                   {name} AS name
             FROM snapshots s
             JOIN connections c ON c.id = s.connection_id
             JOIN targets t ON t.id = c.target_id
@@ -198,10 +203,10 @@ def view_queries(dialect: str) -> dict[str, str]:
                    {sql.time("r.reconnected_at")} AS reconnected_at,
                    {sql.seconds("r.warned_at", "r.reconnected_at")} AS seconds_from_warning,
                    {sql.seconds("r.expired_at", "r.reconnected_at")} AS seconds_from_expiry,
-                   r.incident_id
+                   r.incident_id, r.name
             FROM (
                 SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
-                       i.opened_at AS warned_at, i.id AS incident_id,
+                       i.opened_at AS warned_at, i.id AS incident_id, {name} AS name,
                        CASE
                            WHEN i.deadline_at <= coalesce(i.calm_since, {resolved_at}) THEN i.deadline_at
                            WHEN i.deadline_at IS NULL AND i.worst = 'critical' THEN (
@@ -221,7 +226,8 @@ def view_queries(dialect: str) -> dict[str, str]:
             SELECT {sql.time("s.taken_at")} AS at, t.account, t.managed_user_id, t.managed_user, c.platform,
                    c.platform_id, c.username, s.last_error AS error,
                    {sql.time("s.last_error_at")} AS occurred_at, s.token_status,
-                   {sql.time("s.last_successful_post_at")} AS last_successful_post_at, s.id
+                   {sql.time("s.last_successful_post_at")} AS last_successful_post_at, s.id,
+                   {name} AS name
             FROM snapshots s
             JOIN connections c ON c.id = s.connection_id
             JOIN targets t ON t.id = c.target_id

@@ -23,25 +23,25 @@ from tests.jobs.house import DAYS, VIEWS, House, without_days
 COLUMNS = {
     "current_connections": "account managed_user_id managed_user platform platform_id username display_name"
     " token_status expires_at last_successful_post_at last_error last_error_at first_seen_at last_seen_at"
-    " removed_at",
+    " removed_at name",
     "token_transitions": "at account managed_user_id platform platform_id username from_status to_status"
-    " expires_at",
+    " expires_at name",
     "incident_log": "id account managed_user_id platform platform_id username rule severity summary opened_at"
-    " acknowledged_at acknowledged_by resolved_at resolution",
+    " acknowledged_at acknowledged_by resolved_at resolution name",
     "delivery_log": "id incident_id channel reason state attempts created_at delivered_at error",
     "poll_log": "account managed_user_id outcome http_status error first_at last_at polls",
     "expiring_tokens": "account managed_user_id managed_user platform platform_id username display_name"
-    " token_status expires_at days_left incident_id severity id",
+    " token_status expires_at days_left incident_id severity id name",
     "connection_timeline": "account managed_user_id managed_user platform platform_id username token_status"
-    " began_at ended_at days id",
+    " began_at ended_at days id name",
     "account_health": "account managed_user_id managed_user connections valid expiring_soon expired unknown"
     " worst_status last_poll_at last_ok_at failures open_incidents account_incidents worst_severity id",
     "reconnect_times": "account managed_user_id managed_user platform platform_id username warned_at"
-    " expired_at reconnected_at seconds_from_warning seconds_from_expiry incident_id",
+    " expired_at reconnected_at seconds_from_warning seconds_from_expiry incident_id name",
     "erasure_log": "id at account targets connections polls transitions incidents deliveries",
     "monitor_gaps": "began_at ended_at seconds id",
     "publish_failures": "at account managed_user_id managed_user platform platform_id username error"
-    " occurred_at token_status last_successful_post_at id",
+    " occurred_at token_status last_successful_post_at id name",
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
 NUMBERS = {
@@ -224,6 +224,7 @@ def test_everything_known_of_a_connection_is_shown(house: House) -> None:
         "first_seen_at": NOW,
         "last_seen_at": NOW,
         "removed_at": None,
+        "name": "John Doe",
     }
 
 
