@@ -4,14 +4,16 @@ Real databases for every test that asks for one: SQLite files, and a PostgreSQL 
 Also how hypothesis searches: ``--hypothesis-profile explore`` searches at random.
 """
 
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import structlog
 from hypothesis import settings
 from sqlalchemy import make_url
 
@@ -25,14 +27,14 @@ settings.register_profile("ci", derandomize=True, max_examples=100, deadline=Non
 settings.register_profile("explore", max_examples=2000, deadline=None, database=None, print_blob=True)
 settings.load_profile("ci")
 
-# Makes a migrated database of a kind, "sqlite" or "postgres", and gives its URL while the block lasts.
-MigratedDatabase: TypeAlias = Callable[[str], AbstractContextManager[str]]
+# Makes a database of a kind, "sqlite" or "postgres", and gives its URL while the block lasts.
+NewDatabase: TypeAlias = Callable[[str], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
-def postgres(testrun_uid: str) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Give the URL of a PostgreSQL server where databases may be made: one for all workers of a run."""
-    with postgres_server(shared_as=testrun_uid) as url:
+    with postgres_server(shared_as=os.environ.get("PYTEST_XDIST_TESTRUNUID")) as url:
         yield url
 
 
@@ -53,27 +55,52 @@ def postgres_template(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> MigratedDatabase:
-    """Give a way to have a migrated database of its own, of either kind, for longer than a test perhaps."""
-
-    @contextmanager
-    def make(kind: str) -> Iterator[str]:
-        if kind == "sqlite":
-            file = tmp_path_factory.mktemp("history") / "history.db"
-            shutil.copy(request.getfixturevalue("sqlite_template"), file)
-            yield f"sqlite:///{file}"
-        else:
-            template = request.getfixturevalue("postgres_template")
-            with postgres_database(request.getfixturevalue("postgres"), template) as url:
-                yield url
-
-    return make
+def sqlite_sample(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a SQLite file that holds the sample history, and that nobody opens."""
+    file = tmp_path_factory.mktemp("sample") / "history.db"
+    shutil.copy(sqlite_template, file)
+    _fill_with_sample(f"sqlite:///{file}")
+    return file
 
 
 @pytest.fixture(scope="session")
-def postgres_reused(migrated_database: MigratedDatabase) -> Iterator[str]:
+def postgres_sample(postgres: str, postgres_template: str) -> Iterator[str]:
+    """Give the name of a database that holds the sample history, and that nobody connects to."""
+    with postgres_database(postgres, postgres_template) as url:
+        _fill_with_sample(url)
+        yield str(make_url(url).database)
+
+
+@pytest.fixture(scope="session")
+def migrated_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> NewDatabase:
+    """Give a way to have a migrated database of its own, of either kind, for longer than a test perhaps."""
+    return lambda kind: _copied(kind, "template", request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def sample_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """Give a way to have a database of its own that holds the sample history."""
+    return lambda kind: _copied(kind, "sample", request, tmp_path_factory)
+
+
+@contextmanager
+def _copied(
+    kind: str, source: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    original = request.getfixturevalue(f"{kind}_{source}")
+    if kind == "sqlite":
+        file = tmp_path_factory.mktemp("history") / "history.db"
+        shutil.copy(original, file)
+        yield f"sqlite:///{file}"
+        return
+    with postgres_database(request.getfixturevalue("postgres"), original) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_reused(migrated_database: NewDatabase) -> Iterator[str]:
     """Give the URL of a migrated database; emptying it for each test is faster than making one."""
     with migrated_database("postgres") as url:
         yield url
@@ -124,6 +151,13 @@ def _migrate(url: str) -> None:
     database = Database(url)
     database.upgrade()
     database.close()
+
+
+def _fill_with_sample(url: str) -> None:
+    from tests.storage.sample_history import live
+
+    with closing(Database(url)) as database, structlog.testing.capture_logs():
+        live(database)
 
 
 @contextmanager

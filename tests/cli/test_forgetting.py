@@ -16,28 +16,28 @@ from monitor.storage import Database, people
 from monitor.storage.erasure import AT_ONCE
 from monitor.storage.tables import metadata
 from tests.cli.conftest import Place
+from tests.conftest import NewDatabase
 from tests.factories import DAY, NOW, connection, snapshot
 from tests.house import House
-from tests.storage.sample_history import USERS, live
+from tests.storage.sample_history import USERS, live, resume
 
 NAMES = (USERS[0], "Client & Söhne", "youtube-1")
 
 
-@pytest.fixture
-def lived(place: Place, empty_database_url: str) -> Iterator[House]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def lived(place: Place, sample_database: NewDatabase, request: pytest.FixtureRequest) -> Iterator[House]:
     """Give a place whose history knows an account with two managed users; on each kind of database."""
-    place.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")
-    database = Database(empty_database_url)
-    database.upgrade()
-    house = live(database)
-    with database.begin() as store:
-        store.connection.execute(
-            text(
-                "UPDATE targets SET managed_user = 'Client & Söhne', managed_username = 'c@example.com' WHERE id = 2"
+    with sample_database(request.param) as url, closing(Database(url)) as database:
+        place.tree["database"]["url"] = url.replace("+psycopg", "")
+        house = resume(database)
+        with database.begin() as store:
+            store.connection.execute(
+                text(
+                    "UPDATE targets SET managed_user = 'Client & Söhne', managed_username = 'c@example.com'"
+                    " WHERE id = 2"
+                )
             )
-        )
-    yield house
-    database.close()
+        yield house
 
 
 def cells(database: Database) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
-from dataclasses import replace
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from monitor.cli import main
 from monitor.clock import utc_now
 from monitor.storage import Database
 from tests.factories import DAY
@@ -18,41 +19,50 @@ from tests.test_scenarios import SOON
 
 
 @pytest.fixture
-def database_file(tmp_path: Path) -> Path:
+def database_file(tmp_path: Path, sqlite_template: Path) -> Path:
     """Give a history in which one incident is open."""
     file = tmp_path / "history.db"
+    shutil.copy(sqlite_template, file)
     database = Database(f"sqlite:///{file}")
-    database.upgrade()
     house = House(database, clock=FrozenClock(utc_now()), account="default")
     house.shows(replace(SOON, expires_at=utc_now() + 2 * DAY))
     database.close()
     return file
 
 
-def monitor(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    plain = {
-        name: value for name, value in os.environ.items() if not name.startswith(("POSTPOST", "PUBLORA"))
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "monitor", *arguments],
-        env={
-            **plain,
-            "POSTPOST_API_KEY": "sk_test_0.0",
-            "POSTPOST_MONITOR_NOTIFY": "json://127.0.0.1:9",
-            "POSTPOST_MONITOR_DATABASE_URL": f"sqlite:///{file}",
-        },
-        cwd=file.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_an_incident_is_taken_in_hand_and_shown_so(database_file: Path) -> None:
-    done = monitor(database_file, "ack", "1", "--by", "mia", "--why", "called the client", "--until", "2h")
+@pytest.fixture
+def monitor(
+    database_file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Give a way to run a command on that history, in this process."""
+    for name in [name for name in os.environ if name.startswith(("POSTPOST", "PUBLORA"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("POSTPOST_API_KEY", "sk_test_0.0")
+    monkeypatch.setenv("POSTPOST_MONITOR_NOTIFY", "json://127.0.0.1:9")
+    monkeypatch.setenv("POSTPOST_MONITOR_DATABASE_URL", f"sqlite:///{database_file}")
+    monkeypatch.chdir(database_file.parent)
+
+    def run(*arguments: str) -> Ended:
+        capfd.readouterr()
+        return Ended(main(arguments), *capfd.readouterr())
+
+    return run
+
+
+def test_an_incident_is_taken_in_hand_and_shown_so(monitor: Callable[..., Ended]) -> None:
+    done = monitor("ack", "1", "--by", "mia", "--why", "called the client", "--until", "2h")
     assert (done.returncode, done.stderr) == (0, "")
     assert "in the hands of mia" in done.stdout
-    [shown] = json.loads(monitor(database_file, "incidents", "--json").stdout)
+    [shown] = json.loads(monitor("incidents", "--json").stdout)
     assert shown["acknowledged_by"] == "mia"
 
 
@@ -87,39 +97,38 @@ def test_an_incident_is_taken_in_hand_and_shown_so(database_file: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(
-    database_file: Path, arguments: tuple[str, ...], words: str
+    database_file: Path, monitor: Callable[..., Ended], arguments: tuple[str, ...], words: str
 ) -> None:
     before = database_file.read_bytes()
-    done = monitor(database_file, *arguments)
+    done = monitor(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert database_file.read_bytes() == before
 
 
-def test_a_silence_is_added_listed_and_ended(database_file: Path) -> None:
+def test_a_silence_is_added_listed_and_ended(monitor: Callable[..., Ended]) -> None:
     added = monitor(
-        database_file,
         *("silence", "add", "--match", "platform=insta*", "--match", "account=default"),
         *("--until", "2h", "--by", "mia", "--why", "maintenance"),
     )
     assert (added.returncode, added.stderr) == (0, "")
-    [listed] = json.loads(monitor(database_file, "silence", "list", "--json").stdout)
+    [listed] = json.loads(monitor("silence", "list", "--json").stdout)
     assert listed["match"] == {"platform": ["insta*"], "account": ["default"]}
-    assert "mia" in monitor(database_file, "silence", "list").stdout
-    assert monitor(database_file, "silence", "end", "1", "--by", "tom").returncode == 0
-    assert json.loads(monitor(database_file, "silence", "list", "--json").stdout) == []
-    [over] = json.loads(monitor(database_file, "silence", "list", "--all", "--json").stdout)
+    assert "mia" in monitor("silence", "list").stdout
+    assert monitor("silence", "end", "1", "--by", "tom").returncode == 0
+    assert json.loads(monitor("silence", "list", "--json").stdout) == []
+    [over] = json.loads(monitor("silence", "list", "--all", "--json").stdout)
     assert over["ended_by"] == "tom"
 
 
-def test_a_resolved_incident_is_not_taken_in_hand(database_file: Path) -> None:
+def test_a_resolved_incident_is_not_taken_in_hand(database_file: Path, monitor: Callable[..., Ended]) -> None:
     database = Database(f"sqlite:///{database_file}")
     with database.begin() as store:
         store.connection.exec_driver_sql(
             "UPDATE incidents SET resolved_at = '2026-01-01 00:00:00.000', resolution = 'recovered'"
         )
     database.close()
-    done = monitor(database_file, "ack", "1", "--by", "mia", "--why", "late")
+    done = monitor("ack", "1", "--by", "mia", "--why", "late")
     assert done.returncode == 2
     assert "was over at 2026-01-01" in done.stderr

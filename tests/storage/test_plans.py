@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from monitor.storage import Database, queries, tables
-from tests.conftest import MigratedDatabase
+from tests.conftest import NewDatabase
 
 # Tables that grow with the history or the fleet: to answer for one connection or one account, none is read whole.
 LARGE = ("snapshots", "incidents", "connections", "targets", "notifications", "poll_runs")
@@ -23,7 +23,7 @@ ABOUT_ACCOUNTS = (*ABOUT_CONNECTIONS, "account_health", "poll_log")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, migrated_database: MigratedDatabase) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, migrated_database: NewDatabase) -> Iterator[Database]:
     """Give a migrated database in which no row ever was: what a server remembers of rows bends its plans."""
     with migrated_database(request.param) as url, closing(Database(url)) as database:
         yield database

@@ -14,7 +14,7 @@ from monitor.core.notices import Gap
 from monitor.core.routes import Route
 from monitor.storage import Database, gaps
 from monitor.storage.erasure import erase
-from tests.conftest import MigratedDatabase
+from tests.conftest import NewDatabase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
 from tests.jobs.house import DAYS, VIEWS, House, without_days
@@ -53,7 +53,7 @@ NUMBERS = {
 
 
 @pytest.fixture(scope="module")
-def houses(migrated_database: MigratedDatabase) -> Iterator[dict[str, House]]:
+def houses(migrated_database: NewDatabase) -> Iterator[dict[str, House]]:
     """Give the same house twice, on SQLite and on PostgreSQL, each with the same story behind it; only read."""
     with ExitStack() as stack:
         made = {}
