@@ -46,7 +46,10 @@ def _more_than(asked: int, place: Scene) -> bool:
     return seen(place) > asked
 
 
-@pytest.mark.parametrize("steps", [(3600, 0), (-3600, 0), (86_400, -86_400, 0)])
+TWO_MONTHS = 61 * 86_400
+
+
+@pytest.mark.parametrize("steps", [(3600, 0), (-3600, 0), (86_400, -86_400, 0), (TWO_MONTHS, -TWO_MONTHS, 0)])
 def test_a_clock_that_is_stepped_blinds_nobody_and_tells_nothing_twice(
     tmp_path: Path, steps: tuple[int, ...]
 ) -> None:
@@ -64,6 +67,22 @@ def test_a_clock_that_is_stepped_blinds_nobody_and_tells_nothing_twice(
             time.sleep(4)
         place.stop(process)
         assert place.wrong() == []
+        skews = place.rows("SELECT resolution FROM incident_log WHERE rule = 'clock_skew' ORDER BY id")
+        assert {row["resolution"] for row in skews} == {"recovered"}
+
+
+def test_a_start_with_a_clock_that_is_wrong_tells_that_and_nothing_false(tmp_path: Path) -> None:
+    fake = FakeTime(tmp_path)
+    with scene(tmp_path) as place:
+        for seconds in (0, TWO_MONTHS, -TWO_MONTHS, 0):
+            fake.step(seconds)
+            with place.daemon(environ=fake.environ) as process:
+                process.wait_for("daemon.started")
+                place.end_next()
+                place.stop(process)
+        assert place.wrong() == []
+        skews = place.rows("SELECT resolution FROM incident_log WHERE rule = 'clock_skew'")
+        assert [row["resolution"] for row in skews] == ["recovered"]
 
 
 def test_ten_minutes_stopped_are_caught_up_with(tmp_path: Path) -> None:
