@@ -6,6 +6,7 @@ import json
 import logging
 import smtplib
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -340,6 +341,20 @@ def test_the_handbook_has_every_service_with_its_words() -> None:
         if not isinstance(words, str) and words:
             shown = ", ".join(f"`{words[each]}`" for each in (CRITICAL, WARNING, NOTICE))
             assert shown == severities
+
+
+def test_what_is_sent_again_does_not_overtake_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standing("alertmanager", monkeypatch) as there:
+        ends = threading.Thread(target=there.channel.send_event, args=(over(),))
+
+        def load() -> list[Event]:
+            ends.start()
+            assert [] == there.receiver.wait_for(1, timeout=0.3)  # the end has to wait for what was loaded
+            return [event()]
+
+        there.channel.refresh(load)
+        ends.join(10)
+    assert ["firing", "resolved"] == [what for what, _ in there.service.story]
 
 
 # Answers
