@@ -197,6 +197,14 @@ def test_alertmanager_is_sent_labels_that_stay_and_annotations_that_tell(
     assert "monitor:s3cretpassword" == pair
 
 
+def test_labels_of_alertmanager_are_the_ids_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = connection(platform_id="mastodon-@jo@example.social")
+    with standing("alertmanager", monkeypatch) as there:
+        there.channel.send_event(event(connection=seen))
+        ((alert,),) = (request.json() for request in there.receiver.requests)
+    assert "mastodon-@jo@example.social" == alert["labels"]["platform_id"]
+
+
 def test_json_is_posted_with_a_key_that_a_receiver_can_drop_duplicates_by(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

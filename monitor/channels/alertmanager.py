@@ -134,13 +134,11 @@ def _alert(event: Event, *, is_over: bool = False) -> Mapping[str, Any]:
 
 def _labels(event: Event) -> Mapping[str, str]:
     """Give what stays the same while the incident is open: ids, not the names that people change."""
-    known = events.details(event)
-    same = ("account", "managed_user_id", "platform", "platform_id")
     return {
         "alertname": event.incident.rule.value,
         "severity": SEVERITIES[event.incident.severity],
         "incident": event.key,
-        **{name: known[name] for name in same if name in known},
+        **events.identity(event),
     }
 
 

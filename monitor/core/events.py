@@ -145,6 +145,18 @@ def what_to_do(event: Event) -> str:
     return f"reconnect this {platform_name(event.connection.platform)} account {place}"
 
 
+def identity(event: Event) -> dict[str, str]:
+    """Give what the incident is about, by names that nobody changes: for programs, as they are."""
+    target, seen = event.target, event.connection
+    found = {
+        "account": event.incident.subject.account,
+        "managed_user_id": target and target.managed_user_id,
+        "platform": seen and seen.platform,
+        "platform_id": seen and seen.platform_id,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def details(event: Event) -> dict[str, str]:
     """Give what a service shows beside the title, each under a name; nothing that is not known."""
     incident, target, seen = event.incident, event.target, event.connection
