@@ -1,7 +1,7 @@
 """Services with incidents of their own: one event for each change, one key from the first to the last."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -48,9 +48,9 @@ def expiring(left: timedelta, **given: Any) -> Any:
     return connection(token_status="expiring_soon", expires_at=NOW + left, **given)
 
 
-def acknowledge(house: House, incident_id: int = 1, by: str = "mia") -> None:
+def acknowledge(house: House, *, by: str = "mia", until: datetime | None = None) -> None:
     with house.database.begin() as store:
-        people.acknowledge(store.connection, incident_id, house.clock(), by=by, why="on it", until=None)
+        people.acknowledge(store.connection, 1, house.clock(), by=by, why="on it", until=until)
 
 
 def pass_on(house: House) -> int:
@@ -350,17 +350,54 @@ def test_a_service_that_was_not_reached_before_the_end_hears_of_nothing(
     assert [("opened", "delivered"), ("resolved", "delivered")] == reasons(house)
 
 
-def test_a_trigger_that_may_have_arrived_is_resolved_once(house: House, pager: FakeIncidentChannel) -> None:
+def test_a_trigger_that_may_have_arrived_is_resolved_once_and_at_once(
+    house: House, pager: FakeIncidentChannel
+) -> None:
     pager.refusal = UNSURE
     house.sees(DEAD)
     house.deliver()
     pager.refusal = None
     house.sees(connection())  # sooner than the trigger is tried again
     house.deliver()
+    assert [("resolved", "critical")] == pager.story
     house.later(HOUR)
     house.deliver()
     assert ["opened", "resolved"] == [event.reason for event in pager.tried]
     assert [("opened", "delivered"), ("resolved", "delivered")] == reasons(house)
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, UNSURE], ids=["surely not taken", "perhaps taken"])
+def test_a_trigger_that_was_given_up_is_resolved_if_it_may_have_arrived(
+    house: House, pager: FakeIncidentChannel, refusal: DeliveryError
+) -> None:
+    pager.refusal = refusal
+    house.sees(DEAD)
+    for _ in range(60):
+        house.deliver()
+        house.later(HOUR)
+    assert [("opened", "failed")] == reasons(house)
+    pager.refusal = None
+    house.sees(connection())
+    house.deliver()
+    assert ([("resolved", "critical")] if refusal is UNSURE else []) == pager.story
+    assert 1 == len({event.key for event in pager.tried})
+
+
+def test_an_end_that_was_given_up_is_sent_when_the_service_is_back(
+    house: House, pager: FakeIncidentChannel
+) -> None:
+    house.sees(DEAD)
+    house.deliver()
+    pager.refusal = REFUSED
+    house.sees(connection())
+    for _ in range(60):
+        house.deliver()
+        house.later(HOUR)
+    assert [("opened", "delivered"), ("resolved", "failed")] == reasons(house)
+    pager.refusal = None
+    catch_up(house.services, database=house.database, routing=house.routing, clock=house.clock)
+    house.deliver()
+    assert ["opened", "resolved"] == [what for what, _ in pager.story]
 
 
 def test_what_another_problem_took_the_place_of_is_resolved(house: House, pager: FakeIncidentChannel) -> None:
@@ -555,6 +592,19 @@ def test_acknowledgements_are_for_services_that_take_them(house: House, pager: F
     house.deliver()
     acknowledge(house)
     assert 0 == pass_on(house)
+
+
+def test_an_acknowledgement_does_not_move_the_beat_of_reminders(
+    house: House, pager: FakeIncidentChannel
+) -> None:
+    house.sees(DEAD)
+    house.deliver()
+    house.later(HOUR / 2)
+    acknowledge(house, until=house.clock() + MINUTE)
+    pass_on(house)
+    house.deliver()
+    house.later(HOUR / 2)
+    assert 1 == remind_all(house)
 
 
 def test_what_is_acknowledged_is_not_reminded_of_and_an_escalation_ends_that(
