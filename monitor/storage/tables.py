@@ -177,8 +177,8 @@ Index(
 
 # Read by the history of one connection, by its profile alone.
 Index("ix_connections_platform_id", connections.c.platform_id)
-# Read by every decision about an account: whose token status is a word that the monitor doesn't know.
 UNHEARD = "token_status NOT IN ('valid', 'expiring_soon', 'expired', 'unknown') AND removed_at IS NULL"
+# Read by every decision about an account: whose token status is a word that the monitor doesn't know.
 _partial("ix_connections_unheard", connections.c.target_id, where=UNHEARD)
 
 # The newest test of a connection, and when the next one is due.
