@@ -83,6 +83,7 @@ def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapp
         dashboards: where to reconnect by hand, by account.
     """
     open_ones = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    # From what is open to what was told of it: asked for what was told, a database would read all that ever was.
     query = (
         select(
             notifications.c.incident_id,
@@ -90,14 +91,10 @@ def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapp
             notifications.c.told,
             notifications.c.content_hash,
         )
-        .where(
-            notifications.c.incident_id.in_(open_ones),
-            notifications.c.channel == channel,
-            notifications.c.told.is_not(None),
-        )
+        .where(notifications.c.incident_id.in_(open_ones), notifications.c.channel == channel)
         .order_by(notifications.c.id)
     )
-    told = {row.incident_id: row for row in connection.execute(query)}
+    told = {row.incident_id: row for row in connection.execute(query) if row.told is not None}
     return [
         _item(row, frozenset(), last=told[row["id"]], dashboards=dashboards)
         for row in connection.execute(item_query(open_ones)).mappings()

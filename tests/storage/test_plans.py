@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, insert, text
 
 from monitor.storage import Database, queries, tables
+from monitor.storage.items import told_and_open
+from monitor.storage.told import unknown_acknowledgements
 from tests.conftest import NewDatabase
+from tests.factories import NOW
 
 # Tables that grow with the history or the fleet: to answer for one connection or one account, none is read whole.
 LARGE = ("snapshots", "incidents", "connections", "targets", "notifications", "poll_runs")
@@ -44,7 +48,7 @@ def read_whole(database: Database, planned: str) -> set[str]:
     """Name the tables that a plan reads from the first row to the last."""
     if database.is_sqlite:
         scanned = re.findall(
-            r"^SCAN (\w+)(?! USING (?:COVERING )?INDEX ix_incidents_open)", planned, re.MULTILINE
+            r"^SCAN (\w+)\b(?! USING (?:COVERING )?INDEX ix_incidents_open)", planned, re.MULTILINE
         )
         return {alias for alias in scanned if alias not in ABOUT_ACCOUNTS}  # a view read by its rows so far
     return set(re.findall(r"Seq Scan on (\w+)", planned)) & set(LARGE)
@@ -82,6 +86,37 @@ def test_the_deliveries_of_an_incident_are_found_by_it(database: Database) -> No
     planned = plan(database, "SELECT * FROM delivery_log WHERE incident_id = 1")
     assert "ix_notifications_incident_id" in planned
     assert set() == read_whole(database, planned), planned
+
+
+def test_what_incident_services_are_sent_each_minute_is_found_from_what_is_open(database: Database) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
+        asked.append((statement, values))
+
+    with database.begin() as store:
+        store.connection.execute(
+            insert(tables.incidents).values(
+                rule="token_expiry", subject="x", severity="warning", worst="warning", summary="s", remedy="",
+                memory="{}", opened_at=NOW, acknowledged_at=NOW, acknowledged_by="mia",
+            )
+        )  # fmt: skip
+        event.listen(store.connection, "before_cursor_execute", note)
+        told_and_open(store.connection, "pager", {})
+        unknown_acknowledgements(store.connection, ["pager"])
+        event.remove(store.connection, "before_cursor_execute", note)
+        explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+        if not database.is_sqlite:
+            store.connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plans = [
+            "\n".join(str(row[-1]) for row in store.connection.exec_driver_sql(f"{explain} {query}", values))
+            for query, values in asked
+        ]
+        store.connection.rollback()
+    assert 4 == len(plans)
+    for planned in plans:
+        assert set() == read_whole(database, planned), planned
+        assert "ix_notifications_told" not in planned or not database.is_sqlite
 
 
 def test_what_was_before_and_what_came_after_is_looked_up_in_the_index(database: Database) -> None:
