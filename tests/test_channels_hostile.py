@@ -333,7 +333,7 @@ def sent_texts(service: str, wire: RecordedWire, mark: str = MARK) -> list[str]:
     Args:
         mark: what is in the texts that are meant, in upper or lower case.
     """
-    found = [_read_body(service, text) for text in _texts(service, wire) if mark.lower() in text.lower()]
+    found = [_read_body(service, text) for text in texts_sent(service, wire) if mark.lower() in text.lower()]
     assert found
     return found
 
@@ -348,7 +348,8 @@ def _read_body(service: str, text: str) -> str:
     return READERS.get(service, str)(text)
 
 
-def _texts(service: str, wire: RecordedWire) -> Iterator[str]:
+def texts_sent(service: str, wire: RecordedWire) -> Iterator[str]:
+    """Give every text that went out, with the encodings taken off that carried it."""
     for request in wire.sent:
         if service == "ses":
             raw = b64decode(parse_qs(raw_body(request).decode())["RawMessage.Data"][0])
