@@ -9,13 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.cost import Run, measured, report
-from monitor.app import App, assemble
+from monitor.app import App, build_app
 from monitor.clock import utc_now
 from monitor.config import parse_config
 from monitor.config.document import Tree
 from monitor.logs import configure_logs
-from monitor.pipeline import Poller
-from monitor.storage import figures
+from monitor.storage import stats
+from monitor.workers.poller import Poller
 
 
 @contextmanager
@@ -33,14 +33,14 @@ def watching(
             },
             {"KEY": "sk_bench_0.0"},
         )
-        app = assemble(config)
+        app = build_app(config)
         app.database.upgrade()
         recorded: list[int] = []
         poller = Poller(
             on_recorded=lambda batch: recorded.append(len(batch)),
             database=app.database,
             providers=app.providers,
-            policy=app.policy,
+            settings=app.poll_settings,
             clock=app.clock,
             concurrency=concurrency,
         )
@@ -59,9 +59,9 @@ def main(url: str, targets: int, concurrency: int, database_url: str = "") -> No
             recorded.clear()
             with measured(targets) as run:
                 with app.database.read() as store:
-                    turns = figures.turns(store.connection, utc_now() + timedelta(days=1))
+                    turns = stats.due_polls(store.connection, utc_now() + timedelta(days=1))
                 for start in range(0, targets, 1000):
-                    poller.hand_over(everyone[start : start + 1000], turns)
+                    poller.submit(everyone[start : start + 1000], turns)
                     while len(poller.in_flight) > 500:
                         time.sleep(0.02)
                 poller.wait()

@@ -5,12 +5,12 @@ import time
 
 from benchmarks.cost import Run, measured, report
 from benchmarks.fleet import watching
-from monitor.app import office_of
+from monitor.app import build_workspace_context
 from monitor.clock import utc_now
 from monitor.config.document import Tree
-from monitor.daemon import TICK
-from monitor.jobs.discover import discover
-from monitor.jobs.survey import survey
+from monitor.daemon.service import TICK
+from monitor.jobs.sync_targets import sync_targets
+from monitor.jobs.sync_workspace import sync_workspaces
 
 
 def main(url: str, users: int, concurrency: int, database_url: str = "") -> None:
@@ -23,21 +23,21 @@ def main(url: str, users: int, concurrency: int, database_url: str = "") -> None
     }
     run: Run = {}
     with watching(account, concurrency, database_url) as (app, poller, recorded):
-        discover(
+        sync_targets(
             app.providers,
-            every=app.policy.every,
+            every=app.poll_settings.every,
             database=app.database,
             clock=app.clock,
-            plans=app.plans,
-            budgets=app.budgets,
+            scopes=app.poll_scopes,
+            rate_limits=app.rate_limits,
         )
         began = time.monotonic()
-        survey(office_of(app))
+        sync_workspaces(build_workspace_context(app))
         discovery_seconds = time.monotonic() - began
         for _ in range(2):
             recorded.clear()
             with app.database.begin() as store:
-                store.pull_in("agency", latest=utc_now())
+                store.cap_next_poll("agency", latest=utc_now())
             with measured(users) as run:
                 while sum(recorded) < users:
                     poller.dispatch()

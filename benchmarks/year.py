@@ -22,25 +22,25 @@ from typing import Any
 
 from sqlalchemy import text
 
+from monitor.core.messages.message import Message
 from monitor.core.model import (
     Connection,
     Failure,
+    FailureScope,
     Outcome,
     PublishError,
-    Reach,
     RuleName,
     Snapshot,
     Target,
     to_milliseconds,
 )
-from monitor.core.outgoing import Message
-from monitor.core.routes import Route, Routing
-from monitor.core.rules import Rules
-from monitor.jobs.deliver import Post, deliver_to
-from monitor.jobs.poll import Policy, record
-from monitor.jobs.review import review_due
+from monitor.core.routing.routes import Route, Routing
+from monitor.core.rules.registry import Rules
+from monitor.jobs.deliver import DeliveryContext, deliver_channel
+from monitor.jobs.poll import PollSettings, record_polls
+from monitor.jobs.reevaluate import reevaluate_due
 from monitor.logs import configure_logs
-from monitor.storage import Database, figures
+from monitor.storage import Database, stats
 from tests.postgres_for import serving_postgres
 
 BEGINS_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,7 +61,7 @@ UNREACHABLE = Failure(
     error="HTTP 500: Internal server error",
     remedy="wait: it is tried again",
     http_status=500,
-    reach=Reach.UNCLEAR,
+    scope=FailureScope.UNCLEAR,
 )
 QUESTIONS = (
     ("status of everything", "SELECT * FROM current_connections", 0.5),
@@ -88,7 +88,7 @@ QUESTIONS = (
 class Quiet:
     """A channel that takes everything and keeps nothing."""
 
-    name, private, service, body_limit, title_limit, takes_attachments = (
+    name, allow_reconnect_links, service, body_limit, title_limit, takes_attachments = (
         "ops",
         False,
         "json",
@@ -161,9 +161,9 @@ class World:
             return Snapshot(target=target, taken_at=now, failure=UNREACHABLE)
         name = f"{target.id}:{self.versions[target.id]}".encode()
         if name == known:
-            return Snapshot(target=target, taken_at=now, fingerprint=name, is_unread=True)
+            return Snapshot(target=target, taken_at=now, response_digest=name, is_undecoded=True)
         listed = tuple(self.listed[target.id])
-        return Snapshot(target=target, taken_at=now, connections=listed, fingerprint=name)
+        return Snapshot(target=target, taken_at=now, connections=listed, response_digest=name)
 
     def _outage(self, at: datetime, target_id: int, number: int) -> None:
         self.down_until[f"account {number}"] = at + timedelta(hours=self.dice.uniform(0.3, 6))
@@ -237,38 +237,39 @@ def live(
     clock: Callable[[], datetime] = lambda: now  # noqa: E731 - the clock is the name that moves
     names = [f"account {number}" for number in range(ACCOUNTS)]
     routing = Routing(routes=(Route(channels=("ops",), group_by=("account",)),))
-    policy = Policy(
-        rules=Rules(), routing=routing, every=dict.fromkeys(names, EVERY), jitter=0, dice=lambda: 0.5
+    policy = PollSettings(
+        rules=Rules(), routing=routing, every=dict.fromkeys(names, EVERY), jitter=0, random=lambda: 0.5
     )
     made = iter(range(sys.maxsize))
-    post = Post(
+    post = DeliveryContext(
         database=database,
         channels={"ops": Quiet()},
         dashboards={},
         clock=clock,
-        dice=lambda: 0.0,
-        new_name=lambda: f"{next(made):010x}",
+        random=lambda: 0.0,
+        new_message_key=lambda: f"{next(made):010x}",
         routing=routing,
     )
     with database.begin() as store:
         store.register([(names[number % ACCOUNTS], f"{number:024x}") for number in range(targets)], now)
-        everyone = store.watched()
+        everyone = store.active_targets()
     world = World(targets=everyone, per_day=per_day, is_quiet=is_quiet)
     world.begin(now)
     for tick in range(days * int(DAY / EVERY)):
         now = BEGINS_AT + tick * EVERY
         world.live(now)
         with database.read() as store:
-            turns = figures.turns(store.connection, now + EVERY)
+            turns = stats.due_polls(store.connection, now + EVERY)
         seen = [
-            world.snapshot(each, now, turns[each.id].known if each.id in turns else b"") for each in everyone
+            world.snapshot(each, now, turns[each.id].known_digest if each.id in turns else b"")
+            for each in everyone
         ]
-        recorded = record(seen, database=database, policy=policy, clock=clock)
+        recorded = record_polls(seen, database=database, settings=policy, clock=clock)
         missed = {each.target.id for each in seen} - {each.target.id for each in recorded}
         again = [world.snapshot(each, now, b"") for each in everyone if each.id in missed]
-        record(again, database=database, policy=policy, clock=clock)
-        review_due(database=database, rules=policy.rules, routing=routing, clock=clock)
-        deliver_to("ops", post, wait=False)
+        record_polls(again, database=database, settings=policy, clock=clock)
+        reevaluate_due(database=database, rules=policy.rules, routing=routing, clock=clock)
+        deliver_channel("ops", post, wait=False)
         if (tick + 1) % (30 * int(DAY / EVERY)) == 0:
             yield (tick + 1) // int(DAY / EVERY), size_of(database)
 

@@ -1,29 +1,30 @@
 """
-Watches the tokens of social accounts connected to PostPost and tells who must reconnect what.
+Monitors the tokens of social accounts connected to PostPost and alerts whoever must reconnect one.
 
-The map, from the doors down to the floor; a module imports only what stands below it:
+The map, from the entry points down; a module imports only what stands below it:
 
 ``cli``, ``daemon``, ``web``
-    The doors: argv, ticks, signals and requests, translated into jobs.
-``cycles``
-    What a daemon says of itself: to systemd, to a dead-man's switch, to whoever asked for notices.
+    The entry points: arguments, ticks, signals and requests, translated into jobs. ``daemon`` also reports
+    the monitor's own state to systemd, to the heartbeat service and to channels that asked for notices.
 ``app``
-    The one place that builds things: database, providers, channels, clock.
-``pipeline``, ``sending``
-    Jobs on threads: many fetch and one records; many send.
+    The composition root: it builds the database, the providers, the channels and the clock.
+``workers``
+    The jobs on threads: many fetch and one records, many send, and liveness tells whether all of them move.
 ``jobs``
-    One pass of work each: discover, survey, poll, probe, review, remind, deliver, prune.
-``budgets``, ``roster``, ``links``, ``dead_man``
-    What jobs share while the process lives: the requests of each key, the links of managed users, the
-    switch that somebody else watches.
-``config``, ``providers``, ``channels``, ``templates``, ``storage``, ``metrics``, ``systemd``, ``logs``
+    One pass of work each: sync targets and workspaces, poll, test connections, reevaluate, remind, deliver, prune.
+``workspace``, ``rate_limits``, ``heartbeat``
+    What jobs share while the process lives: managed users and their reconnect links, the requests that each
+    key has left, and the ping to a service that notices when the monitor stops.
+``config``, ``providers``, ``channels``, ``storage``, ``metrics``, ``logs``
     The edges: one outside system each.
-``errors``, ``clock``, ``api_clocks``, ``progress``, ``signals``, ``lanes``
-    The floor.
+``http``
+    Any HTTP that goes out: the client, its deadline, proxies and errors.
+``errors``, ``clock``, ``api_clocks``, ``signals``
+    What everything else may use.
 ``core``
     Every decision, pure: no input, no output, no clock.
 ``sandbox``
-    Beside the house: a stand-in for the API, and the demo.
+    Beside the product: a stand-in for the API, and the demo.
 """
 
 from importlib.metadata import PackageNotFoundError, version

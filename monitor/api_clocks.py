@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from threading import Lock
 
 from monitor.clock import Clock
-from monitor.core.api_time import (
+from monitor.core.rules.clock_skew import (
     APPLIED_BEYOND,
     KEPT,
     date_offset,

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from monitor import __version__
 from monitor.api_clocks import ApiClocks
-from monitor.budgets import Budgets
 from monitor.channels import Channel, open_channels
+from monitor.channels.templates import MessageTemplate, compile_template
 from monitor.clock import Clock, steady_seconds, utc_now
 from monitor.config import Account as AccountConfig
 from monitor.config import (
@@ -26,27 +26,27 @@ from monitor.config import Digest as DigestConfig
 from monitor.config import Match as MatchConfig
 from monitor.config import QuietHours as QuietHoursConfig
 from monitor.config import Route as RouteConfig
-from monitor.core import rules as core
-from monitor.core.budget import Budget
-from monitor.core.clients import client_url
+from monitor.core.evaluation.workspace import PollScope
 from monitor.core.model import RuleName, Severity
-from monitor.core.probing import Probing
-from monitor.core.renewal import Profile
-from monitor.core.routes import Match, QuietHours, Route, Routing, Schedule
-from monitor.core.workspace import Plan
-from monitor.dead_man import DeadMan, Style, style_of
+from monitor.core.routing.client_channels import client_url
+from monitor.core.routing.routes import Matcher, QuietHours, Route, Routing, Schedule
+from monitor.core.rules import registry as core
+from monitor.core.rules.connection_test import ConnectionTestSettings
+from monitor.core.rules.renewal import RenewalProfile
+from monitor.core.scheduling.token_bucket import TokenBucket
 from monitor.errors import ConfigError
+from monitor.heartbeat import Heartbeat, HeartbeatKind, detect_kind
+from monitor.http.client import HttpClient
 from monitor.jobs.check_clocks import CheckClocks
-from monitor.jobs.deliver import Post
-from monitor.jobs.poll import Policy
-from monitor.jobs.probe import Bench
-from monitor.jobs.survey import Office
-from monitor.links import Links
+from monitor.jobs.connection_tests import ConnectionTestContext
+from monitor.jobs.deliver import DeliveryContext
+from monitor.jobs.poll import PollSettings
+from monitor.jobs.sync_workspace import WorkspaceContext
 from monitor.providers import PROVIDERS, Provider, connect
-from monitor.providers.http import Http
-from monitor.roster import Roster
+from monitor.rate_limits import RateLimits
 from monitor.storage import Database
-from monitor.templates import Words, compile_words
+from monitor.workspace.managed_users import ManagedUsers
+from monitor.workspace.reconnect_links import ReconnectLinks
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -58,15 +58,15 @@ class App:
     config: Config
     clock: Clock
     database: Database
-    http: Http
+    http: HttpClient
     providers: Mapping[str, Provider]
-    budgets: Budgets
-    roster: Roster
-    plans: Mapping[str, Plan]
-    policy: Policy
-    post: Post
+    rate_limits: RateLimits
+    managed_users: ManagedUsers
+    poll_scopes: Mapping[str, PollScope]
+    poll_settings: PollSettings
+    delivery: DeliveryContext
     clocks: ApiClocks
-    dead_man: DeadMan | None = None
+    heartbeat: Heartbeat | None = None
 
     def close(self) -> None:
         """Give back what was opened."""
@@ -78,10 +78,10 @@ class App:
 class _ChannelSettings:
     name: str
     url: str
-    private: bool
+    allow_reconnect_links: bool
 
 
-def assemble(
+def build_app(
     config: Config,
     *,
     clock: Clock = utc_now,
@@ -102,8 +102,8 @@ def assemble(
     database = Database(config.database.url.get_secret_value())
     http = http_of(config, environ)
     every = {account.name: account.every or polling.every for account in config.accounts}
-    budgets = Budgets(every, budgets_of(config))
-    roster = Roster()
+    rate_limits = RateLimits(every, build_token_buckets(config))
+    managed_users = ManagedUsers()
     if monotonic is None:
         monotonic = steady_seconds if clock is utc_now else lambda: clock().timestamp()
     base_urls = {account.name: account.base_url for account in config.accounts}
@@ -125,98 +125,102 @@ def assemble(
         database=database,
         http=http,
         providers=providers,
-        budgets=budgets,
-        roster=roster,
-        plans={account.name: plan_of(account, every[account.name]) for account in config.accounts},
-        policy=Policy(
-            rules=rules_of(config),
-            routing=routing_of(config),
+        rate_limits=rate_limits,
+        managed_users=managed_users,
+        poll_scopes={
+            account.name: build_poll_scope(account, every[account.name]) for account in config.accounts
+        },
+        poll_settings=PollSettings(
+            rules=build_rules(config),
+            routing=build_routing(config),
             every=every,
             jitter=polling.jitter,
-            dice=random.random,
-            budgets=budgets,
+            random=random.random,
+            rate_limits=rate_limits,
         ),
-        post=Post(
+        delivery=DeliveryContext(
             database=database,
-            channels=channels_of(config, http),
-            dashboards={account.name: dashboard_of(account) for account in config.accounts},
+            channels=build_channels(config, http),
+            dashboards={account.name: dashboard_url(account) for account in config.accounts},
             clock=clock,
-            dice=random.random,
-            new_name=lambda: secrets.token_hex(5),
-            words=words_of(config, clock()),
-            routing=routing_of(config),
+            random=random.random,
+            new_message_key=lambda: secrets.token_hex(5),
+            templates=build_templates(config, clock()),
+            routing=build_routing(config),
             clock_offset=clocks.expiry_offset,
-            link_of=Links(
-                roster=roster,
+            reconnect_link=ReconnectLinks(
+                managed_users=managed_users,
                 providers=providers,
                 use={account.name: account.reconnect_links for account in config.accounts},
-                budgets=budgets,
+                rate_limits=rate_limits,
                 clock=clock,
             ),
         ),
         clocks=clocks,
-        dead_man=dead_man_of(config, http),
+        heartbeat=build_heartbeat(config, http),
     )
 
 
-def budget_of(account: AccountConfig, config: Config) -> Budget:
+def build_token_bucket(account: AccountConfig, config: Config) -> TokenBucket:
     """Say how many requests the key of an account has."""
     configured = config.polling.requests_per_minute
-    return Budget(per_minute=configured or PROVIDERS[account.provider].requests_per_minute)
+    return TokenBucket(per_minute=configured or PROVIDERS[account.provider].requests_per_minute)
 
 
-def budgets_of(config: Config) -> dict[str, Budget]:
+def build_token_buckets(config: Config) -> dict[str, TokenBucket]:
     """Make the budgets of all accounts; those with one key have one budget."""
-    by_key: dict[tuple[str, str], Budget] = {}
+    by_key: dict[tuple[str, str], TokenBucket] = {}
     return {
         account.name: by_key.setdefault(
-            (account.provider, account.api_key.get_secret_value()), budget_of(account, config)
+            (account.provider, account.api_key.get_secret_value()), build_token_bucket(account, config)
         )
         for account in config.accounts
     }
 
 
-def plan_of(account: AccountConfig, every: timedelta) -> Plan:
+def build_poll_scope(account: AccountConfig, every: timedelta) -> PollScope:
     """Say what of an account is to be polled."""
     named = account.managed_users
-    return Plan(
+    return PollScope(
         account=account.name,
-        owner=account.include_owner,
+        include_owner=account.include_owner,
         users=frozenset() if isinstance(named, str) else frozenset(named),
-        everyone=named == "all",
+        all_users=named == "all",
         discover_every=account.discover_every or every,
     )
 
 
-def office_of(app: App) -> Office:
+def build_workspace_context(app: App) -> WorkspaceContext:
     """Give what surveying the workspaces needs."""
-    return Office(
+    return WorkspaceContext(
         database=app.database,
         providers=app.providers,
-        plans=app.plans,
-        roster=app.roster,
-        budgets=app.budgets,
-        rules=app.policy.rules,
-        routing=app.policy.routing,
+        scopes=app.poll_scopes,
+        managed_users=app.managed_users,
+        rate_limits=app.rate_limits,
+        rules=app.poll_settings.rules,
+        routing=app.poll_settings.routing,
         clock=app.clock,
         link_use={account.name: account.reconnect_links for account in app.config.accounts},
     )
 
 
-def bench_of(app: App) -> Bench:
+def build_connection_test_context(app: App) -> ConnectionTestContext:
     """Give what testing connections needs."""
-    return Bench(
+    return ConnectionTestContext(
         database=app.database,
         testers=app.providers,
-        rules=app.policy.rules,
-        routing=app.policy.routing,
+        rules=app.poll_settings.rules,
+        routing=app.poll_settings.routing,
         clock=app.clock,
-        probing={
-            account.name: Probing(every=account.probe.every, per_hour=account.probe.per_hour)
+        connection_test_settings={
+            account.name: ConnectionTestSettings(
+                every=account.test_connections.every, per_hour=account.test_connections.per_hour
+            )
             for account in app.config.accounts
-            if account.probe
+            if account.test_connections
         },
-        budgets=app.budgets,
+        rate_limits=app.rate_limits,
         clocks=app.clocks,
     )
 
@@ -225,26 +229,26 @@ def check_clocks_of(app: App) -> CheckClocks:
     """Return the job that compares the local clock with those of the APIs."""
     return CheckClocks(
         app.clocks,
-        channels=tuple(app.post.channels),
+        channels=tuple(app.delivery.channels),
         database=app.database,
-        routing=app.policy.routing,
-        flapping=app.policy.rules.flapping,
+        routing=app.poll_settings.routing,
+        flapping=app.poll_settings.rules.flapping,
         clock=app.clock,
     )
 
 
-def dead_man_of(config: Config, http: Http) -> DeadMan | None:
-    """Make the dead man's switch ready; None where there is none. ConfigError where it can't be asked."""
-    if config.dead_man is None:
+def build_heartbeat(config: Config, http: HttpClient) -> Heartbeat | None:
+    """Make the heartbeat ready; None where there is none. ConfigError where it can't be asked."""
+    if config.heartbeat is None:
         return None
-    url = config.dead_man.url.get_secret_value()
-    style = style_of(url) if config.dead_man.style == "auto" else Style(config.dead_man.style)
-    return DeadMan(url=url, style=style, http=http)
+    url = config.heartbeat.url.get_secret_value()
+    style = detect_kind(url) if config.heartbeat.style == "auto" else HeartbeatKind(config.heartbeat.style)
+    return Heartbeat(url=url, kind=style, http=http)
 
 
-def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> Http:
+def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> HttpClient:
     """Make the client ready that everything shares; ConfigError if a proxy or the CA bundle can't be used."""
-    return Http(
+    return HttpClient(
         timeout=config.polling.timeout,
         concurrency=config.polling.concurrency,
         environ=environ,
@@ -252,25 +256,29 @@ def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> Http:
     )
 
 
-def channels_of(config: Config, http: Http | None = None) -> Mapping[str, Channel]:
+def build_channels(config: Config, http: HttpClient | None = None) -> Mapping[str, Channel]:
     """Make the channels of a configuration ready; without ``http`` to be described, not to be sent to."""
     return open_channels(
         (
-            _ChannelSettings(name=channel.name, url=channel.url.get_secret_value(), private=channel.private)
+            _ChannelSettings(
+                name=channel.name,
+                url=channel.url.get_secret_value(),
+                allow_reconnect_links=channel.allow_reconnect_links,
+            )
             for channel in config.channels
         ),
         http=http,
     )
 
 
-def words_of(config: Config, now: datetime) -> Mapping[str, Words]:
+def build_templates(config: Config, now: datetime) -> Mapping[str, MessageTemplate]:
     """Make the templates of the channels that have some ready; raises ConfigError for one that fails."""
     words = {}
     for index, channel in enumerate(config.channels):
         if channel.template is None:
             continue
         try:
-            words[channel.name] = compile_words(
+            words[channel.name] = compile_template(
                 channel.name, title=channel.template.title, body=channel.template.body, now=now
             )
         except ConfigError as error:
@@ -278,20 +286,20 @@ def words_of(config: Config, now: datetime) -> Mapping[str, Words]:
     return words
 
 
-def dashboard_of(account: AccountConfig) -> str:
+def dashboard_url(account: AccountConfig) -> str:
     """Say where the connections of an account are mended by hand."""
     return PROVIDERS[account.provider].dashboard_url
 
 
-def rules_of(config: Config) -> core.Rules:
+def build_rules(config: Config) -> core.Rules:
     """Turn the configured rules into those that decide; a disabled one is left out."""
     profiles = {
-        platform: Profile(renewed_by=given.renewed_by, overdue_before=given.overdue_before)
+        platform: RenewalProfile(renewed_by=given.renewed_by, overdue_before=given.overdue_before)
         for platform, given in config.profiles.items()
     }
     connection: list[core.ConnectionRule] = []
-    source: list[core.SourceFailure] = [
-        rule for rule in core.DEFAULT_SOURCE_RULES if rule.name is RuleName.USER_NOT_MANAGED
+    source: list[core.AccountFailure] = [
+        rule for rule in core.DEFAULT_ACCOUNT_RULES if rule.name is RuleName.USER_NOT_MANAGED
     ]
     for rule in config.rules:
         if not rule.enabled:
@@ -301,7 +309,7 @@ def rules_of(config: Config) -> core.Rules:
         elif isinstance(rule, RenewalOverdue):
             connection.append(core.RenewalOverdue(profiles=profiles))
         elif isinstance(rule, PublishError):
-            connection.append(core.PublishFailure(max_age=rule.max_age))
+            connection.append(core.PublishErrorRule(max_age=rule.max_age))
         elif isinstance(rule, ConnectionTestFailed):
             connection.append(core.ConnectionTestFailed())
         elif isinstance(rule, ConnectionRemoved):
@@ -309,20 +317,20 @@ def rules_of(config: Config) -> core.Rules:
         else:
             milder = isinstance(rule, ApiUnreachable) or rule.rule is RuleName.BAD_ANSWER
             severity = Severity.WARNING if milder else Severity.CRITICAL
-            source.append(core.SourceFailure(name=rule.rule, severity=severity, after=rule.after))
+            source.append(core.AccountFailure(name=rule.rule, severity=severity, after=rule.after))
     damping = config.damping
     return core.Rules(
         connection=tuple(connection),
-        source=tuple(source),
+        account=tuple(source),
         removed_after=damping.removed_after,
         flapping=core.Flapping(
-            times=damping.flapping.times, within=damping.flapping.within, calm=damping.flapping.calm
+            times=damping.flapping.times, window=damping.flapping.within, quiet_for=damping.flapping.calm
         ),
-        blast_radius=core.BlastRadius(share=damping.blast_radius.share, count=damping.blast_radius.count),
+        mass_change=core.MassChange(share=damping.blast_radius.share, count=damping.blast_radius.count),
     )
 
 
-def routing_of(config: Config) -> Routing:
+def build_routing(config: Config) -> Routing:
     """Turn the configured routes into those that decide who is told."""
     return Routing(
         routes=[_route(route) for route in config.routes],
@@ -339,20 +347,20 @@ def routing_of(config: Config) -> Routing:
 def _route(route: RouteConfig) -> Route:
     return Route(
         channels=route.channels,
-        match=_match(route.match),
+        match=_matcher(route.match),
         group_by=route.group_by,
         group_wait=route.group_wait,
         remind_every=route.remind_every,
         remind_at_most=route.remind_at_most,
         quiet_hours=_quiet_hours(route.quiet_hours),
-        resolved=route.resolved,
+        send_resolved=route.send_resolved,
         continues=route.continue_,
         digest=_schedule(route.digest),
     )
 
 
-def _match(match: MatchConfig) -> Match:
-    return Match(
+def _matcher(match: MatchConfig) -> Matcher:
+    return Matcher(
         account=match.account,
         managed_user=match.managed_user,
         platform=match.platform,
@@ -367,7 +375,7 @@ def _schedule(digest: DigestConfig | None) -> Schedule | None:
     if digest is None:
         return None
     weekday = WEEKDAYS.index(digest.weekday) if digest.every == "weekly" else None
-    return Schedule(at=digest.at, zone=digest.time_zone, weekday=weekday)
+    return Schedule(time_of_day=digest.at, zone=digest.time_zone, weekday=weekday)
 
 
 def _quiet_hours(quiet: QuietHoursConfig | None) -> QuietHours | None:

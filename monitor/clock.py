@@ -11,7 +11,7 @@ from monitor.core.model import to_milliseconds
 # Linux has it.
 CLOCK_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 # Clocks are corrected all the time, by less.
-WORTH_A_WORD = timedelta(seconds=5)
+MIN_STEP = timedelta(seconds=5)
 
 Clock: TypeAlias = Callable[[], datetime]
 
@@ -30,7 +30,7 @@ def steady_seconds() -> float:
     return clock_gettime(CLOCK_BOOTTIME) if CLOCK_BOOTTIME is not None else monotonic()
 
 
-class Steps:
+class ClockStepDetector:
     """
     Notices when the clock is set back, by a clock that never is.
 
@@ -44,11 +44,11 @@ class Steps:
         self._monotonic = monotonic
         self._offset = self._now()
 
-    def back(self) -> timedelta:
+    def backward_step(self) -> timedelta:
         """Say how far the clock was set back since this was last asked; 0 where it wasn't, or hardly."""
         before, self._offset = self._offset, self._now()
         back = timedelta(seconds=before - self._offset)
-        return back if back >= WORTH_A_WORD else timedelta()
+        return back if back >= MIN_STEP else timedelta()
 
     def _now(self) -> float:
         return self._clock().timestamp() - self._monotonic()

@@ -73,6 +73,6 @@ class StorageError(MonitorError):
         passing: waiting may help (it is locked, full, restarting); else only a person can.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.transient = transient

@@ -34,7 +34,7 @@ _PLAIN = "\x1b[0m"
 
 _pattern = _API_KEY
 _hidden_words: set[str] = set()
-_everywhere: dict[str, object] = {}
+_global_context: dict[str, object] = {}
 
 
 def set_secrets(secrets: Iterable[str]) -> None:
@@ -50,7 +50,7 @@ def set_secrets(secrets: Iterable[str]) -> None:
     _pattern = re.compile("|".join([_API_KEY.pattern, *map(re.escape, forms)]))
 
 
-def hide(links: Iterable[str]) -> None:
+def redact_links(links: Iterable[str]) -> None:
     """
     Hide links from now on, by what of them nobody could guess, however many thousands there are.
 
@@ -70,13 +70,13 @@ def scrub(text: str) -> str:
     return _WORD.sub(lambda match: HIDDEN if match[0] in _hidden_words else match[0], text)
 
 
-def accompany(**keys: object) -> None:
+def bind_global(**keys: object) -> None:
     """Have every line of the process carry these keys from now on; None takes one away."""
     for key, value in keys.items():
         if value is None:
-            _everywhere.pop(key, None)
+            _global_context.pop(key, None)
         else:
-            _everywhere[key] = value
+            _global_context[key] = value
 
 
 def configure_logs(
@@ -99,7 +99,7 @@ def configure_logs(
     least = logging.getLevelNamesMapping()[level.upper()]
     on_terminal = _is_terminal(stream)
     console = format == "console" or (format == "auto" and on_terminal)
-    tail: list[Processor] = [_ordered, structlog.processors.format_exc_info, _scrubbed]
+    tail: list[Processor] = [_order_keys, structlog.processors.format_exc_info, _scrubbed]
     render = _for_people(on_terminal) if console else structlog.processors.JSONRenderer()
     tail.append(_for_journal(render) if _is_journal(stream, environ) else render)
     sink = _Sink(stream)
@@ -112,8 +112,8 @@ def configure_logs(
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if not isinstance(handler, _FromLibraries)]
-    root.addHandler(_FromLibraries(sink, tail))
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, StdlibHandler)]
+    root.addHandler(StdlibHandler(sink, tail))
     root.setLevel(max(logging.WARNING, least))
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.WARNING, least))
@@ -139,7 +139,7 @@ class _Sink:
     debug = info = warning = error = critical = msg
 
 
-class _FromLibraries(logging.Handler):
+class StdlibHandler(logging.Handler):
     """Takes what libraries log through the standard library."""
 
     def __init__(self, sink: _Sink, processors: list[Processor]) -> None:
@@ -167,11 +167,11 @@ def _forms(secret: str) -> set[str]:
     return encoded | {secret, repr(secret)[1:-1]}
 
 
-def _ordered(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _order_keys(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Begin with when, how bad and what."""
     at = utc_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     first = {"timestamp": at, "level": line.pop("level", ""), "event": line.pop("event", "")}
-    return {**first, **line, **_everywhere}
+    return {**first, **line, **_global_context}
 
 
 def _scrubbed(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -186,10 +186,10 @@ def _clean(value: object, depth: int = 0) -> object:
             return {scrub(str(key)): _clean(inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [_clean(inner, depth + 1) for inner in value]
-    return scrub(value if isinstance(value, str) else _said_by(value))
+    return scrub(value if isinstance(value, str) else _safe_repr(value))
 
 
-def _said_by(value: object) -> str:
+def _safe_repr(value: object) -> str:
     try:
         return repr(value)
     except Exception:  # noqa: BLE001 - whatever an object does when asked for its name, the line is written

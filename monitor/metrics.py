@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-from monitor.core.cycle import Verdict
+from monitor.core.evaluation.cycle import CycleStatus
 from monitor.core.model import Outcome, Snapshot
 
 PREFIX = "postpost_monitor"
@@ -69,7 +69,7 @@ class Metrics:
         )
         self._runs = self._counter("job_runs", "Runs of a job that ended well.", "name")
         self._errors = self._counter("job_errors", "Runs of a job that failed.", "name")
-        for verdict in Verdict:
+        for verdict in CycleStatus:
             self._cycles.labels(verdict.value)
         for outcome in Outcome:
             self._polls.labels(outcome.value)
@@ -79,11 +79,11 @@ class Metrics:
             self._messages.labels(channel, "delivered")
             self._messages.labels(channel, "failed")
 
-    def cycle_ended(self, verdict: Verdict) -> None:
+    def on_cycle_ended(self, verdict: CycleStatus) -> None:
         """Count a cycle."""
         self._cycles.labels(verdict.value).inc()
 
-    def fetched(self, snapshot: Snapshot, seconds: float, late: float | None) -> None:
+    def on_fetched(self, snapshot: Snapshot, seconds: float, late: float | None) -> None:
         """Count a poll; ``late`` is None where it wasn't due but asked for."""
         self._polls.labels(snapshot.outcome.value).inc()
         if snapshot.outcome is Outcome.RATE_LIMITED:
@@ -92,26 +92,26 @@ class Metrics:
         if late is not None:
             self._late.observe(max(late, 0))
 
-    def recorded(self, polls: int, changes: int) -> None:
+    def on_recorded(self, polls: int, changes: int) -> None:
         """Count a commit, and what it recorded."""
         self._batches.observe(polls)
         self._changes.inc(changes)
 
-    def sent(self, channel: str, delivered: int, failed: int) -> None:
+    def on_delivered(self, channel: str, delivered: int, failed: int) -> None:
         """Count the messages of one pass over a channel."""
         self._messages.labels(channel, "delivered").inc(delivered)
         self._messages.labels(channel, "failed").inc(failed)
 
-    def expect(self, job: str) -> None:
+    def register_job(self, job: str) -> None:
         """Begin to count the runs of a job."""
         self._runs.labels(job)
         self._errors.labels(job)
 
-    def ran(self, job: str, *, well: bool) -> None:
+    def on_job_ended(self, job: str, *, is_ok: bool) -> None:
         """Count a run of a job."""
-        (self._runs if well else self._errors).labels(job).inc()
+        (self._runs if is_ok else self._errors).labels(job).inc()
 
-    def text(self, *others: Collector) -> bytes:
+    def render(self, *others: Collector) -> bytes:
         """Write everything that was counted, and what other collectors give, as Prometheus reads it."""
         registry = CollectorRegistry()
         registry.register(self.registry)

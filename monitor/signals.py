@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 
-class Asked:
+class Signals:
     """
     What was asked for so far.
 
@@ -18,36 +18,37 @@ class Asked:
     def __init__(self) -> None:
         self.stop = False
         self.reload = False
-        self._came: SimpleQueue[None] = SimpleQueue()
+        self._queue: SimpleQueue[None] = SimpleQueue()
 
-    def by(self, number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Note a signal; this is its handler."""
         if number == signal.SIGHUP:
             self.reload = True
         else:
             self.stop = True
-        self.wake()
+        self.notify()
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """End the wait that is under way, or else the next one."""
-        self._came.put(None)
+        self._queue.put(None)
 
     def wait(self, seconds: float) -> None:
         """Wait for a signal, or as long as that; those that came meanwhile count once."""
         try:
-            self._came.get(timeout=seconds)
+            self._queue.get(timeout=seconds)
             while True:
-                self._came.get_nowait()
+                self._queue.get_nowait()
         except Empty:
             return
 
 
 @contextmanager
-def listening() -> Iterator[Asked]:
+def handle_signals() -> Iterator[Signals]:
     """Listen to SIGTERM, SIGINT and SIGHUP for as long as the context lasts; for the main thread."""
-    asked = Asked()
+    asked = Signals()
     before = {
-        number: signal.signal(number, asked.by) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        number: signal.signal(number, asked.on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     }
     try:
         yield asked

@@ -5,11 +5,11 @@ from typing import Any
 
 from monitor.core.model import (
     Connection,
+    ConnectionState,
     Failure,
-    KnownConnection,
+    FailureScope,
     Outcome,
     PublishError,
-    Reach,
     RuleName,
     Snapshot,
     Target,
@@ -46,8 +46,8 @@ def connection(**given: Any) -> Connection:
     )
 
 
-def known(seen: Connection | None = None, **given: Any) -> KnownConnection:
-    return KnownConnection(
+def known(seen: Connection | None = None, **given: Any) -> ConnectionState:
+    return ConnectionState(
         **_with(given, {"id": 1, "connection": seen or connection(), "first_seen_at": NOW})
     )
 
@@ -75,13 +75,13 @@ def failure(outcome: Outcome = Outcome.SERVER_ERROR, **given: Any) -> Failure:
                 "rule": rules.get(outcome, RuleName.API_UNREACHABLE),
                 "error": f"the API failed: {outcome}",
                 "remedy": "wait",
-                "reach": Reach.KEY if outcome is Outcome.UNAUTHORIZED else Reach.UNCLEAR,
+                "scope": FailureScope.KEY if outcome is Outcome.UNAUTHORIZED else FailureScope.UNCLEAR,
             },
         )
     )
 
 
-def state(*connections: KnownConnection, **given: Any) -> TargetState:
+def state(*connections: ConnectionState, **given: Any) -> TargetState:
     return TargetState(
         **_with(
             given,

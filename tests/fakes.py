@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from monitor.channels import IncidentChannel
-from monitor.core.events import Event
+from monitor.core.messages.events import Event
+from monitor.core.messages.message import Message
 from monitor.core.model import Connection, Failure
-from monitor.core.outgoing import Message
 from monitor.errors import DeliveryError, FetchError
-from monitor.providers import Answer, ReconnectLink, Trial, Workspace
+from monitor.providers import ConnectionList, ConnectionTest, ReconnectLink, Workspace
 from tests.factories import NOW
 
 
@@ -36,31 +36,31 @@ class FakeProvider:
     failing: dict[str | None, Failure] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
     asked: list[str | None] = field(default_factory=list)
-    trials: dict[str, Trial] = field(default_factory=dict)
+    trials: dict[str, ConnectionTest] = field(default_factory=dict)
     tested: list[str] = field(default_factory=list)
 
     workspace: Workspace = field(default_factory=lambda: Workspace(users=()))
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
         self.asked.append(managed_user_id)
         if failure := self.failing.get(managed_user_id):
             raise FetchError(failure)
         listed = tuple(self.listed.get(managed_user_id, ()))
         name = repr((listed, self.unreadable)).encode()
         if name == known:
-            return Answer(connections=(), fingerprint=name, is_unread=True)
-        return Answer(
+            return ConnectionList(connections=(), response_digest=name, is_undecoded=True)
+        return ConnectionList(
             connections=listed,
-            complaints=tuple(f"{id_}: odd" for id_ in sorted(self.unreadable)),
+            warnings=tuple(f"{id_}: odd" for id_ in sorted(self.unreadable)),
             unreadable_ids=self.unreadable,
-            fingerprint=name,
+            response_digest=name,
         )
 
-    def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
+    def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:
         self.tested.append(platform_id)
         if failure := self.failing.get(managed_user_id):
             raise FetchError(failure)
-        return self.trials.get(platform_id, Trial(passed=True, message="Connected"))
+        return self.trials.get(platform_id, ConnectionTest(passed=True, message="Connected"))
 
     def workspace_users(self) -> Workspace:
         return self.workspace
@@ -81,7 +81,7 @@ class FakeChannel:
     """A channel that keeps what it is sent, or refuses as it is told to."""
 
     name: str = "ops"
-    private: bool = False
+    allow_reconnect_links: bool = False
     service: str = "fake"
     body_limit: int | None = None
     title_limit: int = 250
@@ -101,9 +101,9 @@ class FakeIncidentChannel(IncidentChannel):
     """A service with incidents of its own that keeps what it is sent, or refuses as it is told to."""
 
     def __init__(
-        self, name: str = "pager", *, private: bool = False, takes_acknowledgements: bool = True
+        self, name: str = "pager", *, allow_reconnect_links: bool = False, takes_acknowledgements: bool = True
     ) -> None:
-        super().__init__(name=name, service="fake", private=private)
+        super().__init__(name=name, service="fake", allow_reconnect_links=allow_reconnect_links)
         self.takes_acknowledgements = takes_acknowledgements
         self.refusal: DeliveryError | None = None
         self.events: list[Event] = []

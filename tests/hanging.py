@@ -11,17 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from monitor import pipeline, progress, sending
 from monitor.cli import main
 from monitor.jobs import deliver
 from monitor.storage import outbox
 from monitor.storage.store import Store
+from monitor.workers import liveness, poller, sender
 
 SOON = timedelta(seconds=1.5)
 # Where each part is made to hang: a call that it makes again and again.
 PLACES: Mapping[str, tuple[Any, str]] = {
-    "dispatcher": (Store, "due"),
-    "recorder": (pipeline, "record"),
+    "dispatcher": (Store, "due_targets"),
+    "recorder": (poller, "record_polls"),
     "sender": (outbox, "due_channels"),
     "sender's pass": (deliver, "_send"),
 }
@@ -42,7 +42,7 @@ if __name__ == "__main__":
     part, file, *arguments = sys.argv[1:]
     place, name = PLACES[part]
     setattr(place, name, hanging(getattr(place, name), Path(file)))
-    sending.SILENT_AT_MOST = SOON
-    progress.BOUNDS = dict.fromkeys(progress.BOUNDS, SOON)
-    pipeline.IDLE_SECONDS = 1  # an idle recorder shows sooner that it is alive
+    sender.STALL_TIMEOUT = SOON
+    liveness.STALL_TIMEOUTS = dict.fromkeys(liveness.STALL_TIMEOUTS, SOON)
+    poller.IDLE_SECONDS = 1  # an idle recorder shows sooner that it is alive
     sys.exit(main(arguments))

@@ -13,7 +13,7 @@ import pytest
 
 from monitor.channels import Channel, IncidentChannel, open_channels
 from monitor.errors import FetchError
-from monitor.providers.http import Http, Reply
+from monitor.http.client import HttpClient, Response
 from tests.factories import NOW
 from tests.receivers import Answer, HttpReceiver, Request, http_receiver
 
@@ -284,7 +284,7 @@ KINDS: dict[str, Kind] = {
 class Settings:
     name: str = "pager"
     url: str
-    private: bool = False
+    allow_reconnect_links: bool = False
 
 
 @dataclass(slots=True)
@@ -292,8 +292,8 @@ class RealHttp:
     """The monitor's own client, whose requests to a service go to its stand-in."""
 
     address: str
-    http: Http = field(
-        default_factory=lambda: Http(
+    http: HttpClient = field(
+        default_factory=lambda: HttpClient(
             timeout=timedelta(seconds=5), concurrency=2, environ={}, user_agent="test"
         )
     )
@@ -301,14 +301,14 @@ class RealHttp:
     def close(self) -> None:
         self.http.close()
 
-    def call(self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int) -> Reply:
+    def call(self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int) -> Response:
         parts = urlsplit(url)
         led = parts._replace(scheme="http", netloc=self.address).geturl()
         try:
             return self.http.call(method, led, headers, body=body, limit=limit)
         except FetchError as error:
-            told = error.failure.error.replace(self.address, parts.netloc)
-            raise FetchError(replace(error.failure, error=told)) from None
+            notified = error.failure.error.replace(self.address, parts.netloc)
+            raise FetchError(replace(error.failure, error=notified)) from None
 
 
 @dataclass(slots=True)
@@ -321,7 +321,9 @@ class Standing:
 
 
 @contextmanager
-def standing(kind: str, monkeypatch: pytest.MonkeyPatch, *, private: bool = False) -> Iterator[Standing]:
+def standing(
+    kind: str, monkeypatch: pytest.MonkeyPatch, *, allow_reconnect_links: bool = False
+) -> Iterator[Standing]:
     """Run the stand-in for a kind of service, with a channel to it that thinks it speaks with the service."""
     about = KINDS[kind]
     service = about.make()
@@ -329,7 +331,9 @@ def standing(kind: str, monkeypatch: pytest.MonkeyPatch, *, private: bool = Fals
         if about.is_fixed:
             lead_to(receiver.address, monkeypatch)
         http = RealHttp(receiver.address)
-        settings = Settings(url=about.url.format(address=receiver.address), private=private)
+        settings = Settings(
+            url=about.url.format(address=receiver.address), allow_reconnect_links=allow_reconnect_links
+        )
         channel: Channel = open_channels([settings], http=http)["pager"]
         assert isinstance(channel, IncidentChannel)
         without_pauses(channel)

@@ -9,27 +9,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from monitor.app import assemble
-from monitor.cli.watching import one_pass
+from monitor.app import build_app
+from monitor.cli.run import run_pass
 from monitor.clock import utc_now
 from monitor.config import load_config
 
 # Where the pipeline can be cut: a function by its name, and whether that is before or after it has run.
 POINTS: dict[str, tuple[str, str]] = {
-    "before the first request": ("monitor.pipeline.take_snapshot", "before"),
-    "with the answer in hand": ("monitor.pipeline.take_snapshot", "after"),
-    "before recording": ("monitor.pipeline.record", "before"),
-    "in the transaction, with nothing written": ("monitor.storage.recording._record_connections", "before"),
+    "before the first request": ("monitor.workers.poller.take_snapshot", "before"),
+    "with the answer in hand": ("monitor.workers.poller.take_snapshot", "after"),
+    "before recording": ("monitor.workers.poller.record_polls", "before"),
+    "in the transaction, with nothing written": ("monitor.storage.recording._save_connections", "before"),
     "in the transaction, with the connections written": (
-        "monitor.storage.recording._record_targets",
+        "monitor.storage.recording._save_targets",
         "before",
     ),
-    "in the transaction, with the run written": ("monitor.storage.recording._record_runs", "after"),
+    "in the transaction, with the run written": ("monitor.storage.recording._save_runs", "after"),
     "in the transaction, with the incidents opened": ("monitor.storage.recording._open", "after"),
-    "in the transaction, with the outbox written": ("monitor.storage.recording.record_incidents", "after"),
-    "once all is recorded": ("monitor.pipeline.record", "after"),
-    "as deadlines are reviewed": ("monitor.jobs.review.review_due", "before"),
-    "as channels catch up": ("monitor.storage.told.write", "after"),
+    "in the transaction, with the outbox written": ("monitor.storage.recording.save_incidents", "after"),
+    "once all is recorded": ("monitor.workers.poller.record_polls", "after"),
+    "as deadlines are reviewed": ("monitor.jobs.reevaluate.reevaluate_due", "before"),
+    "as channels catch up": ("monitor.storage.notification_log.write_notifications", "after"),
     "before the claim": ("monitor.storage.outbox.claim", "before"),
     "in the transaction, with the claim made": ("monitor.storage.outbox.claim", "after"),
     "once it is claimed": ("monitor.jobs.deliver._deliver", "before"),
@@ -43,9 +43,9 @@ POINTS: dict[str, tuple[str, str]] = {
         "after",
     ),
     "between sending and settling": ("monitor.jobs.deliver._send", "after"),
-    "in the transaction that settles, before": ("monitor.storage.outbox.settle", "before"),
-    "in the transaction that settles, after": ("monitor.storage.outbox.settle", "after"),
-    "once it is settled": ("monitor.jobs.deliver._settle", "after"),
+    "in the transaction that settles, before": ("monitor.storage.outbox.mark_delivered", "before"),
+    "in the transaction that settles, after": ("monitor.storage.outbox.mark_delivered", "after"),
+    "once it is settled": ("monitor.jobs.deliver._mark_delivered", "after"),
 }
 
 
@@ -53,10 +53,10 @@ def watch_once(config: Path, environ: dict[str, str], ahead: timedelta, point: s
     """Watch once, by a clock that runs ahead; killed at the point, if there is one."""
     if point:
         _cut(*POINTS[point])
-    app = assemble(load_config(config, environ), clock=lambda: utc_now() + ahead, environ={})
+    app = build_app(load_config(config, environ), clock=lambda: utc_now() + ahead, environ={})
     try:
         app.database.upgrade()
-        one_pass(app)
+        run_pass(app)
     finally:
         app.close()
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from monitor.core.messages.message import Message
 from monitor.core.model import Severity
-from monitor.core.outgoing import Message
 from monitor.errors import DeliveryError
 from monitor.storage import Database
 from monitor.storage.tables import metadata

@@ -1,4 +1,4 @@
-"""The layers as they were drawn: what may import what, and what the map shows."""
+"""What may import what, and what the package's own map shows."""
 
 import ast
 import re
@@ -71,7 +71,7 @@ def test_core_asks_no_clock_rolls_no_dice_and_touches_nothing(path: Path) -> Non
     assert not called & {"now", "utcnow", "today", "open", "print", "input"}
 
 
-def test_the_map_shows_every_room_and_no_other() -> None:
+def test_the_map_shows_every_module_and_no_other() -> None:
     drawn = set(re.findall(r"``(\w+)``", monitor.__doc__ or ""))
     built = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))} - {
         "__init__",

@@ -74,15 +74,15 @@ def configured(
         "accounts": [
             {"name": "agency", "base_url": api.url, "api_key_file": "KEY", "managed_users": "all",
              "reconnect_links": "create",
-                "discover_every": "10s", "probe": {"every": "1h"}},
+                "discover_every": "10s", "test_connections": {"every": "1h"}},
             {"name": "elsewhere", "base_url": "https://api.invalid", "api_key_file": "OTHER_KEY"},
         ],
         "channels": [
-            {"name": "hook", "url_file": "hook", "announce": ["start", "stop"]},
+            {"name": "hook", "url_file": "hook", "notify_on": ["start", "stop"]},
             {"name": "mail", "url_file": "mail"},
         ],
         "routes": [{"channels": ["hook", "mail"], "group_wait": "0s"}],
-        "dead_man": {"url_file": "switch", "style": "healthchecks"},
+        "heartbeat": {"url_file": "switch", "style": "healthchecks"},
         "web": {"listen": "127.0.0.1:0", "token_file": "TOKEN"},
         "log": {"format": "json", "level": "debug"},
     }  # fmt: skip
@@ -164,18 +164,18 @@ def test_no_secret_comes_out_of_the_daemon_whatever_happens(
                 ("unauthorized", Fault(status=401, body=said_by_api)),
             ):
                 api.faults.clear()
-                api.faults.put(fault)
+                api.faults.set(fault)
                 wait_until(partial(failed_so, process, outcome), what=f"{outcome} in {process.text}")
-            process.wait_for("dead_man.unreachable")
+            process.wait_for("heartbeat.failed")
             config.write_text(config.read_text().replace("every: 1s", f"every: {SECRETS['KEY']}"))
             process.process.send_signal(signal.SIGHUP)
-            process.wait_for("configuration.refused")
+            process.wait_for("config.reload_rejected")
             shown += pages(port)
             process.process.send_signal(signal.SIGABRT)  # what is left of it: where its threads were
             assert process.end() == -signal.SIGABRT
         said = "\n".join(str(note) for note in line.notes)
-        told = b"".join(request.body for request in hook.requests + switch.requests)
-    people = api.world.account().users.values()
+        notified = b"".join(request.body for request in hook.requests + switch.requests)
+    people = api.fake_service.account().users.values()
     links = [person.link_url.rpartition("/")[2] for person in people if person.link_url]
     assert links
     assert "Fatal Python error: Aborted" in process.text
@@ -183,7 +183,7 @@ def test_no_secret_comes_out_of_the_daemon_whatever_happens(
         ("the log", process.text.encode()),
         ("systemd", said.encode()),
         ("the web", shown),
-        ("what receivers got", told),
+        ("what receivers got", notified),
         ("the database", stored(empty_database_url)),
     ):
         assert len(where) > 100

@@ -38,7 +38,7 @@ URLS = {
 class Settings:
     url: str
     name: str = "ops"
-    private: bool = False
+    allow_reconnect_links: bool = False
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from monitor.channels import Attachment, Channel, Message, open_channels
-from monitor.core.messages import render
+from monitor.core.messages.render import render
+from monitor.core.messages.samples import sample_items
 from monitor.core.model import Severity
-from monitor.core.samples import sample_items
 from tests.factories import NOW, connection
 from tests.receivers import SmtpReceiver, smtp_receiver
 from tests.recorded_wire import RecordedWire, raw_body, recorded_wire
@@ -145,8 +145,8 @@ def test_teams_shows_a_hundred_and_twenty_connections(wire: RecordedWire) -> Non
     one.send(written)
     card = sent(wire)["attachments"][0]["content"]
     lines = "\n\n".join(as_markdown(block["text"]) for block in card["body"]).split("\n\n")
-    told = {line.partition(" (handle")[0] for line in lines if line.startswith("WARNING: North_Bakery")}
-    assert told == {f"WARNING: North_Bakery {n}" for n in range(120)}
+    notified = {line.partition(" (handle")[0] for line in lines if line.startswith("WARNING: North_Bakery")}
+    assert notified == {f"WARNING: North_Bakery {n}" for n in range(120)}
     assert len(raw_body(wire.sent[0])) <= 26_000
 
 

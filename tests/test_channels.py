@@ -16,8 +16,8 @@ from typing import NoReturn
 import pytest
 
 from monitor.channels import Attachment, Channel, Message, check_url, describe, open_channels
-from monitor.channels.refusals import refusal
-from monitor.channels.talk import Line
+from monitor.channels.apprise_log import LogLine
+from monitor.channels.delivery_errors import delivery_error
 from monitor.core.model import Severity
 from monitor.errors import ConfigError, DeliveryError
 from tests.receivers import Answer, http_receiver, smtp_receiver
@@ -30,7 +30,7 @@ LINK = "https://app.postpost.dev/a_b?x=1&y=2"
 class Settings:
     name: str = "ops"
     url: str
-    private: bool = False
+    allow_reconnect_links: bool = False
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_a_message_arrives_by_mail_as_text_and_as_html() -> None:
         (None, "success"),
     ],
 )
-def test_the_severity_becomes_the_kind_that_services_colour(severity: Severity | None, kind: str) -> None:
+def test_the_severity_becomes_the_kind_that_services_color(severity: Severity | None, kind: str) -> None:
     with http_receiver() as receiver:
         channel(f"json://{receiver.address}").send(message(severity=severity))
     assert receiver.requests[0].json()["type"] == kind
@@ -234,7 +234,7 @@ def test_an_error_inside_apprise_is_told_by_its_kind_alone(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "notified"),
     [
         ("HTTPSConnectionPool(host='h', port=443): certificate verify failed: unable to get local issuer",
          "json: its certificate or TLS can't be trusted"),
@@ -244,17 +244,22 @@ def test_an_error_inside_apprise_is_told_by_its_kind_alone(monkeypatch: pytest.M
         ("something new", "json: the connection failed"),
     ],
 )  # fmt: skip
-def test_a_failed_exchange_is_told_in_words(line: str, told: str) -> None:
-    assert str(refusal("json", [Line(level=logging.DEBUG, text=f"Socket Exception: {line}")])) == told
+def test_a_failed_exchange_is_told_in_words(line: str, notified: str) -> None:
+    assert (
+        str(delivery_error("json", [LogLine(level=logging.DEBUG, text=f"Socket Exception: {line}")]))
+        == notified
+    )
 
 
 def test_a_payload_can_not_pass_for_a_reason() -> None:
-    payload = Line(
+    payload = LogLine(
         level=logging.DEBUG, text='JSON Payload: {"message": "error=401 (550, b\'x\') connection refused"}'
     )
-    error = refusal("json", [payload, Line(level=logging.WARNING, text="Failed to send: error=500.")])
+    error = delivery_error(
+        "json", [payload, LogLine(level=logging.WARNING, text="Failed to send: error=500.")]
+    )
     assert (str(error), error.permanent) == ("json: HTTP 500", False)
-    assert str(refusal("json", [payload])) == "json: the message was not taken"
+    assert str(delivery_error("json", [payload])) == "json: the message was not taken"
 
 
 # Sending again

@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monitor.channels import Channel, Message, open_channels
-from monitor.core.events import events_of
-from monitor.core.messages import in_order, render
+from monitor.channels.templates import compile_template
+from monitor.core.messages.events import events_of
+from monitor.core.messages.render import render, sort_for_message
+from monitor.core.messages.samples import sample_items
 from monitor.core.model import PublishError, Severity, Target
-from monitor.core.samples import sample_items
-from monitor.core.text import harmless
+from monitor.core.text import sanitize
 from monitor.errors import DeliveryError
-from monitor.templates import compile_words
 from tests.factories import NOW, connection
 from tests.incident_services import KINDS, standing
 from tests.receivers import SmtpReceiver, smtp_receiver
@@ -218,11 +218,11 @@ def templated(name: str, error: str, title: str | None, body: str | None) -> Mes
         username=f"{MARK}{name}",
         last_error=PublishError(message=f"{MARK} {error}", occurred_at=NOW),
     )
-    items = in_order([replace(item, connection=seen)])
+    items = sort_for_message([replace(item, connection=seen)])
     written = render(items, now=NOW, key="k")
     assert written
-    words = compile_words("ops", title=title, body=body, now=NOW)
-    return words.rewritten(written, items, NOW)
+    words = compile_template("ops", title=title, body=body, now=NOW)
+    return words.apply(written, items, NOW)
 
 
 # Reading what was sent as its service does.
@@ -480,7 +480,7 @@ def test_a_card_for_teams_is_as_large_as_microsoft_takes(letter: str, wire: Reco
 def test_a_hundred_thousand_hostile_characters_go_out_as_one_message(
     service: str, wire: RecordedWire
 ) -> None:
-    channel(SERVICES[service]).send(message(harmless(LONG_HOSTILE, 100_000)))
+    channel(SERVICES[service]).send(message(sanitize(LONG_HOSTILE, 100_000)))
     texts = sent_texts(service, wire)
     assert [live for text in texts if (live := live_parts(text))] == []
     assert len([text for text in texts if "publishing failed for" in text]) == (
@@ -499,7 +499,7 @@ words = st.text(
 
 @pytest.mark.parametrize("service", SERVICES)
 @once_for_all_examples
-@given(text=words.filter(lambda text: ZERO_WIDTH_SPACE not in harmless(f"x {text} x")))
+@given(text=words.filter(lambda text: ZERO_WIDTH_SPACE not in sanitize(f"x {text} x")))
 def test_harmless_text_arrives_as_it_is(service: str, wire: RecordedWire, text: str) -> None:
     text = " ".join(f"x {text} x".split())
     wire.sent.clear()
@@ -512,7 +512,7 @@ def test_harmless_text_arrives_as_it_is(service: str, wire: RecordedWire, text: 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_harmless_text_is_protected_once(service: str, wire: RecordedWire) -> None:
-    text = harmless(HOSTILE, 1000)
+    text = sanitize(HOSTILE, 1000)
     channel(SERVICES[service]).send(message(text))
     assert ZERO_WIDTH_SPACE * 2 not in "".join(wire.texts)
     assert f"Detail: {text}\n" in "\n".join(sent_texts(service, wire))

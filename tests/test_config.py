@@ -31,7 +31,7 @@ from monitor.errors import ConfigError
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 KEY = "sk_abc123_0011ff.99aa88"
 ENVIRON = {"KEY": KEY, "OPS": "slack://TokenAAAA/TokenBBBB/TokenCCCC"}
-SWITCH = {"DEAD_MAN_URL": "https://hc-ping.com/5c7f0ce5-7c4c-4d5e-9c2e-3a1c1f0a9d11"}
+SWITCH = {"HEARTBEAT_URL": "https://hc-ping.com/5c7f0ce5-7c4c-4d5e-9c2e-3a1c1f0a9d11"}
 
 ACCOUNTS = "accounts: [{name: agency, api_key_env: KEY}]\n"
 CHANNELS = "channels: [{name: ops, url_env: OPS}]\n"
@@ -63,7 +63,7 @@ def test_the_smallest_file_stands_on_the_defaults(load: Load) -> None:
     assert config.accounts[0].base_url == "https://api.postpost.dev"
     assert config.accounts[0].api_key.get_secret_value() == KEY
     assert config.channels[0].url.get_secret_value() == ENVIRON["OPS"]
-    assert config.channels[0].private is False
+    assert config.channels[0].allow_reconnect_links is False
     assert timedelta(days=400) == config.retention.history
     assert config.warnings == ()
 
@@ -109,7 +109,7 @@ routes:
     group_by: [account, managed_user]
     group_wait: 0s
     quiet_hours: {from: 20:00, to: "08:00", time_zone: Europe/Berlin}
-    resolved: false
+    send_resolved: false
     continue: false
     digest: {every: weekly, at: "09:00", time_zone: UTC, weekday: friday}
 """
@@ -122,7 +122,7 @@ routes:
     assert route.quiet_hours is not None
     assert (route.quiet_hours.from_.hour, route.quiet_hours.to.hour) == (20, 8)
     assert route.quiet_hours.critical is True
-    assert (route.resolved, route.continue_) == (False, False)
+    assert (route.send_resolved, route.continue_) == (False, False)
     assert route.digest is not None
     assert route.digest.weekday == "friday"
 
@@ -234,9 +234,11 @@ def test_accounts_that_watch_the_same_with_one_key_are_told_of(
 def test_links_that_nobody_may_be_given_are_told_of(load: Load) -> None:
     create = "accounts: [{name: a, api_key_env: KEY, managed_users: all, reconnect_links: create}]\n"
     assert load(create + CHANNELS).warnings == (
-        "account 'a': no channel is private, so reconnect_links: create makes none",
+        "account 'a': no channel has allow_reconnect_links: true, so reconnect_links: create makes none",
     )
-    assert load(create + "channels: [{name: ops, url_env: OPS, private: true}]\n").warnings == ()
+    assert (
+        load(create + "channels: [{name: ops, url_env: OPS, allow_reconnect_links: true}]\n").warnings == ()
+    )
 
 
 def test_each_provider_has_its_own_address(load: Load) -> None:
@@ -385,7 +387,7 @@ def test_what_is_shown_and_represented_holds_no_secret(load: Load) -> None:
     for secret in config.secrets():
         assert secret not in shown
     assert config.shown()["channels"] == [
-        {"name": "ops", "url": "***", "url_env": "OPS", "private": False, "announce": []},
+        {"name": "ops", "url": "***", "url_env": "OPS", "allow_reconnect_links": False, "notify_on": []},
     ]
     assert config.shown()["database"]["url"] == "postgresql+psycopg://me:***@host/db?sslpassword=***"
 
@@ -420,7 +422,7 @@ def test_what_is_shown_is_the_whole_tree_and_can_be_read_again(load: Load) -> No
     config = load(text, environ)
     shown = config.shown()
     assert shown["polling"]["jitter"] == "10%"
-    for secret in (*shown["channels"], shown["dead_man"]):
+    for secret in (*shown["channels"], shown["heartbeat"]):
         del secret["url"]
     assert parse_config(yaml.safe_load(yaml.safe_dump(shown)), environ) == config
 

@@ -96,17 +96,17 @@ REFUSED = [
     (WHOLE + "web: {listen: localhost:1, token_file: /dev/null}\n", "web.token_file: what it names is empty; want a secret in it"),
     (WHOLE + "web: {listen: localhost:1, token_env: FEW}\n", "web.token_env: want 16 or more ASCII characters without a space, on one line"),
     (WHOLE + "web: {listen: localhost:1, connection_metrics_at_most: 0}\n", "web.connection_metrics_at_most: found 0, want a whole number from 1 to 1000000"),
-    (WHOLE + "dead_man: {}\n", "dead_man: want one of url, url_env, url_file"),
-    (ACCOUNT % "probe: {every: 59m}", "accounts[0].probe.every: found '59m', want 1h or more: each test spends the platform's own quota"),
-    (ACCOUNT % "probe: {per_hour: 361}", "accounts[0].probe.per_hour: found 361, want a whole number from 1 to 360"),
-    (ACCOUNT % "probe: true", "accounts[0].probe: found a single value, want a mapping of keys"),
+    (WHOLE + "heartbeat: {}\n", "heartbeat: want one of url, url_env, url_file"),
+    (ACCOUNT % "test_connections: {every: 59m}", "accounts[0].test_connections.every: found '59m', want 1h or more: each test spends the platform's own quota"),
+    (ACCOUNT % "test_connections: {per_hour: 361}", "accounts[0].test_connections.per_hour: found 361, want a whole number from 1 to 360"),
+    (ACCOUNT % "test_connections: true", "accounts[0].test_connections: found a single value, want a mapping of keys"),
     (WHOLE + "profiles: {facebok: {renewed_by: vendor}}\n", "profiles.facebok: unknown platform; did you mean 'facebook'?"),
     (WHOLE + "profiles: {orkut: {renewed_by: vendor}}\n", "profiles.orkut: unknown platform; want twitter, linkedin, instagram, threads, tiktok, youtube, facebook, bluesky, mastodon, telegram or pinterest"),
     (WHOLE + "profiles: {facebook: {renewed_by: nobody}}\n", "profiles.facebook.renewed_by: found 'nobody', want 'vendor' or 'person'"),
     (WHOLE + "profiles: {facebook: {}}\n", "profiles.facebook.renewed_by: missing"),
     (WHOLE + "profiles: {facebook: {renewed_by: vendor, overdue_before: 7d}}\n", "profiles.facebook.overdue_before: want more than 7d: in the last week the API itself says expiring_soon"),
     (WHOLE + "profiles: {facebook: {renewed_by: person, overdue_before: 5d}}\n", "profiles.facebook.overdue_before: what people renew follows the ladder of token_expiry; leave it out, or write renewed_by: vendor"),
-    (ROUTES % "match: {cause: [autorisation]}", "routes[0].match.cause[0]: found 'autorisation', want 'authorisation', 'permission', 'policy', 'content', 'transient' or 'unknown'"),
+    (ROUTES % "match: {cause: [autorisation]}", "routes[0].match.cause[0]: found 'autorisation', want 'authorization', 'permission', 'policy', 'content', 'transient' or 'unknown'"),
     (
         ACCOUNT % "include_owner: false",
         "accounts[0].include_owner: without managed_users nothing is left to watch; want true",
@@ -250,7 +250,7 @@ REFUSED = [
     # services with incidents of their own
     (ACCOUNTS + "channels: [{name: ops, url: 'slack://a/b/c?events=incident'}]", "channels[0].url: events=incident is for json:// and for services with incidents of their own; leave it out"),
     (ACCOUNTS + "channels: [{name: ops, url: 'json://h?events=all'}]", "channels[0].url: events= in the URL can only ask for incidents; want events=incident, or leave it out"),
-    (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k', announce: start}]", "channels[0].announce: the channel takes incidents alone; announce on another one"),
+    (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k', notify_on: start}]", "channels[0].notify_on: the channel takes incidents alone; announce on another one"),
     (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k', template: {body: x}}]", "channels[0].template: the channel takes incidents, which have no text to write; leave it out"),
     (ACCOUNTS + "channels: [{name: ops, url: 'json://h/{managed_user.id}?events=incident'}]", "channels[0].url: a service with incidents can't be another one for each managed user"),
     (ACCOUNTS + "channels: [{name: ops, url: 'ilert://k'}]\nroutes: [{channels: [ops], digest: {every: daily, at: '09:00', time_zone: UTC}}]", "routes[0].digest: channel 'ops' takes incidents, one by one; want the digest on a route without it"),
@@ -341,7 +341,7 @@ SECRET = "hunter2secret"
         ACCOUNTS + f"channels: [slack://{SECRET}/b]\n",
         ACCOUNTS + f"channels: [{{name: a, url: {SECRET}}}]\n",
         ACCOUNTS + f"channels: [{{name: a, url_env: {SECRET}}}]\n",
-        ACCOUNTS + f"channels: [{{name: a, url: 'slack://{SECRET}', private: 7x}}]\n",
+        ACCOUNTS + f"channels: [{{name: a, url: 'slack://{SECRET}', allow_reconnect_links: 7x}}]\n",
         ACCOUNTS + f'channels: [{{name: a, url: "slack://{SECRET}\\n"}}, {{}}]\n',
         ACCOUNTS + f"channels: [{{name: a, {SECRET}://x: 1}}]\n",
         ACCOUNTS + f"channels: [{{name: a, url: !{SECRET}x y}}]\n",
@@ -360,8 +360,8 @@ SECRET = "hunter2secret"
 def test_a_mistake_with_a_secret_in_it_does_not_show_it(load: Load, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(text, {**ENVIRON, "LEAK": SECRET})
-    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-    assert SECRET not in told.replace(text, "")
+    notified = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert SECRET not in notified.replace(text, "")
 
 
 @pytest.mark.parametrize(

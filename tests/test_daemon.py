@@ -12,22 +12,22 @@ import pytest
 from sqlalchemy import create_engine, text
 from structlog.testing import capture_logs
 
-from monitor.app import assemble
+from monitor.app import build_app
 from monitor.clock import utc_now
 from monitor.config import load_config
-from monitor.cycles import Line
-from monitor.daemon import Daemon, wait_for_renewal
+from monitor.daemon.cycles import StatusLine
+from monitor.daemon.service import Daemon, wait_for_reload
+from monitor.daemon.systemd import Systemd
 from monitor.errors import StorageError
-from monitor.progress import DISPATCHER, RECORDER, SENDER, Progress
 from monitor.sandbox.faults import Fault
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import Server, serve
-from monitor.signals import Asked
-from monitor.systemd import Systemd
+from monitor.signals import Signals
+from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER, Liveness
 from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
 from tests.hanging import PLACES
 from tests.receivers import Answer, http_receiver
-from tests.visitor import Hands
+from tests.web_client import FakeMonotonic
 
 WATCHDOG = "600000"  # microseconds; pinged three times as often
 
@@ -55,8 +55,8 @@ def written(folder: Path, api: Server, more: str = "", *, every: str = "1s") -> 
 
 
 def environ(line: NotifySocket | None = None) -> dict[str, str]:
-    told = {"NOTIFY_SOCKET": str(line.path), "WATCHDOG_USEC": WATCHDOG} if line else {}
-    return {"KEY": SANDBOX_KEY, **told}
+    notified = {"NOTIFY_SOCKET": str(line.path), "WATCHDOG_USEC": WATCHDOG} if line else {}
+    return {"KEY": SANDBOX_KEY, **notified}
 
 
 def test_systemd_is_told_of_the_start_each_cycle_and_the_end(
@@ -93,7 +93,7 @@ def test_a_good_configuration_is_taken_whole_without_losing_what_is_known(
         line.wait_for("READY", after=before)
         note = next(note for note in line.notes if "RELOADING" in note)
         assert 0 < int(note["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
-        assert process.wait_for("configuration.taken")
+        assert process.wait_for("config.reloaded")
         wait_until(lambda: len(api.requests) >= asked + 2, what="polls after the reload")
         process.process.terminate()
         assert process.end() == 0
@@ -112,7 +112,7 @@ def test_a_bad_configuration_is_refused_with_its_reason_and_the_old_one_stays(
         line.wait_for("RELOADING", after=before)
         line.wait_for("READY", after=before)
         reason = "polling.evry: unknown key; did you mean 'every'?"
-        assert reason in process.wait_for("configuration.refused")[0]["error"]
+        assert reason in process.wait_for("config.reload_rejected")[0]["error"]
         assert reason in line.wait_for("STATUS", after=before)
         # What an operator must not overlook stands in front of the next cycle, too.
         status = line.wait_for("STATUS", lambda status: "last cycle" in status, after=before)
@@ -129,7 +129,7 @@ def test_a_request_that_hangs_holds_up_neither_reload_nor_end(
     config.write_text(config.read_text().replace("timeout: 5s", "timeout: 60s"))
     with daemon(config, environ(line)) as process:
         line.wait_for("READY")
-        api.faults.put(Fault(delay_seconds=120))
+        api.faults.set(Fault(delay_seconds=120))
         asked = len(api.requests)
         wait_until(lambda: len(api.requests) > asked, what="a request that hangs")
         begins = time.monotonic()
@@ -155,7 +155,7 @@ def test_neither_a_channel_that_hangs_nor_a_locked_database_holds_up_the_end(
             process.process.send_signal(signal.SIGINT)
             assert process.end() == 0
             assert time.monotonic() - begins < 10
-            assert process.lines("daemon.cut_short")
+            assert process.lines("daemon.shutdown_forced")
             lock.close()
             lock.engine.dispose()
 
@@ -182,7 +182,7 @@ def test_waiting_for_a_database_that_is_gone_is_alive(
         before = len(line.notes)
         wait_until(lambda: line.notes[before:].count({"WATCHDOG": "1"}) > 2, what="pings")
         (tmp_path / "elsewhere.db").rename(tmp_path / "history.db")
-        process.wait_for("database.back")
+        process.wait_for("database.recovered")
         process.process.terminate()
         assert process.end() == 0
 
@@ -218,13 +218,13 @@ def test_a_reload_asked_for_while_the_database_is_away_makes_nobody_hurry(
 
 
 def test_a_reload_asked_for_before_the_start_is_taken_right_after_it(tmp_path: Path, api: Server) -> None:
-    app = assemble(load_config(written(tmp_path, api), environ()))
+    app = build_app(load_config(written(tmp_path, api), environ()))
     daemon = Daemon(app)
-    asked = Asked()
+    asked = Signals()
     asked.reload = True
     try:
         began = time.monotonic()
-        assert wait_for_renewal(daemon, asked, lambda: app, Line(Systemd({}))) is app
+        assert wait_for_reload(daemon, asked, lambda: app, StatusLine(Systemd({}))) is app
         assert time.monotonic() - began < 30  # and not after the next minute
     finally:
         daemon.stop()
@@ -241,12 +241,15 @@ def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api
     with engine.begin() as connection:  # an hour passes
         hour = 3_600_000
         connection.execute(
-            text(f"UPDATE polls SET last_at = last_at - {hour}, next_poll_at = next_poll_at - {hour}")
+            text(
+                f"UPDATE target_schedule SET last_polled_at = last_polled_at - {hour}, next_poll_at = "
+                f"next_poll_at - {hour}"
+            )
         )
     engine.dispose()
-    api.world.expire("linkedin-Tz9W5i6ZYG")
+    api.fake_service.expire("linkedin-Tz9W5i6ZYG")
     with daemon(config, environ()) as process:
-        down = process.wait_for("daemon.was_down")[0]
+        down = process.wait_for("daemon.downtime_detected")[0]
         assert down["since"] < down["until"]
         assert process.wait_for("daemon.caught_up")[0]["problems_found"] == 1
 
@@ -264,7 +267,7 @@ def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
         process.wait_for("notification.failed")
         line.wait_for("WATCHDOG", after=len(line.notes))
         trigger.touch()
-        assert process.wait_for("daemon.stuck")[0]["parts"] == [part.removesuffix("'s pass")]
+        assert process.wait_for("component.stalled")[0]["parts"] == [part.removesuffix("'s pass")]
         pings = line.notes.count({"WATCHDOG": "1"})
         time.sleep(1)  # five times as long as between two pings
         assert line.notes.count({"WATCHDOG": "1"}) == pings
@@ -275,16 +278,16 @@ def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
 
 
 def test_a_part_that_stumbles_time_and_again_does_not_move() -> None:
-    hands = Hands()
-    progress = Progress(monotonic=hands)
-    hands.now += 10
-    with pytest.raises(StorageError), progress.moving(DISPATCHER):  # asking in vain is moving
-        raise StorageError("away", passing=True)
-    assert progress.ages() == {DISPATCHER: 0, RECORDER: 10, SENDER: 10}
-    hands.now += 10
-    with pytest.raises(ZeroDivisionError), progress.moving(DISPATCHER):
+    monotonic_clock = FakeMonotonic()
+    liveness = Liveness(monotonic=monotonic_clock)
+    monotonic_clock.now += 10
+    with pytest.raises(StorageError), liveness.beating(DISPATCHER):  # asking in vain is moving
+        raise StorageError("away", transient=True)
+    assert liveness.ages() == {DISPATCHER: 0, RECORDER: 10, SENDER: 10}
+    monotonic_clock.now += 10
+    with pytest.raises(ZeroDivisionError), liveness.beating(DISPATCHER):
         raise ZeroDivisionError
-    assert progress.ages()[DISPATCHER] == 10
+    assert liveness.ages()[DISPATCHER] == 10
 
 
 def test_each_cycle_is_one_line_and_every_line_says_its_cycle(tmp_path: Path, api: Server) -> None:
@@ -300,7 +303,7 @@ def test_each_cycle_is_one_line_and_every_line_says_its_cycle(tmp_path: Path, ap
     assert (number, ended[1]["cycle"]) == ("1", f"{run}-2")
     opened = process.lines("incident.opened")
     assert {line["cycle"] for line in opened} == {f"{run}-1"}
-    assert {line["target"] for line in [*opened, *process.lines("token.changed")]} == {1}
+    assert {line["target"] for line in [*opened, *process.lines("token.status_changed")]} == {1}
     begun = process.log.index(process.lines("daemon.started")[0])
     assert all("cycle" in line for line in process.log[begun:])
 
@@ -309,30 +312,30 @@ def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(
     tmp_path: Path, api: Server, line: NotifySocket
 ) -> None:
     now = [0.0]
-    app = assemble(load_config(written(tmp_path, api), environ()))
+    app = build_app(load_config(written(tmp_path, api), environ()))
     app.database.upgrade()
     daemon = Daemon(app)
-    daemon.progress = Progress(monotonic=lambda: now[0])
-    asked = Asked()
+    daemon.liveness = Liveness(monotonic=lambda: now[0])
+    asked = Signals()
     systemd = Systemd(environ(line))
-    waiting = threading.Thread(target=wait_for_renewal, args=(daemon, asked, lambda: app, Line(systemd)))
+    waiting = threading.Thread(target=wait_for_reload, args=(daemon, asked, lambda: app, StatusLine(systemd)))
     waiting.start()
     try:
         line.wait_for("WATCHDOG")
         now[0] += 60.5
-        daemon.progress.moved(RECORDER)
-        daemon.progress.moved(SENDER)
+        daemon.liveness.beat(RECORDER)
+        daemon.liveness.beat(SENDER)
         with capture_logs() as logged:
             wait_until(lambda: bool(logged), what="a word on it")
             pings = line.notes.count({"WATCHDOG": "1"})
             time.sleep(0.6)
-        assert [{"event": "daemon.stuck", "log_level": "error", "parts": [DISPATCHER]}] == logged
+        assert [{"event": "component.stalled", "log_level": "error", "parts": [DISPATCHER]}] == logged
         assert line.notes.count({"WATCHDOG": "1"}) == pings
-        daemon.progress.moved(DISPATCHER)
+        daemon.liveness.beat(DISPATCHER)
         wait_until(lambda: line.notes.count({"WATCHDOG": "1"}) > pings, what="pings")
     finally:
         asked.stop = True
-        asked.wake()
+        asked.notify()
         waiting.join()
         daemon.stop()
         app.close()
@@ -341,11 +344,11 @@ def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(
 def test_signals_may_come_at_any_moment_of_waiting_for_them() -> None:
     code = (
         "import os, signal, threading, time\n"
-        "from monitor.signals import listening\n"
+        "from monitor.signals import handle_signals\n"
         "def storm():\n"
         "    for _ in range(20000): os.kill(os.getpid(), signal.SIGHUP)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "with listening() as asked:\n"
+        "with handle_signals() as asked:\n"
         "    threading.Thread(target=storm).start()\n"
         "    while not asked.stop: asked.wait(0.0001)\n"
     )

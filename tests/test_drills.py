@@ -80,7 +80,7 @@ def test_one_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         process.process.send_signal(signal.SIGSTOP)
         place.end(*place.names[1:6])
         time.sleep(3)
-        assert not place.told(place.names[1])
+        assert not place.notified(place.names[1])
         process.process.send_signal(signal.SIGCONT)
         place.stop(process)
         assert place.wrong() == []

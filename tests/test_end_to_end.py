@@ -205,5 +205,13 @@ def _tell(api: str, what: str, **body: object) -> None:
 
 
 def _table_counts(url: str) -> dict[str, int]:
-    tables = ("targets", "connections", "snapshots", "incidents", "notifications", "poll_runs", "polls")
+    tables = (
+        "targets",
+        "connections",
+        "snapshots",
+        "incidents",
+        "notifications",
+        "poll_runs",
+        "target_schedule",
+    )
     return {name: rows(url, f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in tables}

@@ -14,15 +14,15 @@ import pytest
 import structlog
 
 from monitor.channels import Channel, open_channels
-from monitor.core.routes import Route
+from monitor.core.routing.routes import Route
 from monitor.logs import configure_logs, set_secrets
 from monitor.providers.wire import read_connections
 from monitor.storage import Database
 from tests.factories import HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel
-from tests.house import House
 from tests.receivers import Answer, SmtpReceiver, http_receiver, smtp_receiver
 from tests.recorded_wire import RecordedWire, raw_body
+from tests.simulator import Simulator
 from tests.test_channels import Settings
 from tests.test_channels_hostile import (
     DASHBOARD,
@@ -69,8 +69,8 @@ def opened(url: str, *, timeout: timedelta = timedelta(seconds=30)) -> Channel:
     return open_channels([Settings(url=url)], timeout=timeout)["ops"]
 
 
-def house_with(database: Database, **channels: Any) -> House:
-    return House(
+def simulator_with(database: Database, **channels: Any) -> Simulator:
+    return Simulator(
         database, channels=channels, routes=(Route(channels=tuple(channels), group_wait=timedelta()),)
     )
 
@@ -79,19 +79,19 @@ def house_with(database: Database, **channels: Any) -> House:
 def test_a_hostile_answer_reaches_every_service_without_its_power(
     database: Database, wire: RecordedWire, service: str
 ) -> None:
-    house = house_with(database, ops=opened(SERVICES[service]))
-    house.shows(*read_connections(hostile_answer()).connections)
+    simulator = simulator_with(database, ops=opened(SERVICES[service]))
+    simulator.list_connections(*read_connections(hostile_answer()).connections)
     texts = sent_texts(service, wire, "agency")
     assert "red" in " ".join(texts)  # the words are there, their power isn't
     assert [(text, live) for text in texts if (live := live_parts(text))] == []
-    assert {"delivered"} == {row["state"] for row in house.rows("delivery_log")}
+    assert {"delivered"} == {row["state"] for row in simulator.rows("delivery_log")}
 
 
 def test_a_hostile_answer_reaches_a_mailbox_without_its_power(database: Database) -> None:
     with smtp_receiver() as post:
         url = f"mailto://{post.address}?from=monitor@acme.example&to=ops@acme.example"
-        house = house_with(database, ops=opened(url))
-        house.shows(*read_connections(hostile_answer()).connections)
+        simulator = simulator_with(database, ops=opened(url))
+        simulator.list_connections(*read_connections(hostile_answer()).connections)
         (mail,) = post.mails
         assert mail.recipients == ("ops@acme.example",)
         assert mail.message["Bcc"] is None
@@ -113,8 +113,8 @@ def test_a_hostile_answer_forges_no_line_of_the_log(
     stream = io.StringIO()
     configure_logs(format=format_, level="debug", secrets=(), stream=stream)
     try:
-        house = house_with(database, ops=FakeChannel())
-        house.shows(*read_connections(hostile_answer()).connections)
+        simulator = simulator_with(database, ops=FakeChannel())
+        simulator.list_connections(*read_connections(hostile_answer()).connections)
     finally:
         structlog.reset_defaults()
         root.handlers, root.level = handlers, level
@@ -129,8 +129,8 @@ def test_a_hostile_answer_forges_no_line_of_the_log(
 def test_a_flood_is_one_message_within_the_limit_of_every_service_and_its_csv_is_complete(
     database: Database, wire: RecordedWire, service: str
 ) -> None:
-    house = house_with(database, ops=opened(SERVICES[service]))
-    house.routes = (Route(channels=("ops",), group_wait=30 * timedelta(seconds=1)),)
+    simulator = simulator_with(database, ops=opened(SERVICES[service]))
+    simulator.routes = (Route(channels=("ops",), group_wait=30 * timedelta(seconds=1)),)
     many = [
         connection(
             platform_id=f"linkedin-{n:05}",
@@ -140,24 +140,26 @@ def test_a_flood_is_one_message_within_the_limit_of_every_service_and_its_csv_is
         )
         for n in range(FLOOD)
     ]
-    house.shows(*(replace(each, token_status="valid", expires_at=NOW + 60 * HOUR * 24) for each in many))
-    house.shows(*many)
-    [doubt] = house.rows("incident_log", "WHERE resolved_at IS NULL")
-    assert f"{FLOOD} of {FLOOD} tokens got worse at once (linkedin {FLOOD})" in doubt["summary"]
-    assert (doubt["platform_id"], wire.sent) == (None, [])
-    house.live(10 * MINUTE, step=MINUTE)
-    [told] = [request for request in wire.sent if b"message m" in _plain(request)]
-    raw = raw_body(told)
+    simulator.list_connections(
+        *(replace(each, token_status="valid", expires_at=NOW + 60 * HOUR * 24) for each in many)
+    )
+    simulator.list_connections(*many)
+    [anomaly] = simulator.rows("incident_log", "WHERE resolved_at IS NULL")
+    assert f"{FLOOD} of {FLOOD} tokens got worse at once (linkedin {FLOOD})" in anomaly["summary"]
+    assert (anomaly["platform_id"], wire.sent) == (None, [])
+    simulator.advance(10 * MINUTE, step=MINUTE)
+    [notified] = [request for request in wire.sent if b"message m" in _plain(request)]
+    raw = raw_body(notified)
     if service in LIMITS:
         most, text = LIMITS[service]
         if raw.startswith(b"{"):
             assert len(text(json.loads(raw))) <= most
-    if house.channels["ops"].takes_attachments:
+    if simulator.channels["ops"].takes_attachments:
         rows = _csv(wire.bodies)
         assert rows >= {f"linkedin-{n:05}" for n in range(FLOOD)}
     else:
-        left = re.search(rb"and (\d+) more: see", _plain(told))
-        shown = _plain(told).count(b"CRITICAL: Client")
+        left = re.search(rb"and (\d+) more: see", _plain(notified))
+        shown = _plain(notified).count(b"CRITICAL: Client")
         assert FLOOD == shown + (int(left[1]) if left else 0)
 
 
@@ -191,7 +193,7 @@ def test_a_url_that_leads_nowhere_a_half_answer_and_a_hang_are_failures_of_their
         smtp_receiver(refused={"gone@acme.example": "550 no such user"}) as post,
     ):
         quick = timedelta(milliseconds=300)
-        house = house_with(
+        simulator = simulator_with(
             database,
             nowhere=replace_name("nowhere", opened("nosuchservice://x/y", timeout=quick)),
             broken=replace_name("broken", opened(f"json://{broken.address}/", timeout=quick)),
@@ -200,16 +202,16 @@ def test_a_url_that_leads_nowhere_a_half_answer_and_a_hang_are_failures_of_their
             partly=replace_name("partly", opened(_to_two(post), timeout=timedelta(seconds=5))),
             good=replace_name("good", opened(f"json://{good.address}/", timeout=timedelta(seconds=5))),
         )
-        house.shows(connection(token_status="expired", expires_at=NOW - HOUR))
-        states = {row["channel"]: row for row in house.rows("delivery_log")}
+        simulator.list_connections(connection(token_status="expired", expires_at=NOW - HOUR))
+        states = {row["channel"]: row for row in simulator.rows("delivery_log")}
         assert states.pop("good")["state"] == "delivered"
         assert {row["state"] for row in states.values()} == {"pending"}
         assert {row["attempts"] for row in states.values()} == {1}
         assert all(row["error"] for row in states.values())
         assert len(good.requests) == 1
         for _ in range(8):
-            house.live(timedelta(hours=4), step=timedelta(hours=2))
-        about_it = [row for row in house.rows("delivery_log") if row["incident_id"] == 1]
+            simulator.advance(timedelta(hours=4), step=timedelta(hours=2))
+        about_it = [row for row in simulator.rows("delivery_log") if row["incident_id"] == 1]
         assert {"failed", "delivered"} == {row["state"] for row in about_it}
         assert max(row["attempts"] for row in about_it) < 30
         assert len([mail for mail in post.mails if "expired" in str(mail.message["Subject"])]) == 1

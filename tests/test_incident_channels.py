@@ -23,10 +23,10 @@ from monitor.channels.incident_plugins import PLUGINS
 from monitor.channels.opsgenie import PRIORITIES
 from monitor.channels.services import open_service
 from monitor.channels.wire import UNCOUNTED, counting
-from monitor.core.events import Event, events_of
-from monitor.core.incident_services import HOSTS, SERVICES, incident_service
-from monitor.core.messages import Item
+from monitor.core.messages.events import Event, events_of
+from monitor.core.messages.render import Item
 from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
+from monitor.core.routing.incident_services import HOSTS, SERVICES, incident_service
 from monitor.errors import ConfigError, DeliveryError
 from tests.factories import DAY, HOUR, NOW, connection
 from tests.incident_services import KINDS, RealHttp, Settings, Standing, answer, standing
@@ -55,7 +55,7 @@ def item(severity: Severity = WARNING, **given: Any) -> Item:
         rule=RuleName.TOKEN_EXPIRY,
         subject=Subject(account="agency", target_id=1, platform_id=seen.platform_id),
         severity=severity,
-        worst=severity,
+        max_severity=severity,
         summary="token expires at 2026-02-24 20:00 UTC",
         opened_at=NOW - HOUR,
         deadline_at=NOW + 2 * DAY,
@@ -75,14 +75,14 @@ def event(severity: Severity = WARNING, **given: Any) -> Event:
     return first
 
 
-def over(told: Severity = WARNING) -> Event:
-    known = item(told=told)
+def over(notified: Severity = WARNING) -> Event:
+    known = item(last_severity=notified)
     ended = replace(known.incident, resolved_at=NOW, resolution=Resolution.RECOVERED)
     return events_of(replace(known, incident=ended), installation="f00", message_key="m2", now=NOW)[0]
 
 
 def acknowledged() -> Event:
-    known = item(told=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED}))
+    known = item(last_severity=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED}))
     held = replace(known.incident, acknowledged_at=NOW, acknowledged_by="mia")
     return events_of(replace(known, incident=held), installation="f00", message_key="m3", now=NOW)[0]
 
@@ -170,7 +170,7 @@ def test_opsgenie_is_asked_in_its_region(url: str, host: str) -> None:
 def test_an_open_alert_of_opsgenie_takes_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing("opsgenie", monkeypatch) as there:
         there.channel.send_event(event(CRITICAL))
-        there.channel.send_event(event(NOTICE, told=CRITICAL, reasons=frozenset({Reason.UPDATED})))
+        there.channel.send_event(event(NOTICE, last_severity=CRITICAL, reasons=frozenset({Reason.UPDATED})))
     assert {"f00-12": "P4"} == there.service.open  # a request that makes one would have left P1
     assert ["POST", "POST", "PUT", "PUT", "PUT"] == [request.method for request in there.receiver.requests]
 
@@ -479,7 +479,7 @@ def test_a_service_where_nothing_listens_was_surely_not_reached(
 
 
 def test_an_event_that_half_arrived_is_sent_whole_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    escalated = event(CRITICAL, told=WARNING)
+    escalated = event(CRITICAL, last_severity=WARNING)
     with standing("opsgenie", monkeypatch) as there:
         there.channel.send_event(event())
         taken: Callable[..., Answer] = there.service.take
@@ -609,7 +609,10 @@ def test_opsgenie_by_apprise_alone_would_have_failed_so() -> None:
     from monitor.channels.apprise_channel import AppriseChannel
 
     channel = AppriseChannel(
-        name="ops", url="opsgenie://key?action=close&alias=a", private=False, timeout=timedelta(seconds=5)
+        name="ops",
+        url="opsgenie://key?action=close&alias=a",
+        allow_reconnect_links=False,
+        timeout=timedelta(seconds=5),
     )
     with pytest.raises(DeliveryError, match="nothing was sent"):
         send(channel)
@@ -655,11 +658,11 @@ def test_a_message_that_a_recipient_has_already_is_a_success_without_a_request()
         channel = AppriseChannel(
             name="ops",
             url=f"goalert://{receiver.address}/{key}",
-            private=False,
+            allow_reconnect_links=False,
             timeout=timedelta(seconds=20),
         )
-        channel._taken.turn_to("k1")
-        channel._taken.mark_delivered(key)
+        channel._accepted.start_message("k1")
+        channel._accepted.mark_delivered(key)
         send(channel, "k1")
         assert [] == receiver.requests
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from monitor.app import assemble
+from monitor.app import build_app
 from monitor.clock import utc_now
 from monitor.config import load_config
-from monitor.daemon import Daemon
+from monitor.daemon.service import Daemon
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import Server, serve
-from monitor.storage import people
+from monitor.storage import silences
 from tests.daemon_process import wait_until
 from tests.incident_services import Alertmanager, Program
 from tests.receivers import http_receiver
@@ -51,7 +51,7 @@ def test_the_daemon_sends_events_passes_acknowledgements_on_and_sends_again(
             f"  - {{name: alerts, url: 'alertmanager://{one.address}/prefix'}}\n"
             f"  - {{name: tickets, url: 'json://{other.address}/?events=incident'}}\n"
         )
-        app = assemble(load_config(path, {"KEY": SANDBOX_KEY}))
+        app = build_app(load_config(path, {"KEY": SANDBOX_KEY}))
         app.database.upgrade()
         daemon = Daemon(app, tick=TICK)
         daemon.start()
@@ -59,7 +59,9 @@ def test_the_daemon_sends_events_passes_acknowledgements_on_and_sends_again(
             wait_until(lambda: len(program.open) == 2, what="an event for each incident")
             wait_until(lambda: len(one.requests) >= 3, what="what is open again")
             with app.database.begin() as store:
-                people.acknowledge(store.connection, 1, utc_now(), by="mia", why="on it", until=None)
+                silences.acknowledge(
+                    store.connection, 1, utc_now(), author="mia", comment="on it", until=None
+                )
             wait_until(lambda: "acknowledged" in {each.what for each in program.seen}, what="word of it")
         finally:
             daemon.stop()

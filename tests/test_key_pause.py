@@ -5,38 +5,40 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.app import bench_of
+from monitor.app import build_connection_test_context
 from monitor.core.model import Target
-from monitor.jobs.probe import probe
-from monitor.jobs.survey import survey
+from monitor.jobs.connection_tests import run_connection_tests
+from monitor.jobs.sync_workspace import sync_workspaces
 from monitor.sandbox.faults import Fault
 from monitor.storage import Database
-from tests.agency import SECOND, Agency, agency, profile
 from tests.factories import HOUR, MINUTE
+from tests.workspace_simulator import SECOND, WorkspaceSimulator, profile, workspace_simulator
 
-ASKS_ALL = {"reconnect_links": "create", "probe": {"every": "1h", "per_hour": 360}}
+ASKS_ALL = {"reconnect_links": "create", "test_connections": {"every": "1h", "per_hour": 360}}
 # Enough for all in a moment: what isn't asked then waits for another reason.
 MANY = {"polling": {"requests_per_minute": 6000}}
 
 
-def poll(house: Agency) -> None:
-    with house.database.begin() as store:
-        store.pull_in("agency", latest=house.clock())
-    house.dispatch()
+def poll(simulator: WorkspaceSimulator) -> None:
+    with simulator.database.begin() as store:
+        store.cap_next_poll("agency", latest=simulator.clock())
+    simulator.dispatch()
 
 
-def list_users(house: Agency) -> None:
-    survey(house.office, force=True)
+def list_users(simulator: WorkspaceSimulator) -> None:
+    sync_workspaces(simulator.office, force=True)
 
 
-def make_link(house: Agency) -> None:
-    with house.database.read() as store:
-        user = next(each for each in store.watched() if each.managed_user_id)
-    house.app.post.link_of(Target(id=user.id, account="agency", managed_user_id=user.managed_user_id))
+def make_link(simulator: WorkspaceSimulator) -> None:
+    with simulator.database.read() as store:
+        user = next(each for each in store.active_targets() if each.managed_user_id)
+    simulator.app.delivery.reconnect_link(
+        Target(id=user.id, account="agency", managed_user_id=user.managed_user_id)
+    )
 
 
-def try_connection(house: Agency) -> None:
-    probe(bench_of(house.app))
+def try_connection(simulator: WorkspaceSimulator) -> None:
+    run_connection_tests(build_connection_test_context(simulator.app))
 
 
 REQUESTS = {
@@ -48,70 +50,74 @@ REQUESTS = {
 EVERYTHING = pytest.mark.parametrize("refused", REQUESTS)
 
 
-def watched(house: Agency) -> None:
+def watched(simulator: WorkspaceSimulator) -> None:
     """Poll one managed user and the account, whose Mastodon connection can be tested."""
-    house.world.add_connection(profile(house.world, "mastodon-1", None, username="bakery"))
-    house.tick()
-    house.clock.advance(2 * MINUTE)
-    has_no_link(house)
-    list_users(house)
-    house.forget_requests()
+    simulator.fake_service.add_connection(
+        profile(simulator.fake_service, "mastodon-1", None, username="bakery")
+    )
+    simulator.tick()
+    simulator.clock.advance(2 * MINUTE)
+    has_no_link(simulator)
+    list_users(simulator)
+    simulator.forget_requests()
 
 
-def has_no_link(house: Agency) -> None:
-    for user in house.world.account().users.values():
+def has_no_link(simulator: WorkspaceSimulator) -> None:
+    for user in simulator.fake_service.account().users.values():
         user.link_url = None
 
 
-def seen(house: Agency) -> list[str]:
-    return [each.path for each in house.server.requests]
+def seen(simulator: WorkspaceSimulator) -> list[str]:
+    return [each.path for each in simulator.server.requests]
 
 
 @EVERYTHING
 def test_after_a_429_to_any_request_every_request_of_the_key_waits(database: Database, refused: str) -> None:
     send, path = REQUESTS[refused]
-    with agency(database, users=1, given=ASKS_ALL, more=MANY) as house:
-        watched(house)
-        house.server.faults.put(Fault(status=429, headers={"Retry-After": "300"}, body=b"{}"))
-        send(house)
-        assert path in seen(house)[0]
-        house.server.faults.clear()
-        house.forget_requests()
-        house.clock.advance(299 * SECOND)
+    with workspace_simulator(database, users=1, given=ASKS_ALL, more=MANY) as simulator:
+        watched(simulator)
+        simulator.server.faults.set(Fault(status=429, headers={"Retry-After": "300"}, body=b"{}"))
+        send(simulator)
+        assert path in seen(simulator)[0]
+        simulator.server.faults.clear()
+        simulator.forget_requests()
+        simulator.clock.advance(299 * SECOND)
         for ask, _ in REQUESTS.values():
-            ask(house)
-        assert seen(house) == []
+            ask(simulator)
+        assert seen(simulator) == []
         # What couldn't be made or tested has its own time to be tried again.
-        house.clock.advance(2 * HOUR)
-        has_no_link(house)
+        simulator.clock.advance(2 * HOUR)
+        has_no_link(simulator)
         for ask, wanted in REQUESTS.values():
-            ask(house)
-            assert wanted in seen(house)[-1]
+            ask(simulator)
+            assert wanted in seen(simulator)[-1]
 
 
 def test_the_daemon_sends_nothing_until_the_pause_is_over(database: Database) -> None:
     given = ASKS_ALL | {"every": "1m", "discover_every": "1m"}
-    with agency(database, users=3, given=given, more=MANY) as house:
-        house.live(2 * MINUTE)
-        house.server.faults.put(Fault(status=429, headers={"Retry-After": "600"}, body=b"{}", times=1))
-        house.live(MINUTE)
-        limited_at = min(each.at for each in house.server.requests if each.at > house.clock() - MINUTE)
-        house.forget_requests()
-        house.live(9 * MINUTE - 20 * SECOND)
-        assert seen(house) == []
-        house.live(2 * MINUTE)
-        assert {path.rpartition("/")[2] for path in seen(house)} == {"platform-connections", "users"}
-        assert min(each.at for each in house.server.requests) >= limited_at + 10 * MINUTE
+    with workspace_simulator(database, users=3, given=given, more=MANY) as simulator:
+        simulator.advance(2 * MINUTE)
+        simulator.server.faults.set(Fault(status=429, headers={"Retry-After": "600"}, body=b"{}", times=1))
+        simulator.advance(MINUTE)
+        limited_at = min(
+            each.at for each in simulator.server.requests if each.at > simulator.clock() - MINUTE
+        )
+        simulator.forget_requests()
+        simulator.advance(9 * MINUTE - 20 * SECOND)
+        assert seen(simulator) == []
+        simulator.advance(2 * MINUTE)
+        assert {path.rpartition("/")[2] for path in seen(simulator)} == {"platform-connections", "users"}
+        assert min(each.at for each in simulator.server.requests) >= limited_at + 10 * MINUTE
 
 
 def test_accounts_with_one_key_wait_together(database: Database) -> None:
-    with agency(database, users=2) as house:
-        shared = {"base_url": house.server.url, "api_key_env": "KEY", "managed_users": "all"}
-        house.more = {"accounts": [shared | {"name": name} for name in ("north", "south")]}
-        house.start()
-        house.server.faults.put(Fault(status=429, headers={"Retry-After": "60"}, body=b"{}"))
-        survey(house.office, force=True)
-        assert len(seen(house)) == 1
+    with workspace_simulator(database, users=2) as simulator:
+        shared = {"base_url": simulator.server.url, "api_key_env": "KEY", "managed_users": "all"}
+        simulator.more = {"accounts": [shared | {"name": name} for name in ("north", "south")]}
+        simulator.start()
+        simulator.server.faults.set(Fault(status=429, headers={"Retry-After": "60"}, body=b"{}"))
+        sync_workspaces(simulator.office, force=True)
+        assert len(seen(simulator)) == 1
 
 
 @pytest.mark.parametrize(
@@ -128,21 +134,23 @@ def test_accounts_with_one_key_wait_together(database: Database) -> None:
 def test_a_key_waits_for_as_long_as_the_server_says(
     database: Database, headers: dict[str, str], body: object, wait: timedelta
 ) -> None:
-    with agency(database, users=1, more=MANY) as house:
-        watched(house)
-        house.server.faults.put(Fault(status=429, headers=headers, body=json.dumps(body).encode(), times=1))
-        poll(house)
-        refused_at = house.server.requests[-1].at
-        house.forget_requests()
-        house.clock.now = refused_at + wait - SECOND
-        list_users(house)
-        assert seen(house) == []
-        house.clock.now = refused_at + wait + SECOND
-        list_users(house)
-        assert seen(house) == ["/api/v1/workspace/users"]
+    with workspace_simulator(database, users=1, more=MANY) as simulator:
+        watched(simulator)
+        simulator.server.faults.set(
+            Fault(status=429, headers=headers, body=json.dumps(body).encode(), times=1)
+        )
+        poll(simulator)
+        refused_at = simulator.server.requests[-1].at
+        simulator.forget_requests()
+        simulator.clock.now = refused_at + wait - SECOND
+        list_users(simulator)
+        assert seen(simulator) == []
+        simulator.clock.now = refused_at + wait + SECOND
+        list_users(simulator)
+        assert seen(simulator) == ["/api/v1/workspace/users"]
 
 
 def test_both_providers_have_300_requests_a_minute_by_default(database: Database) -> None:
     for brand in ("postpost", "publora"):
-        with agency(database, brand=brand, more={"polling": {}}) as house:
-            assert [pace.per_minute for pace in house.app.budgets.paces()] == [300]
+        with workspace_simulator(database, brand=brand, more={"polling": {}}) as simulator:
+            assert [rate.per_minute for rate in simulator.app.rate_limits.rates()] == [300]

@@ -14,8 +14,8 @@ from monitor.clock import utc_now
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import serve
 from monitor.storage import Database
+from monitor.storage.integrity import check_integrity
 from monitor.storage.outbox import LEASE
-from monitor.storage.soundness import findings
 from tests.killed import POINTS, watch_once
 from tests.receivers import HttpReceiver, http_receiver
 
@@ -76,10 +76,10 @@ def test_killed_anywhere_nothing_is_lost_and_at_most_one_message_comes_again_wit
     assert len(receiver.requests) == len(sent)
     database = Database(database_url)
     with database.read() as store:
-        assert [] == list(findings(store.connection, is_told=lambda incident, target: True))
+        assert [] == list(check_integrity(store.connection, is_routed=lambda incident, target: True))
         untold = store.connection.exec_driver_sql(
             "SELECT i.id FROM incidents i WHERE NOT EXISTS"
-            " (SELECT 1 FROM notifications n WHERE n.incident_id = i.id AND n.told IS NOT NULL)"
+            " (SELECT 1 FROM notifications n WHERE n.incident_id = i.id AND n.notified_status IS NOT NULL)"
         ).all()
         states = store.connection.exec_driver_sql("SELECT DISTINCT state FROM notifications").all()
     database.close()

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 import structlog
 
-from monitor.logs import accompany, configure_logs, scrub, set_secrets
+from monitor.logs import bind_global, configure_logs, scrub, set_secrets
 
 KEY = "sk_abc123_0011ff.99aa88"
 SECRET = "hunter/2 & sons"
@@ -27,9 +27,9 @@ Kind: TypeAlias = Literal["auto", "json", "console"]
 def _leave_no_trace() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    accompany(cycle=None)
+    bind_global(cycle=None)
     yield
-    accompany(cycle=None)
+    bind_global(cycle=None)
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
     set_secrets(())
@@ -46,10 +46,10 @@ def test_a_line_is_json_with_time_level_and_event() -> None:
 
 def test_every_line_carries_what_accompanies_it_until_it_is_taken_away() -> None:
     stream = _configured("json")
-    accompany(cycle="a1-1")
+    bind_global(cycle="a1-1")
     structlog.get_logger().info("poll.failed", account="agency")
     logging.getLogger("alembic").warning("said")
-    accompany(cycle=None)
+    bind_global(cycle=None)
     structlog.get_logger().info("poll.failed")
     assert [line.get("cycle") for line in _lines(stream)] == ["a1-1", "a1-1", None]
 

@@ -18,12 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.core.model import Outcome, RuleName, Severity
 from monitor.metrics import Metrics
-from monitor.progress import DISPATCHER, RECORDER, SENDER
 from monitor.storage import Database
 from monitor.storage.migrate import HEAD
+from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, snapshot, target
 from tests.needs import needs_program
-from tests.visitor import Visit, visiting
+from tests.web_client import Visit, visiting
 
 DOCS = Path(__file__).parent.parent / "docs"
 DASHBOARD = DOCS / "grafana.json"
@@ -68,7 +68,7 @@ class Scrape:
     def value(self, name: str, /, **labels: str) -> float:
         return self.samples[P + name][frozenset(labels.items())]
 
-    def labelled(self, name: str, label: str) -> dict[str, float]:
+    def labeled(self, name: str, label: str) -> dict[str, float]:
         """Give the values of a metric with one label by that label's values."""
         return {dict(labels)[label]: value for labels, value in self.samples.get(P + name, {}).items()}
 
@@ -80,22 +80,22 @@ def test_a_scrape_of_an_empty_history_makes_nothing_up(visit: Visit) -> None:
     scrape = Scrape(visit)
     assert scrape.value("database_up") == 1
     assert scrape.value("database_size_bytes") > 4096
-    assert scrape.value("token_expiries_left_out") == 0
+    assert scrape.value("token_expiry_series_dropped") == 0
     for name in (
         "targets",
         "connections",
         "token_expiry_timestamp_seconds",
-        "oldest_unsent_timestamp_seconds",
+        "oldest_pending_notification_timestamp_seconds",
     ):
         assert P + name in scrape.families
         assert P + name not in scrape.samples
     assert set(scrape.samples[P + "open_incidents"].values()) == {0}
     assert len(scrape.samples[P + "open_incidents"]) == len(RuleName) * len(Severity)
-    assert scrape.labelled("notifications", "state") == {"pending": 0, "sending": 0, "failed": 0}
+    assert scrape.labeled("notifications", "state") == {"pending": 0, "sending": 0, "failed": 0}
 
 
 def test_connections_are_counted_by_account_platform_and_status(visit: Visit) -> None:
-    visit.house().sees(
+    visit.simulator().poll_connections(
         connection(),
         connection(platform_id="linkedin-2"),
         connection(platform_id="instagram-1", token_status="expired", expires_at=NOW),
@@ -112,7 +112,7 @@ def test_connections_are_counted_by_account_platform_and_status(visit: Visit) ->
 
 
 def test_words_from_outside_make_no_new_series(visit: Visit) -> None:
-    visit.house().sees(
+    visit.simulator().poll_connections(
         *(
             connection(platform_id=f"invented{n}-1", token_status=f"odd{n}", expires_at=NOW + n * DAY)
             for n in range(20)
@@ -124,63 +124,63 @@ def test_words_from_outside_make_no_new_series(visit: Visit) -> None:
 
 
 def test_labels_of_gone_things_disappear(visit: Visit) -> None:
-    house = visit.house()
+    simulator = visit.simulator()
     gone = connection(platform_id="tiktok-9", expires_at=NOW + DAY)
-    house.sees(connection(), gone)
+    simulator.poll_connections(connection(), gone)
     assert "tiktok-9" in Scrape(visit).text
     for _ in range(5):
-        house.later()
-        house.sees(connection())
+        simulator.advance()
+        simulator.poll_connections(connection())
     assert "tiktok" not in Scrape(visit).text
     with visit.app.database.begin() as store:
         store.register([("another", None)], visit.clock())
     scrape = Scrape(visit)
-    assert scrape.labelled("targets", "account") == {"another": 1}
+    assert scrape.labeled("targets", "account") == {"another": 1}
     assert P + "connections" not in scrape.samples
 
 
 def test_the_moment_of_expiry_is_told_a_connection(visit: Visit) -> None:
-    house = visit.house(managed={"agency": ("64f1a2b3c4d5e6f7a8b9c0d1",)})
-    house.provider.lists(connection(), user="64f1a2b3c4d5e6f7a8b9c0d1")
-    house.sees(
+    simulator = visit.simulator(managed={"agency": ("64f1a2b3c4d5e6f7a8b9c0d1",)})
+    simulator.provider.lists(connection(), user="64f1a2b3c4d5e6f7a8b9c0d1")
+    simulator.poll_connections(
         connection(platform_id="threads-1", expires_at=NOW + DAY),
         connection(platform_id="x-1", expires_at=None),
     )
     scrape = Scrape(visit)
-    shown = scrape.labelled("token_expiry_timestamp_seconds", "platform_id")
+    shown = scrape.labeled("token_expiry_timestamp_seconds", "platform_id")
     assert shown == {
         "threads-1": (NOW + DAY).timestamp(),
         "linkedin-Tz9W5i6ZYG": (NOW + 60 * DAY).timestamp(),
     }
-    users = scrape.labelled("token_expiry_timestamp_seconds", "managed_user_id")
+    users = scrape.labeled("token_expiry_timestamp_seconds", "managed_user_id")
     assert set(users) == {"", "64f1a2b3c4d5e6f7a8b9c0d1"}
 
 
 def test_of_many_tokens_those_that_expire_first_are_told(database_url: str) -> None:
     with visiting(database_url, connection_metrics_at_most=2) as visit:
-        visit.house().sees(
+        visit.simulator().poll_connections(
             *(connection(platform_id=f"tiktok-{n}", expires_at=NOW + n * DAY) for n in range(5, 0, -1))
         )
         scrape = Scrape(visit)
-        assert set(scrape.labelled("token_expiry_timestamp_seconds", "platform_id")) == {
+        assert set(scrape.labeled("token_expiry_timestamp_seconds", "platform_id")) == {
             "tiktok-1",
             "tiktok-2",
         }
-        assert scrape.value("token_expiries_left_out") == 3
+        assert scrape.value("token_expiry_series_dropped") == 3
 
 
 def test_a_large_fleet_may_have_no_series_a_connection(database_url: str) -> None:
     with visiting(database_url, connection_metrics=False) as visit:
-        visit.house().sees(connection())
+        visit.simulator().poll_connections(connection())
         scrape = Scrape(visit)
         assert P + "token_expiry_timestamp_seconds" not in scrape.samples
-        assert scrape.value("token_expiries_left_out") == 1
+        assert scrape.value("token_expiry_series_dropped") == 1
         assert "linkedin-Tz9W5i6ZYG" not in scrape.text
 
 
 def test_targets_are_due_and_then_overdue(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection())
+    simulator = visit.simulator()
+    simulator.poll_connections(connection())
 
     def seen() -> tuple[float, ...]:
         scrape = Scrape(visit)
@@ -195,59 +195,57 @@ def test_targets_are_due_and_then_overdue(visit: Visit) -> None:
 
 
 def test_the_last_good_poll_stays_where_it_was_while_polls_fail(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection())
+    simulator = visit.simulator()
+    simulator.poll_connections(connection())
     good_at = visit.clock()
     scrape = Scrape(visit)
     assert scrape.value("last_successful_poll_timestamp_seconds", account="agency") == good_at.timestamp()
-    house.later()
-    house.provider.fails(failure())
-    house.poll()
+    simulator.advance()
+    simulator.provider.fails(failure())
+    simulator.poll()
     scrape = Scrape(visit)
     assert scrape.value("last_successful_poll_timestamp_seconds", account="agency") == good_at.timestamp()
     assert scrape.value("last_poll_timestamp_seconds", account="agency") == visit.clock().timestamp()
 
 
 def test_the_pace_that_a_budget_allows_is_told(visit_of_a_file: Visit) -> None:
-    visit_of_a_file.app.budgets.count("agency", 90_000)
+    visit_of_a_file.app.rate_limits.set_target_count("agency", 90_000)
     scrape = Scrape(visit_of_a_file)
-    budget = scrape.value("request_budget_per_minute", account="agency")
-    kept = scrape.value("poll_interval_kept_seconds", account="agency")
-    assert budget == 300
+    bucket = scrape.value("request_budget_per_minute", account="agency")
+    kept = scrape.value("poll_interval_effective_seconds", account="agency")
+    assert bucket == 300
     assert scrape.value("poll_interval_configured_seconds", account="agency") == 15 * 60
-    assert kept >= 90_000 / budget * 60
+    assert kept >= 90_000 / bucket * 60
 
 
 def test_how_far_the_clocks_are_apart_is_told_by_api(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    assert Scrape(visit).labelled("clock_skew_seconds", "base_url") == {}
+    assert Scrape(visit).labeled("clock_skew_seconds", "base_url") == {}
     answers_at(visit, visit.clock() - 61 * DAY)
-    assert Scrape(visit).labelled("clock_skew_seconds", "base_url") == {
-        "https://api.postpost.dev": 61 * 86400
-    }
+    assert Scrape(visit).labeled("clock_skew_seconds", "base_url") == {"https://api.postpost.dev": 61 * 86400}
     for _ in range(2):
         answers_at(visit, visit.clock() + HOUR)
-    assert Scrape(visit).labelled("clock_skew_seconds", "base_url") == {"https://api.postpost.dev": -3600}
+    assert Scrape(visit).labeled("clock_skew_seconds", "base_url") == {"https://api.postpost.dev": -3600}
 
 
 def test_incidents_and_the_outbox_are_counted(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
+    simulator = visit.simulator()
+    simulator.poll_connections(connection(token_status="expired", expires_at=NOW - HOUR))
     visit.clock.advance(MINUTE)
     scrape = Scrape(visit)
     assert scrape.value("open_incidents", rule="token_expiry", severity="critical") == 1
     assert scrape.value("notifications", state="pending") == 1
-    due_at = scrape.value("oldest_unsent_timestamp_seconds")
+    due_at = scrape.value("oldest_pending_notification_timestamp_seconds")
     assert NOW.timestamp() <= due_at <= visit.clock().timestamp()
-    house.deliver()
+    simulator.deliver()
     scrape = Scrape(visit)
     assert scrape.value("notifications", state="pending") == 0
-    assert P + "oldest_unsent_timestamp_seconds" not in scrape.samples
+    assert P + "oldest_pending_notification_timestamp_seconds" not in scrape.samples
 
 
 def test_a_scrape_survives_a_database_that_is_away(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     Path(visit.app.database.url.database or "").unlink()
     scrape = Scrape(visit)
     assert scrape.value("database_up") == 0
@@ -258,7 +256,7 @@ def test_a_scrape_survives_a_database_that_is_away(visit_of_a_file: Visit) -> No
 
 def test_a_scrape_waits_for_no_writer_and_locks_nobody_out(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     writer = sqlite3.connect(visit.app.database.url.database or "", isolation_level=None, timeout=0)
     try:
         writer.execute("BEGIN IMMEDIATE")
@@ -274,9 +272,9 @@ def test_a_scrape_waits_for_no_writer_and_locks_nobody_out(visit_of_a_file: Visi
 
 def test_each_part_says_when_it_moved(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.hands.now += 30
-    visit.progress.moved(SENDER)
-    assert Scrape(visit).labelled("part_moved_timestamp_seconds", "part") == {
+    visit.monotonic_clock.now += 30
+    visit.liveness.beat(SENDER)
+    assert Scrape(visit).labeled("component_last_progress_timestamp_seconds", "component") == {
         DISPATCHER: NOW.timestamp() - 30,
         RECORDER: NOW.timestamp() - 30,
         SENDER: NOW.timestamp(),
@@ -287,20 +285,20 @@ def test_each_part_says_when_it_moved(visit_of_a_file: Visit) -> None:
 
 
 def test_what_can_be_counted_is_there_from_the_start(visit_of_a_file: Visit) -> None:
-    visit_of_a_file.metrics.expect("review")
+    visit_of_a_file.metrics.register_job("review")
     scrape = Scrape(visit_of_a_file)
-    assert scrape.labelled("polls_total", "outcome") == dict.fromkeys(Outcome, 0)
-    assert scrape.labelled("rate_limited_total", "account") == {"agency": 0}
-    assert scrape.labelled("deliveries_total", "outcome") == {"delivered": 0, "failed": 0}
-    assert scrape.labelled("job_errors_total", "name") == {"review": 0}
+    assert scrape.labeled("polls_total", "outcome") == dict.fromkeys(Outcome, 0)
+    assert scrape.labeled("rate_limited_total", "account") == {"agency": 0}
+    assert scrape.labeled("deliveries_total", "outcome") == {"delivered": 0, "failed": 0}
+    assert scrape.labeled("job_errors_total", "name") == {"review": 0}
     assert "_created" not in scrape.text
 
 
 def test_polls_are_counted_with_their_duration_and_how_late_they_began(visit_of_a_file: Visit) -> None:
     metrics = visit_of_a_file.metrics
-    metrics.fetched(snapshot(), 0.2, 3.0)
-    metrics.fetched(snapshot(failure=failure(Outcome.RATE_LIMITED)), 0.4, None)
-    metrics.fetched(snapshot(), 0.1, -5.0)
+    metrics.on_fetched(snapshot(), 0.2, 3.0)
+    metrics.on_fetched(snapshot(failure=failure(Outcome.RATE_LIMITED)), 0.4, None)
+    metrics.on_fetched(snapshot(), 0.1, -5.0)
     scrape = Scrape(visit_of_a_file)
     assert scrape.value("polls_total", outcome="ok") == 2
     assert scrape.value("polls_total", outcome="rate_limited") == 1
@@ -313,11 +311,11 @@ def test_polls_are_counted_with_their_duration_and_how_late_they_began(visit_of_
 
 def test_commits_messages_and_jobs_are_counted(visit_of_a_file: Visit) -> None:
     metrics = visit_of_a_file.metrics
-    metrics.recorded(120, 3)
-    metrics.recorded(1, 0)
-    metrics.sent("ops", 2, 1)
-    metrics.ran("review", well=True)
-    metrics.ran("review", well=False)
+    metrics.on_recorded(120, 3)
+    metrics.on_recorded(1, 0)
+    metrics.on_delivered("ops", 2, 1)
+    metrics.on_job_ended("review", is_ok=True)
+    metrics.on_job_ended("review", is_ok=False)
     scrape = Scrape(visit_of_a_file)
     assert scrape.value("commit_polls_count") == 2
     assert scrape.value("commit_polls_sum") == 121
@@ -330,9 +328,9 @@ def test_commits_messages_and_jobs_are_counted(visit_of_a_file: Visit) -> None:
 
 def test_two_monitors_in_one_process_count_apart() -> None:
     first, second = (Metrics(version="1", schema="0001", accounts=["a"], channels=[]) for _ in range(2))
-    first.fetched(snapshot(target=target()), 0.1, None)
-    assert b'polls_total{outcome="ok"} 1.0' in first.text()
-    assert b'polls_total{outcome="ok"} 0.0' in second.text()
+    first.on_fetched(snapshot(target=target()), 0.1, None)
+    assert b'polls_total{outcome="ok"} 1.0' in first.render()
+    assert b'polls_total{outcome="ok"} 0.0' in second.render()
 
 
 def test_no_secret_is_in_a_scrape(visit_of_a_file: Visit) -> None:
@@ -347,10 +345,10 @@ def test_no_secret_is_in_a_scrape(visit_of_a_file: Visit) -> None:
 @pytest.fixture
 def busy(visit_of_a_file: Visit) -> Scrape:
     """Give a scrape in which every family has a sample."""
-    house = visit_of_a_file.house()
-    house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
+    simulator = visit_of_a_file.simulator()
+    simulator.poll_connections(connection(token_status="expired", expires_at=NOW - HOUR))
     visit_of_a_file.clock.advance(HOUR)
-    visit_of_a_file.metrics.expect("review")
+    visit_of_a_file.metrics.register_job("review")
     answers_at(visit_of_a_file, NOW)
     return Scrape(visit_of_a_file)
 
@@ -480,7 +478,7 @@ def test_what_the_rules_are_tried_on_is_what_is_there(busy: Scrape) -> None:
         labels = dict(re.findall(r'(\w+)="([^"]*)"', chosen))
         known = {label for sample in busy.samples[name] for label, _ in sample}
         assert labels.keys() <= known | ADDED, each
-        for label in labels.keys() & {"state", "outcome", "severity", "verdict", "part", "rule", "le"}:
+        for label in labels.keys() & {"state", "outcome", "severity", "verdict", "component", "rule", "le"}:
             assert labels[label] in {dict(sample)[label] for sample in busy.samples[name]}, each
 
 

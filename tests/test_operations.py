@@ -8,7 +8,7 @@ import pytest
 
 from monitor.core.model import Outcome
 from monitor.storage.database import _REMEDIES
-from monitor.storage.soundness import _INVARIANTS
+from monitor.storage.integrity import _INVARIANTS
 
 ROOT = Path(__file__).parent.parent
 HANDBOOK = (ROOT / "docs" / "operations.md").read_text()

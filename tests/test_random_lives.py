@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from monitor.channels.templates import compile_template
 from monitor.core.model import DeliveryState, Outcome
-from monitor.core.routes import Route
+from monitor.core.routing.routes import Route
 from monitor.jobs.poll import take_snapshot
-from monitor.storage import Database, people
+from monitor.storage import Database, silences
 from monitor.storage.tables import incidents, metadata, notifications
-from monitor.templates import compile_words
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FrozenClock
-from tests.house import House
 from tests.lives import MODES, OPEN, PLAIN, RANK, UNSURE, Killed, Receiver, by_incident, empty, repetitions
+from tests.simulator import Simulator
 
 ROUTES: list[dict[str, Any]] = [
     {"group_wait": timedelta()},
@@ -69,11 +69,11 @@ def lives(draw: st.DrawFn) -> list[Step]:
 class World:
     """A house, and a life that it goes through."""
 
-    house: House
+    simulator: Simulator
 
     @property
     def ops(self) -> Receiver:
-        channel = self.house.channels["ops"]
+        channel = self.simulator.channels["ops"]
         assert isinstance(channel, Receiver)
         return channel
 
@@ -82,74 +82,76 @@ class World:
             self.take(*step)
 
     def take(self, what: str, which: Any) -> None:
-        house = self.house
+        simulator = self.simulator
         if what == "shows":
-            house.api.lists(*which)
-            self.alive(house.look)
+            simulator.api.lists(*which)
+            self.alive(simulator.poll_all)
         elif what in {"waits", "clock"}:
-            house.clock.advance(which)
-            self.alive(house.tick)
+            simulator.clock.advance(which)
+            self.alive(simulator.tick)
         elif what == "channel":
             self.ops.mode = which
         elif what == "outage":
             # Long enough for dead letters.
             self.ops.mode = which
             for _ in range(16):
-                house.clock.advance(10 * MINUTE if which == "is gone" else 2 * HOUR)
-                self.alive(house.tick)
+                simulator.clock.advance(10 * MINUTE if which == "is gone" else 2 * HOUR)
+                self.alive(simulator.tick)
             self.ops.mode = "up"
         elif what == "fails":
-            house.api.fails(failure(which))
-            self.alive(house.look)
+            simulator.api.fails(failure(which))
+            self.alive(simulator.poll_all)
         elif what == "restart":
-            house.routes = (Route(channels=("ops",), **which),)
-            self.alive(house.restart)
+            simulator.routes = (Route(channels=("ops",), **which),)
+            self.alive(simulator.restart)
         elif what == "acknowledge":
-            with house.database.begin() as store:
-                people.acknowledge(store.connection, which, house.clock(), by="mia", why="on it", until=None)
+            with simulator.database.begin() as store:
+                silences.acknowledge(
+                    store.connection, which, simulator.clock(), author="mia", comment="on it", until=None
+                )
         else:
-            with house.database.begin() as store:
-                people.silence(
+            with simulator.database.begin() as store:
+                silences.add_silence(
                     store.connection,
                     {"platform": [which]},
-                    house.clock(),
-                    until=house.clock() + 12 * HOUR,
-                    by="mia",
-                    why="maintenance",
-                    routing=house.routing,
+                    simulator.clock(),
+                    until=simulator.clock() + 12 * HOUR,
+                    author="mia",
+                    comment="maintenance",
+                    routing=simulator.routing,
                 )
 
     def alive(self, happens: Callable[[], None]) -> None:
         try:
             happens()
         except Killed:
-            self.house.restart()
+            self.simulator.restart()
 
     def settle(self) -> None:
         """Let all be well with the channel and the API, and time pass until there is nothing left to say."""
         self.ops.mode = "up"
-        self.house.api.failing.clear()
+        self.simulator.api.failing.clear()
         for pause in (MINUTE, 30 * MINUTE, 70 * MINUTE, 13 * HOUR, 70 * MINUTE, 10 * MINUTE, MINUTE):
-            self.house.clock.advance(pause)
-            self.house.restart()
-            self.house.tick()
+            self.simulator.clock.advance(pause)
+            self.simulator.restart()
+            self.simulator.tick()
 
 
 @pytest.fixture
 def world(database: Database) -> Iterator[Callable[[], World]]:
     """Give new worlds, one after another on one database."""
-    words = compile_words("ops", title=None, body=PLAIN, now=NOW)
+    words = compile_template("ops", title=None, body=PLAIN, now=NOW)
 
     def new() -> World:
         empty(database)
         routes, clock = (Route(channels=("ops",), group_wait=timedelta()),), FrozenClock()
         return World(
-            House(
+            Simulator(
                 database,
                 channels={"ops": Receiver(now=clock)},
                 clock=clock,
                 routes=routes,
-                words={"ops": words},
+                templates={"ops": words},
             )
         )
 
@@ -158,7 +160,7 @@ def world(database: Database) -> Iterator[Callable[[], World]]:
 
 def held_back(world: World) -> set[int]:
     """Pick what a silence held: it leaves a message that may have been out, and is told under another key."""
-    with world.house.database.read() as store:
+    with world.simulator.database.read() as store:
         query = select(notifications.c.incident_id).where(notifications.c.silence_id.is_not(None))
         return set(store.connection.execute(query).scalars())
 
@@ -246,7 +248,7 @@ def assert_all_was_told(life: World, steps: list[Step]) -> None:
             assert kinds[0] == "opened", (id_, kinds)
         if id_ not in split:
             assert repetitions(story) == []
-    with life.house.database.read() as store:
+    with life.simulator.database.read() as store:
         rows = store.connection.execute(select(incidents)).mappings().all()
         undelivered = store.connection.execute(
             select(notifications.c.state, notifications.c.incident_id).where(
@@ -284,26 +286,26 @@ def test_recording_the_same_poll_again_changes_nothing(
 ) -> None:
     life = world()
     life.live(steps)
-    house = life.house
-    house.api.lists(*answer)
-    house.clock.advance(MINUTE)
-    with house.database.read() as store:
-        [target] = store.watched()
-    snapshot = take_snapshot(target, house.api, house.clock)
-    house.record([snapshot])
-    before = contents(house)
+    simulator = life.simulator
+    simulator.api.lists(*answer)
+    simulator.clock.advance(MINUTE)
+    with simulator.database.read() as store:
+        [target] = store.active_targets()
+    snapshot = take_snapshot(target, simulator.api, simulator.clock)
+    simulator.record([snapshot])
+    before = contents(simulator)
     # A connection that is not listed is counted as missing at every look, and a list that is too strange to be
     # believed is looked at again with what it showed.
-    assume(all(row["missing"] == 0 for row in before["connections"]))
-    assume(not [row for row in house.rows("targets") if row["failures"]])
-    house.record([snapshot])
-    house.record([replace(snapshot, taken_at=snapshot.taken_at - MINUTE)])
-    assert contents(house) == before
+    assume(all(row["missed_polls"] == 0 for row in before["connections"]))
+    assume(not [row for row in simulator.rows("targets") if row["consecutive_failures"]])
+    simulator.record([snapshot])
+    simulator.record([replace(snapshot, taken_at=snapshot.taken_at - MINUTE)])
+    assert contents(simulator) == before
 
 
-def contents(house: House) -> dict[str, list[dict[str, Any]]]:
+def contents(simulator: Simulator) -> dict[str, list[dict[str, Any]]]:
     names = ("connections", "incidents", "notifications", "snapshots", "acknowledgements", "silences")
-    with house.database.read() as store:
+    with simulator.database.read() as store:
         return {
             name: [
                 dict(row)

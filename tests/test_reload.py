@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from monitor.clock import utc_now
 from monitor.sandbox.faults import Fault
-from monitor.sandbox.profiles import Profile
+from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import Server, serve
 from tests.daemon_process import daemon, wait_until
@@ -28,12 +28,12 @@ ENVIRON = {"KEY": SANDBOX_KEY}
 @pytest.fixture
 def api() -> Iterator[Server]:
     """Serve a workspace of many users with one good connection each."""
-    world = seed_world(utc_now)
+    fake_service = seed_world(utc_now)
     for n in range(USERS):
-        user = world.add_user(f"user-{n}", display_name=f"User {n}")
-        profile = Profile(platform_id=f"tiktok-{n}", username=f"u{n}", expires_at=utc_now() + 90 * DAY)
-        world.add_connection(profile, user=user)
-    with serve(world) as server:
+        user = fake_service.add_user(f"user-{n}", display_name=f"User {n}")
+        profile = SocialProfile(platform_id=f"tiktok-{n}", username=f"u{n}", expires_at=utc_now() + 90 * DAY)
+        fake_service.add_connection(profile, user=user)
+    with serve(fake_service) as server:
         yield server
 
 
@@ -51,7 +51,7 @@ def test_reloads_under_load_lose_no_poll_no_incident_and_no_lease(
 ) -> None:
     url = empty_database_url
     plain = make_url(url).set(drivername=make_url(url).get_backend_name())
-    users = list(api.world.account().users)
+    users = list(api.fake_service.account().users)
     with http_receiver() as slow, http_receiver() as quick:
         tree: dict[str, Any] = {
             "database": {"url": plain.render_as_string(hide_password=False)},
@@ -81,15 +81,15 @@ def test_reloads_under_load_lose_no_poll_no_incident_and_no_lease(
             quick.wait_for(1, 30)
             # Longer than a reload waits for: the message that is being sent outlives its daemon.
             slow.answer = Answer(delay=10)
-            api.faults.put(Fault(delay_seconds=0.2))
+            api.faults.set(Fault(delay_seconds=0.2))
             for n in range(RELOADS):
                 for each in range(n * USERS // RELOADS, (n + 1) * USERS // RELOADS):
-                    api.world.expire(f"tiktok-{each}", user=users[each])
+                    api.fake_service.expire(f"tiktok-{each}", user=users[each])
                     time.sleep(0.05)
                 tree["accounts"][0]["labels"] = {"reload": str(n)}
                 config.write_text(yaml.safe_dump(tree))
                 process.process.send_signal(signal.SIGHUP)
-                process.wait_for("configuration.taken", times=n + 1)
+                process.wait_for("config.reloaded", times=n + 1)
             slow.answer = Answer()
             delivered = "SELECT channel FROM delivery_log WHERE state = 'delivered'"
             wait_until(lambda: len(rows(url, delivered)) >= 2 * (USERS + 2), what="all messages", seconds=90)
@@ -105,7 +105,7 @@ def test_reloads_under_load_lose_no_poll_no_incident_and_no_lease(
         )
         assert states == {(name, "delivered"): USERS + 2 for name in ("slow", "quick")}
         for receiver in (slow, quick):
-            told = [
+            notified = [
                 f"User {n}"
                 for request in receiver.requests
                 for n in range(USERS)
@@ -113,7 +113,7 @@ def test_reloads_under_load_lose_no_poll_no_incident_and_no_lease(
             ]
             keys = Counter(request.headers["x-idempotency-key"] for request in receiver.requests)
             assert set(keys.values()) == {1}
-            assert Counter(told) == {f"User {n}": 1 for n in range(USERS)}
+            assert Counter(notified) == {f"User {n}": 1 for n in range(USERS)}
     # A poll that was cut off is no failure: it came again.
     assert {row["outcome"] for row in rows(url, "SELECT outcome FROM poll_log")} == {"ok"}
     assert not process.lines("poll.failed")

@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 
 from monitor.api_clocks import ApiClocks
-from monitor.clock import Steps
+from monitor.clock import ClockStepDetector
 from monitor.core.model import Outcome, RuleName
 from monitor.jobs.check_clocks import CheckClocks
-from monitor.jobs.review import review_due
-from monitor.jobs.rewind import Rewind
-from monitor.providers import Answer
+from monitor.jobs.clock_step import ClockStepRecovery
+from monitor.jobs.reevaluate import reevaluate_due
+from monitor.providers import ConnectionList
 from monitor.storage import Database
 from monitor.storage.tables import metadata
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 from tests.fakes import FakeProvider, FrozenClock
-from tests.house import EVERY, House
+from tests.simulator import EVERY, Simulator
 
 URL = "https://api.postpost.dev"
 
@@ -48,7 +48,7 @@ class DatedProvider(FakeProvider):
     clocks: ApiClocks | None = None
     date: str | None = None
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
         assert self.clocks
         clock = self.clocks.clock_of("agency")
         sent = clock.start()
@@ -62,7 +62,7 @@ class DatedProvider(FakeProvider):
 
 
 @dataclass
-class SkewedHouse(House):
+class SkewedHouse(Simulator):
     """A house that goes by what the API says of the time."""
 
     def __post_init__(self) -> None:
@@ -77,11 +77,11 @@ class SkewedHouse(House):
         self.clocks = self.dated.clocks = ApiClocks(
             {self.account: URL}, clock=self.clock, monotonic=self.local.monotonic
         )
-        self.rewind = Rewind(
+        self.rewind = ClockStepRecovery(
             self.clock,
             every={self.account: EVERY},
             database=self.database,
-            steps=Steps(self.clock, self.local.monotonic),
+            detector=ClockStepDetector(self.clock, self.local.monotonic),
         )
         super().restart()
         self.check_clocks = CheckClocks(
@@ -95,7 +95,7 @@ class SkewedHouse(House):
         self.check_clocks()
 
     def review(self) -> None:
-        review_due(
+        reevaluate_due(
             database=self.database,
             rules=self.rules,
             routing=self.routing,
@@ -104,7 +104,7 @@ class SkewedHouse(House):
         )
 
     def tick(self) -> None:
-        if self.rewind.is_due():
+        if self.rewind.check():
             self.rewind()
         self.check_clocks()
         super().tick()
@@ -126,9 +126,9 @@ def new_house(database: Database) -> Iterator[Callable[[], SkewedHouse]]:
         with database.begin() as store:
             for table in reversed(metadata.sorted_tables):
                 store.connection.execute(table.delete())
-        house = SkewedHouse(database, clock=LocalClock(), api=DatedProvider())
+        simulator = SkewedHouse(database, clock=LocalClock(), api=DatedProvider())
         # Away from every multiple of a step, or a second of a header decides what comes first.
-        house.api.lists(
+        simulator.api.lists(
             *(
                 connection(platform_id=f"linkedin-{n}", expires_at=NOW + n * DAY + 7 * MINUTE)
                 for n in (5, 9, 12, 40)
@@ -139,7 +139,7 @@ def new_house(database: Database) -> Iterator[Callable[[], SkewedHouse]]:
             connection(platform_id="youtube-1", expires_at=NOW + HOUR),
             connection(platform_id="mastodon-1", token_status="unknown", expires_at=None),
         )
-        return house
+        return simulator
 
     yield new
 
@@ -162,37 +162,37 @@ def lives(draw: st.DrawFn) -> list[Step]:
     return draw(st.lists(step, min_size=3, max_size=14))
 
 
-def lived(house: SkewedHouse, steps: list[Step], *, with_sets: bool) -> SkewedHouse:
+def lived(simulator: SkewedHouse, steps: list[Step], *, with_sets: bool) -> SkewedHouse:
     """Let a life happen, with or without the settings of the local clock."""
-    house.live(HOUR)
+    simulator.live(HOUR)
     for what, which in steps:
         if what == "lives":
-            house.live(which, step=min(which, HOUR))
+            simulator.live(which, step=min(which, HOUR))
         elif what == "is set" and with_sets:
-            house.local.ahead = which
-            house.tick()
+            simulator.local.ahead = which
+            simulator.tick()
         elif what == "is down for":
-            house.api.fails(failure(Outcome.NETWORK_ERROR))
-            house.live(which, step=min(which, HOUR))
-            house.api.failing.clear()
-            house.live(30 * MINUTE)
+            simulator.api.fails(failure(Outcome.NETWORK_ERROR))
+            simulator.live(which, step=min(which, HOUR))
+            simulator.api.failing.clear()
+            simulator.live(30 * MINUTE)
         elif what == "restarts":
-            house.restart()
-            house.live(15 * MINUTE)
+            simulator.restart()
+            simulator.live(15 * MINUTE)
         elif what == "says":
             shown = [
                 replace(each, token_status="expired") if each.platform_id == which else each
-                for each in house.api.listed[None]
+                for each in simulator.api.listed[None]
             ]
-            house.api.lists(*shown)
-            house.live(15 * MINUTE)
-    house.live(HOUR)
-    return house
+            simulator.api.lists(*shown)
+            simulator.live(15 * MINUTE)
+    simulator.live(HOUR)
+    return simulator
 
 
-def told(house: SkewedHouse) -> list[tuple[str, Any, Any, Any]]:
+def notified(simulator: SkewedHouse) -> list[tuple[str, Any, Any, Any]]:
     """Return what happened to tokens, without local times."""
-    rows = house.rows("incidents", "WHERE rule IN ('token_expiry', 'renewal_overdue')")
+    rows = simulator.rows("incidents", "WHERE rule IN ('token_expiry', 'renewal_overdue')")
     return [
         (row["rule"], row["subject"].partition(":")[2][-12:], row["worst"], row["resolution"]) for row in rows
     ]
@@ -219,13 +219,13 @@ skewed = settings(
 def test_a_clock_that_is_set_at_will_changes_nothing_that_people_hear_of_tokens(
     new_house: Callable[[], SkewedHouse], steps: list[Step]
 ) -> None:
-    right = told(lived(new_house(), steps, with_sets=False))
-    house = lived(new_house(), steps, with_sets=True)
+    right = notified(lived(new_house(), steps, with_sets=False))
+    simulator = lived(new_house(), steps, with_sets=True)
     note(repr(steps))
-    assert Counter(told(house)) == Counter(right)
-    clocks = house.rows("incidents", f"WHERE rule = '{RuleName.CLOCK_SKEW}'")
+    assert Counter(notified(simulator)) == Counter(right)
+    clocks = simulator.rows("incidents", f"WHERE rule = '{RuleName.CLOCK_SKEW}'")
     assert Counter(row["subject"] for row in clocks if row["resolved_at"] is None) == (
-        Counter([f"api:{URL}"]) if house.local.ahead else Counter()
+        Counter([f"api:{URL}"]) if simulator.local.ahead else Counter()
     )
 
 
@@ -247,13 +247,13 @@ odd_headers = st.sampled_from(
 def test_headers_of_which_at_most_two_of_five_are_odd_change_nothing(
     new_house: Callable[[], SkewedHouse], odd: list[str]
 ) -> None:
-    house = new_house()
-    house.live(5 * EVERY)
-    before = told(house), len(house.sent)
+    simulator = new_house()
+    simulator.live(5 * EVERY)
+    before = notified(simulator), len(simulator.sent)
     for date in odd:
-        house.dated.date = date
-        house.live(2 * EVERY)
-        house.dated.date = None
-        house.live(3 * EVERY)
-    assert (told(house), len(house.sent)) == before
-    assert house.rows("incidents", f"WHERE rule = '{RuleName.CLOCK_SKEW}'") == []
+        simulator.dated.date = date
+        simulator.live(2 * EVERY)
+        simulator.dated.date = None
+        simulator.live(3 * EVERY)
+    assert (notified(simulator), len(simulator.sent)) == before
+    assert simulator.rows("incidents", f"WHERE rule = '{RuleName.CLOCK_SKEW}'") == []

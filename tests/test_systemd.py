@@ -18,9 +18,9 @@ import yaml
 from sqlalchemy import make_url
 
 from monitor.clock import utc_now
+from monitor.daemon.systemd import Systemd
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import serve
-from monitor.systemd import Systemd
 from tests.daemon_process import NotifySocket, daemon, notify_socket
 from tests.needs import needs, needs_program
 from tests.receivers import http_receiver
@@ -44,12 +44,12 @@ def line(tmp_path: Path) -> Iterator[NotifySocket]:
 
 def test_every_word_arrives_as_one_message(line: NotifySocket) -> None:
     systemd = Systemd({"NOTIFY_SOCKET": str(line.path)})
-    systemd.waiting("waiting for the database", timedelta(seconds=2))
-    systemd.ready("watching 1 account")
-    systemd.status("last cycle")
-    systemd.alive()
-    systemd.reloading()
-    systemd.stopping()
+    systemd.extend_timeout("waiting for the database", timedelta(seconds=2))
+    systemd.notify_ready("watching 1 account")
+    systemd.set_status("last cycle")
+    systemd.notify_watchdog()
+    systemd.notify_reloading()
+    systemd.notify_stopping()
     line.wait_for("STOPPING")
     microseconds = line.said("MONOTONIC_USEC")[0]
     assert line.notes == [
@@ -64,7 +64,7 @@ def test_every_word_arrives_as_one_message(line: NotifySocket) -> None:
 
 def test_a_status_cannot_say_another_word(line: NotifySocket) -> None:
     systemd = Systemd({"NOTIFY_SOCKET": str(line.path)})
-    systemd.status("bad\nSTOPPING=1\nMAINPID=1 " + "x" * 1000)
+    systemd.set_status("bad\nSTOPPING=1\nMAINPID=1 " + "x" * 1000)
     status = line.wait_for("STATUS")
     assert line.notes == [{"STATUS": status}]
     assert status.startswith("bad STOPPING=1 MAINPID=1 x")
@@ -76,15 +76,15 @@ def test_a_name_without_a_file_is_listened_to_as_well() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name)
         listening.settimeout(5)
-        Systemd({"NOTIFY_SOCKET": f"@{name}"}).alive()
+        Systemd({"NOTIFY_SOCKET": f"@{name}"}).notify_watchdog()
         assert listening.recv(100) == b"WATCHDOG=1"
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "/nowhere/at/all"])
 def test_without_anybody_there_nothing_is_said_and_nothing_breaks(address: str) -> None:
     systemd = Systemd({"NOTIFY_SOCKET": address})
-    systemd.ready("x")
-    systemd.stopping()
+    systemd.notify_ready("x")
+    systemd.notify_stopping()
 
 
 def test_a_service_manager_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_service_manager_that_does_not_read_holds_nothing_up(tmp_path: Path) -
         with pytest.raises(BlockingIOError):
             while True:
                 filling.sendto(b"x", str(tmp_path / "deaf"))
-        Systemd({"NOTIFY_SOCKET": str(tmp_path / "deaf")}).alive()
+        Systemd({"NOTIFY_SOCKET": str(tmp_path / "deaf")}).notify_watchdog()
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_service_manager_that_does_not_read_holds_nothing_up(tmp_path: Path) -
 def test_the_watchdog_is_fed_three_times_as_often_as_it_asks(
     environ: dict[str, str], pulse: timedelta | None
 ) -> None:
-    assert pulse == Systemd({"NOTIFY_SOCKET": "/run/x", **environ}).pulse
-    assert Systemd(environ).pulse is None
+    assert pulse == Systemd({"NOTIFY_SOCKET": "/run/x", **environ}).watchdog_interval
+    assert Systemd(environ).watchdog_interval is None
 
 
 # The units
@@ -223,11 +223,11 @@ def test_the_daemon_bears_what_its_unit_confines_it_to(
                 {"name": "tls", "base_url": api.url.replace("http:", "https:"), "api_key_env": "KEY"},
             ],
             "channels": [
-                {"name": "ops", "url": f"json://{ops.address}", "announce": ["start", "stop"]},
+                {"name": "ops", "url": f"json://{ops.address}", "notify_on": ["start", "stop"]},
                 {"name": "mail", "url": "mailto://localhost:9?from=a@example.com&to=b@example.com"},
             ],
             "routes": [{"channels": ["ops", "mail"], "group_wait": "0s"}],
-            "dead_man": {"url": f"http://{switch.address}/api/push/abc"},
+            "heartbeat": {"url": f"http://{switch.address}/api/push/abc"},
             "web": {"listen": "localhost:0"},
         }
         config = tmp_path / "config.yaml"
@@ -246,7 +246,7 @@ def test_the_daemon_bears_what_its_unit_confines_it_to(
             tree["accounts"] = tree["accounts"][:1]  # type: ignore[index]  # a list
             config.write_text(yaml.safe_dump(tree))
             process.process.send_signal(signal.SIGHUP)
-            process.wait_for("configuration.taken")
+            process.wait_for("config.reloaded")
             switch.wait_for(1, 30)
             process.process.terminate()
             assert process.end() == 0

@@ -9,22 +9,28 @@ import pytest
 from jinja2 import Template
 from structlog.testing import capture_logs
 
-from monitor.core.messages import in_order, render
-from monitor.core.routes import Route
-from monitor.core.samples import sample_items
+from monitor.channels.templates import (
+    _ENVIRONMENT,
+    VARIABLES,
+    MessageTemplate,
+    compile_template,
+    template_variables,
+)
+from monitor.core.messages.render import render, sort_for_message
+from monitor.core.messages.samples import sample_items
+from monitor.core.routing.routes import Route
 from monitor.errors import ConfigError
 from monitor.storage import Database
-from monitor.templates import _ENVIRONMENT, VARIABLES, Words, compile_words, variables
 from tests.factories import NOW, connection
 from tests.fakes import FakeChannel
-from tests.house import House
+from tests.simulator import Simulator
 
-ITEMS = in_order(sample_items("agency", NOW, "https://app.postpost.dev"))
+ITEMS = sort_for_message(sample_items("agency", NOW, "https://app.postpost.dev"))
 DEAD = connection(token_status="expired", expires_at=NOW - timedelta(hours=1))
 
 
-def words(body: str | None = None, title: str | None = None) -> Words:
-    return compile_words("ops", title=title, body=body, now=NOW)
+def words(body: str | None = None, title: str | None = None) -> MessageTemplate:
+    return compile_template("ops", title=title, body=body, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -38,16 +44,16 @@ def words(body: str | None = None, title: str | None = None) -> Words:
 def test_a_template_that_fails_at_run_time_costs_nobody_the_message(
     database: Database, fails_later: str
 ) -> None:
-    house = House(
+    simulator = Simulator(
         database,
         routes=(Route(channels=("ops", "plain"), group_wait=timedelta()),),
         channels={"ops": FakeChannel(), "plain": FakeChannel(name="plain")},
-        words={"ops": Words(channel="ops", body=_unchecked(fails_later))},
+        templates={"ops": MessageTemplate(channel="ops", body=_unchecked(fails_later))},
     )
     with capture_logs() as lines:
-        house.shows(DEAD)
-    [told], [plain] = house.sent, house.channels["plain"].sent
-    assert told.body.partition("message ")[0] == plain.body.partition("message ")[0]
+        simulator.list_connections(DEAD)
+    [notified], [plain] = simulator.sent, simulator.channels["plain"].sent
+    assert notified.body.partition("message ")[0] == plain.body.partition("message ")[0]
     assert ["ops"] == [line["channel"] for line in lines if line["event"] == "template.failed"]
 
 
@@ -59,22 +65,24 @@ def test_own_words_are_sent_with_the_key_of_the_message(database: Database) -> N
     mine = words(
         "{% for each in items %}{{ each.name }}: {{ each.what }}{% endfor %}", "{{ severity|upper }}!"
     )
-    house = House(database, words={"ops": mine})
-    house.shows(DEAD)
-    [told] = house.sent
-    assert told.title == "CRITICAL!"
-    assert told.body.startswith("John Doe: The token expired 1 hour ago")
-    assert told.body.endswith(f"\n\nmessage {told.key}")
+    simulator = Simulator(database, templates={"ops": mine})
+    simulator.list_connections(DEAD)
+    [notified] = simulator.sent
+    assert notified.title == "CRITICAL!"
+    assert notified.body.startswith("John Doe: The token expired 1 hour ago")
+    assert notified.body.endswith(f"\n\nmessage {notified.key}")
 
 
 def test_however_long_own_words_are_the_key_stays(database: Database) -> None:
-    house = House(
-        database, channels={"ops": FakeChannel(body_limit=300)}, words={"ops": words("{{ 'long ' * 9000 }}")}
+    simulator = Simulator(
+        database,
+        channels={"ops": FakeChannel(body_limit=300)},
+        templates={"ops": words("{{ 'long ' * 9000 }}")},
     )
-    house.shows(DEAD)
-    [told] = house.sent
-    assert len(told.body) <= 300
-    assert told.body.endswith(f"message {told.key}")
+    simulator.list_connections(DEAD)
+    [notified] = simulator.sent
+    assert len(notified.body) <= 300
+    assert notified.body.endswith(f"message {notified.key}")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +113,7 @@ def test_outside_text_is_harmless_before_a_template_sees_it() -> None:
     )
     message = render([item], now=NOW, key="k")
     assert message
-    [seen] = variables(message, [item], NOW)["items"]
+    [seen] = template_variables(message, [item], NOW)["items"]
     assert "<!" not in seen["name"]
     assert "](" not in seen["name"]
     assert "\n" not in seen["name"]
@@ -127,8 +135,8 @@ def test_outside_text_is_harmless_before_a_template_sees_it() -> None:
 def test_addresses_that_a_template_writes_out_can_be_followed(body: str, links: list[str]) -> None:
     message = render(ITEMS, now=NOW, key="k")
     assert message
-    told = words(body).rewritten(message, ITEMS, NOW)
-    assert told.links == (*message.links, *links)
+    notified = words(body).apply(message, ITEMS, NOW)
+    assert notified.links == (*message.links, *links)
 
 
 def test_every_variable_is_documented_and_every_documented_one_is_there() -> None:
@@ -137,6 +145,6 @@ def test_every_variable_is_documented_and_every_documented_one_is_there() -> Non
     documented = set(re.findall(r"`([a-z_.]+)`", "\n".join(row.split("|")[1] for row in table.splitlines())))
     message = render(ITEMS, now=NOW, key="k")
     assert message
-    given = variables(message, ITEMS, NOW)
+    given = template_variables(message, ITEMS, NOW)
     assert documented == {*VARIABLES, *(f".{name}" for name in given["items"][0])}
     assert set(VARIABLES) == set(given)

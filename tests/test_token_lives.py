@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import pytest
 
 from monitor.core.model import Outcome, Severity
-from monitor.providers import Answer
+from monitor.providers import ConnectionList
 from monitor.providers.wire import read_connections
 from monitor.storage import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, failure
 from tests.fakes import FakeProvider
-from tests.house import EVERY, House
+from tests.simulator import EVERY, Simulator
 
 NOTICE, WARNING, CRITICAL = Severity
 WEEK = 7 * DAY
@@ -28,14 +28,14 @@ class WireProvider(FakeProvider):
 
     body: bytes = b'{"success": true, "connections": []}'
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
         FakeProvider.connections(self, managed_user_id)  # fails if it is told to
         return read_connections(self.body, known)
 
 
 @pytest.fixture
-def house(database: Database) -> House:
-    return House(database, api=WireProvider())
+def simulator(database: Database) -> Simulator:
+    return Simulator(database, api=WireProvider())
 
 
 def entry(platform: str, status: Any, date: datetime | None = None, **fields: Any) -> Entry:
@@ -60,106 +60,108 @@ def older(platform: str, date: datetime) -> Callable[[datetime], list[Entry]]:
     return at
 
 
-def shown(house: House, *entries: Entry) -> bytes:
+def shown(simulator: Simulator, *entries: Entry) -> bytes:
     return json.dumps({"success": True, "connections": entries}, ensure_ascii=False).encode()
 
 
-def walk(house: House, entries: Entries, duration: timedelta, step: timedelta = EVERY) -> list[str]:
+def walk(simulator: Simulator, entries: Entries, duration: timedelta, step: timedelta = EVERY) -> list[str]:
     """Let time pass while the API lists what it lists at each moment; returns the titles of what was sent."""
-    assert isinstance(house.api, WireProvider)
-    before, ends = len(house.sent), house.clock.now + duration
-    while house.clock.now < ends:
-        house.clock.advance(min(step, ends - house.clock.now))
-        house.api.body = shown(house, *entries(house.clock.now))
-        house.tick()
-    return house.titles()[before:]
+    assert isinstance(simulator.api, WireProvider)
+    before, ends = len(simulator.sent), simulator.clock.now + duration
+    while simulator.clock.now < ends:
+        simulator.clock.advance(min(step, ends - simulator.clock.now))
+        simulator.api.body = shown(simulator, *entries(simulator.clock.now))
+        simulator.tick()
+    return simulator.titles()[before:]
 
 
 def same(*entries: Entry) -> Entries:
     return lambda now: entries
 
 
-def severities(house: House) -> list[Severity | None]:
-    return [message.severity for message in house.sent]
+def severities(simulator: Simulator) -> list[Severity | None]:
+    return [message.severity for message in simulator.sent]
 
 
 # What was told wrongly before
 
 
-def test_a_tiktok_token_that_expires_soon_is_told_all_the_way_and_never_good_again(house: House) -> None:
+def test_a_tiktok_token_that_expires_soon_is_told_all_the_way_and_never_good_again(
+    simulator: Simulator,
+) -> None:
     date = NOW + 30 * DAY
 
     def token(now: datetime) -> list[Entry]:
         return [entry("tiktok", "expiring_soon" if now < date else "expired", date)]
 
-    walk(house, token, 31 * DAY, step=8 * HOUR)
-    assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(house)
-    assert not any(title.startswith("OK") for title in house.titles())
+    walk(simulator, token, 31 * DAY, step=8 * HOUR)
+    assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
+    assert not any(title.startswith("OK") for title in simulator.titles())
 
 
 @pytest.mark.parametrize("platform", ["youtube", "tiktok", "twitter", "linkedin"])
-def test_a_valid_token_whose_date_has_passed_is_never_told_of(house: House, platform: str) -> None:
+def test_a_valid_token_whose_date_has_passed_is_never_told_of(simulator: Simulator, platform: str) -> None:
     date = NOW + DAY
-    assert [] == walk(house, same(entry(platform, "valid", date)), 30 * DAY, step=6 * HOUR)
-    assert house.rows("incident_log") == []
+    assert [] == walk(simulator, same(entry(platform, "valid", date)), 30 * DAY, step=6 * HOUR)
+    assert simulator.rows("incident_log") == []
 
 
 @pytest.mark.parametrize("platform", ["youtube", "tiktok", "facebook", "instagram"])
-def test_a_token_first_seen_as_expiring_soon_is_told_at_once(house: House, platform: str) -> None:
-    assert 1 == len(walk(house, same(entry(platform, "expiring_soon", NOW + 6 * DAY)), HOUR))
-    assert [NOTICE] == severities(house)
+def test_a_token_first_seen_as_expiring_soon_is_told_at_once(simulator: Simulator, platform: str) -> None:
+    assert 1 == len(walk(simulator, same(entry(platform, "expiring_soon", NOW + 6 * DAY)), HOUR))
+    assert [NOTICE] == severities(simulator)
 
 
 @pytest.mark.parametrize("word", ["revoked", "", None, 7, ["expired"], {"is": "expired"}, True])
-def test_a_word_that_nobody_knows_silences_no_token(house: House, word: Any) -> None:
+def test_a_word_that_nobody_knows_silences_no_token(simulator: Simulator, word: Any) -> None:
     date = NOW + 9 * DAY
     well = entry("instagram", "valid", NOW + 60 * DAY)
 
     def listed(now: datetime) -> list[Entry]:
         return [entry("linkedin", word, date), well]
 
-    walk(house, listed, 30 * DAY, step=6 * HOUR)
-    assert [WARNING, NOTICE, WARNING, CRITICAL, CRITICAL] == severities(house)
-    [doubt, expiry] = house.rows("incident_log")
+    walk(simulator, listed, 30 * DAY, step=6 * HOUR)
+    assert [WARNING, NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
+    [anomaly, expiry] = simulator.rows("incident_log")
     stored = word if isinstance(word, str) else json.dumps(word)
-    assert ("bad_answer", None) == (doubt["rule"], doubt["platform_id"])
-    assert f'"{stored}" (LinkedIn Your linkedin)' in doubt["summary"]
+    assert ("bad_answer", None) == (anomaly["rule"], anomaly["platform_id"])
+    assert f'"{stored}" (LinkedIn Your linkedin)' in anomaly["summary"]
     assert "linkedin-1" == expiry["platform_id"]
-    [polls] = house.rows("poll_log")
+    [polls] = simulator.rows("poll_log")
     assert ("ok", 30 * 4) == (polls["outcome"], polls["polls"])
-    [kept] = house.rows("current_connections", f"WHERE token_status = '{stored}'")
+    [kept] = simulator.rows("current_connections", f"WHERE token_status = '{stored}'")
     assert "linkedin-1" == kept["platform_id"]
 
 
 @pytest.mark.parametrize("word", ["EXPIRED", "Expired", "expired"])
-def test_expired_in_any_case_is_told_at_once_and_is_stored_in_one(house: House, word: str) -> None:
-    assert 1 == len(walk(house, same(entry("linkedin", word)), HOUR))
-    assert [CRITICAL] == severities(house)
-    assert ["expired"] == [row["token_status"] for row in house.rows("current_connections")]
+def test_expired_in_any_case_is_told_at_once_and_is_stored_in_one(simulator: Simulator, word: str) -> None:
+    assert 1 == len(walk(simulator, same(entry("linkedin", word)), HOUR))
+    assert [CRITICAL] == severities(simulator)
+    assert ["expired"] == [row["token_status"] for row in simulator.rows("current_connections")]
 
 
-def test_an_entry_without_a_status_is_one_of_a_word_that_nobody_knows(house: House) -> None:
+def test_an_entry_without_a_status_is_one_of_a_word_that_nobody_knows(simulator: Simulator) -> None:
     bare = entry("linkedin", "valid", NOW + 60 * DAY)
     del bare["tokenStatus"]
-    walk(house, same(bare), HOUR)
-    [doubt] = house.rows("incident_log")
-    assert '"null" (LinkedIn Your linkedin)' in doubt["summary"]
+    walk(simulator, same(bare), HOUR)
+    [anomaly] = simulator.rows("incident_log")
+    assert '"null" (LinkedIn Your linkedin)' in anomaly["summary"]
 
 
 # The older contract
 
 
-def test_instagram_for_sixty_days_and_a_reconnect(house: House) -> None:
+def test_instagram_for_sixty_days_and_a_reconnect(simulator: Simulator) -> None:
     date = NOW + 60 * DAY
-    walk(house, older("instagram", date), 62 * DAY, step=12 * HOUR)
-    assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(house)
-    renewed = older("instagram", house.clock.now + 60 * DAY)
-    assert ["OK: Instagram: the token is good again (agency)"] == walk(house, renewed, DAY, step=HOUR)
-    [incident] = house.rows("incident_log")
+    walk(simulator, older("instagram", date), 62 * DAY, step=12 * HOUR)
+    assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
+    renewed = older("instagram", simulator.clock.now + 60 * DAY)
+    assert ["OK: Instagram: the token is good again (agency)"] == walk(simulator, renewed, DAY, step=HOUR)
+    [incident] = simulator.rows("incident_log")
     assert "recovered" == incident["resolution"]
 
 
-def test_facebook_whose_renewals_fail_in_silence(house: House) -> None:
+def test_facebook_whose_renewals_fail_in_silence(simulator: Simulator) -> None:
     # Renewed every 50 days, 9 days before its end, until it isn't any more.
     stops = NOW + 155 * DAY
 
@@ -167,30 +169,30 @@ def test_facebook_whose_renewals_fail_in_silence(house: House) -> None:
         renewed_at = NOW + (min(now, stops) - NOW) // (50 * DAY) * (50 * DAY)
         return older("facebook", renewed_at + 59 * DAY)(now)
 
-    assert [] == walk(house, token, stops - NOW, step=DAY)
-    walk(house, token, 60 * DAY, step=12 * HOUR)
-    assert [WARNING, NOTICE, WARNING, CRITICAL, CRITICAL] == severities(house)
-    [overdue, expiry] = house.rows("incident_log")
+    assert [] == walk(simulator, token, stops - NOW, step=DAY)
+    walk(simulator, token, 60 * DAY, step=12 * HOUR)
+    assert [WARNING, NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
+    [overdue, expiry] = simulator.rows("incident_log")
     assert ("renewal_overdue", "superseded") == (overdue["rule"], overdue["resolution"])
     assert ("token_expiry", None) == (expiry["rule"], expiry["resolved_at"])
 
 
-def test_x_and_bluesky_are_unknown_and_flicker_without_a_word(house: House) -> None:
+def test_x_and_bluesky_are_unknown_and_flicker_without_a_word(simulator: Simulator) -> None:
     def listed(now: datetime) -> list[Entry]:
         word = "unknown" if now.hour % 2 else "valid"
         return [entry("twitter", word), entry("bluesky", word)]
 
-    assert [] == walk(house, listed, 3 * DAY, step=HOUR)
-    assert house.rows("incident_log") == []
+    assert [] == walk(simulator, listed, 3 * DAY, step=HOUR)
+    assert simulator.rows("incident_log") == []
 
 
 @pytest.mark.parametrize("platform", ["twitter", "bluesky", "linkedin"])
-def test_an_unknown_token_whose_date_passes_is_one_warning(house: House, platform: str) -> None:
+def test_an_unknown_token_whose_date_passes_is_one_warning(simulator: Simulator, platform: str) -> None:
     date = NOW + 10 * DAY
-    assert [] == walk(house, same(entry(platform, "unknown", date)), 10 * DAY - HOUR, step=6 * HOUR)
-    assert 1 == len(walk(house, same(entry(platform, "unknown", date)), 20 * DAY, step=6 * HOUR))
-    assert [WARNING] == severities(house)
-    [incident] = house.rows("incident_log")
+    assert [] == walk(simulator, same(entry(platform, "unknown", date)), 10 * DAY - HOUR, step=6 * HOUR)
+    assert 1 == len(walk(simulator, same(entry(platform, "unknown", date)), 20 * DAY, step=6 * HOUR))
+    assert [WARNING] == severities(simulator)
+    [incident] = simulator.rows("incident_log")
     assert (
         "token reached its date, 2026-03-04 20:00 UTC, and the API doesn't know its status"
         == (incident["summary"])
@@ -200,32 +202,32 @@ def test_an_unknown_token_whose_date_passes_is_one_warning(house: House, platfor
 # The newer contract
 
 
-def test_tiktok_access_tokens_renewed_by_the_hour_and_then_by_nobody(house: House) -> None:
+def test_tiktok_access_tokens_renewed_by_the_hour_and_then_by_nobody(simulator: Simulator) -> None:
     def token(now: datetime) -> list[Entry]:
         return [entry("tiktok", "valid", now.replace(minute=5) + 24 * HOUR)]
 
-    assert [] == walk(house, token, 3 * DAY, step=30 * MINUTE)
-    left_alone = same(*token(house.clock.now))
-    assert [] == walk(house, left_alone, 10 * DAY, step=12 * HOUR)
-    assert house.rows("incident_log") == []
+    assert [] == walk(simulator, token, 3 * DAY, step=30 * MINUTE)
+    left_alone = same(*token(simulator.clock.now))
+    assert [] == walk(simulator, left_alone, 10 * DAY, step=12 * HOUR)
+    assert simulator.rows("incident_log") == []
 
 
 def test_tiktok_access_tokens_of_a_refresh_token_that_ends_are_told_once_until_it_has_expired(
-    house: House,
+    simulator: Simulator,
 ) -> None:
     def token(word: str) -> Entries:
         return lambda now: [entry("tiktok", word, now.replace(minute=5) + 24 * HOUR)]
 
-    walk(house, token("valid"), DAY, step=HOUR)
-    walk(house, token("expiring_soon"), 3 * DAY, step=40 * MINUTE)
-    assert [NOTICE] == severities(house)
-    assert "expires in" not in house.titles()[0]
-    walk(house, token("expired"), DAY, step=HOUR)
-    assert [NOTICE, CRITICAL] == severities(house)
-    assert ["OK: TikTok: the token is good again (agency)"] == walk(house, token("valid"), DAY, step=HOUR)
+    walk(simulator, token("valid"), DAY, step=HOUR)
+    walk(simulator, token("expiring_soon"), 3 * DAY, step=40 * MINUTE)
+    assert [NOTICE] == severities(simulator)
+    assert "expires in" not in simulator.titles()[0]
+    walk(simulator, token("expired"), DAY, step=HOUR)
+    assert [NOTICE, CRITICAL] == severities(simulator)
+    assert ["OK: TikTok: the token is good again (agency)"] == walk(simulator, token("valid"), DAY, step=HOUR)
 
 
-def test_a_tiktok_refresh_token_from_valid_to_expired(house: House) -> None:
+def test_a_tiktok_refresh_token_from_valid_to_expired(simulator: Simulator) -> None:
     date = NOW + 40 * DAY
 
     def token(now: datetime) -> list[Entry]:
@@ -233,43 +235,43 @@ def test_a_tiktok_refresh_token_from_valid_to_expired(house: House) -> None:
         word = "valid" if left >= 30 * DAY else "expiring_soon" if left > timedelta() else "expired"
         return [entry("tiktok", word, date)]
 
-    walk(house, token, 10 * DAY, step=12 * HOUR)
-    assert [] == severities(house)
-    walk(house, token, 31 * DAY, step=6 * HOUR)
-    assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(house)
+    walk(simulator, token, 10 * DAY, step=12 * HOUR)
+    assert [] == severities(simulator)
+    walk(simulator, token, 31 * DAY, step=6 * HOUR)
+    assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
 
 
-def test_youtube_with_a_date_in_the_past_for_weeks_and_then_expired(house: House) -> None:
+def test_youtube_with_a_date_in_the_past_for_weeks_and_then_expired(simulator: Simulator) -> None:
     date = NOW + HOUR
-    assert [] == walk(house, same(entry("youtube", "valid", date)), 21 * DAY, step=12 * HOUR)
-    heard = walk(house, same(entry("youtube", "expired", date)), 9 * DAY, step=12 * HOUR)
+    assert [] == walk(simulator, same(entry("youtube", "valid", date)), 21 * DAY, step=12 * HOUR)
+    heard = walk(simulator, same(entry("youtube", "expired", date)), 9 * DAY, step=12 * HOUR)
     assert ["CRITICAL: YouTube: the token has expired (agency)"] == heard
-    assert "ago" not in house.sent[0].body.partition("Last good post")[0]
+    assert "ago" not in simulator.sent[0].body.partition("Last good post")[0]
 
 
-def test_facebook_without_a_date_valid_and_then_expired(house: House) -> None:
-    assert [] == walk(house, same(entry("facebook", "valid")), 30 * DAY, step=12 * HOUR)
-    heard = walk(house, same(entry("facebook", "expired")), 5 * DAY, step=12 * HOUR)
+def test_facebook_without_a_date_valid_and_then_expired(simulator: Simulator) -> None:
+    assert [] == walk(simulator, same(entry("facebook", "valid")), 30 * DAY, step=12 * HOUR)
+    heard = walk(simulator, same(entry("facebook", "expired")), 5 * DAY, step=12 * HOUR)
     assert ["CRITICAL: Facebook: the token has expired (agency)"] == heard
-    assert 1 == len(walk(house, same(entry("facebook", "valid")), DAY, step=12 * HOUR))
+    assert 1 == len(walk(simulator, same(entry("facebook", "valid")), DAY, step=12 * HOUR))
 
 
-def test_x_without_a_date_is_well_until_it_is_expired_with_a_date_ahead(house: House) -> None:
-    assert [] == walk(house, same(entry("twitter", "valid")), 30 * DAY, step=12 * HOUR)
-    rejected = entry("twitter", "expired", house.clock.now + 30 * DAY)
-    assert 1 == len(walk(house, same(rejected), 40 * DAY, step=12 * HOUR))
-    assert [CRITICAL] == severities(house)
+def test_x_without_a_date_is_well_until_it_is_expired_with_a_date_ahead(simulator: Simulator) -> None:
+    assert [] == walk(simulator, same(entry("twitter", "valid")), 30 * DAY, step=12 * HOUR)
+    rejected = entry("twitter", "expired", simulator.clock.now + 30 * DAY)
+    assert 1 == len(walk(simulator, same(rejected), 40 * DAY, step=12 * HOUR))
+    assert [CRITICAL] == severities(simulator)
 
 
-def test_the_vendor_changes_the_contract_and_nobody_hears_of_it(house: House) -> None:
+def test_the_vendor_changes_the_contract_and_nobody_hears_of_it(simulator: Simulator) -> None:
     before = [
         entry("twitter", "unknown"),
         entry("bluesky", "unknown"),
         entry("facebook", "valid", NOW + 20 * DAY),
     ]
     after = [entry("twitter", "valid"), entry("bluesky", "valid"), entry("facebook", "valid")]
-    assert [] == walk(house, same(*before), DAY, step=HOUR) + walk(
-        house, same(*after), 30 * DAY, step=6 * HOUR
+    assert [] == walk(simulator, same(*before), DAY, step=HOUR) + walk(
+        simulator, same(*after), 30 * DAY, step=6 * HOUR
     )
 
 
@@ -292,23 +294,23 @@ def test_the_vendor_changes_the_contract_and_nobody_hears_of_it(house: House) ->
     ],
 )
 def test_the_clock_goes_on_from_what_was_last_reported(
-    house: House, platform: str, word: str, left: timedelta, heard: list[Severity]
+    simulator: Simulator, platform: str, word: str, left: timedelta, heard: list[Severity]
 ) -> None:
-    walk(house, same(entry(platform, word, NOW + left)), HOUR)
-    house.api.fails(failure(Outcome.SERVER_ERROR))
-    house.live(left + DAY, step=3 * HOUR)
-    told = [message.severity for message in house.sent if "can't be reached" not in message.title]
-    assert heard == told
+    walk(simulator, same(entry(platform, word, NOW + left)), HOUR)
+    simulator.api.fails(failure(Outcome.SERVER_ERROR))
+    simulator.advance(left + DAY, step=3 * HOUR)
+    notified = [message.severity for message in simulator.sent if "can't be reached" not in message.title]
+    assert heard == notified
 
 
-def test_what_an_outage_made_of_a_token_is_settled_by_the_next_answer(house: House) -> None:
+def test_what_an_outage_made_of_a_token_is_settled_by_the_next_answer(simulator: Simulator) -> None:
     date = NOW + 8 * DAY
-    walk(house, same(entry("linkedin", "valid", date)), HOUR)
-    house.api.fails(failure(Outcome.SERVER_ERROR))
-    house.live(10 * DAY, step=3 * HOUR)
-    house.api.failing.clear()
-    renewed = entry("linkedin", "valid", house.clock.now + 60 * DAY)
-    titles = walk(house, same(renewed), 8 * HOUR)
+    walk(simulator, same(entry("linkedin", "valid", date)), HOUR)
+    simulator.api.fails(failure(Outcome.SERVER_ERROR))
+    simulator.advance(10 * DAY, step=3 * HOUR)
+    simulator.api.failing.clear()
+    renewed = entry("linkedin", "valid", simulator.clock.now + 60 * DAY)
+    titles = walk(simulator, same(renewed), 8 * HOUR)
     assert ["OK: LinkedIn: the token is good again (agency)"] == [
         each for each in titles if "LinkedIn" in each
     ]
@@ -317,48 +319,52 @@ def test_what_an_outage_made_of_a_token_is_settled_by_the_next_answer(house: Hou
 # Words that nobody knows, and bytes that nobody can read
 
 
-def test_one_problem_names_all_words_and_connections_and_ends_when_they_are_gone(house: House) -> None:
+def test_one_problem_names_all_words_and_connections_and_ends_when_they_are_gone(
+    simulator: Simulator,
+) -> None:
     well = [entry("linkedin", "valid", NOW + 60 * DAY), entry("threads", "valid", NOW + 60 * DAY)]
     odd = [well[0] | {"tokenStatus": "revoked"}, well[1] | {"tokenStatus": "paused"}]
     ending = older("instagram", NOW + 9 * DAY)
-    walk(house, lambda now: [*well, *ending(now)], HOUR)
-    walk(house, lambda now: [*odd, *ending(now)], 6 * DAY, step=HOUR)
-    walk(house, lambda now: [*well, *ending(now)], DAY)
-    [doubt] = house.rows("incident_log", "WHERE rule = 'bad_answer'")
-    assert '"paused" (Threads Your threads), "revoked" (LinkedIn Your linkedin)' in doubt["summary"]
-    assert ("recovered", None) == (doubt["resolution"], doubt["platform_id"])
-    assert [WARNING, NOTICE, WARNING] == [each for each in severities(house) if each]  # Instagram's as ever
-    [over] = [title for title in house.titles() if title.startswith("OK")]
+    walk(simulator, lambda now: [*well, *ending(now)], HOUR)
+    walk(simulator, lambda now: [*odd, *ending(now)], 6 * DAY, step=HOUR)
+    walk(simulator, lambda now: [*well, *ending(now)], DAY)
+    [anomaly] = simulator.rows("incident_log", "WHERE rule = 'bad_answer'")
+    assert '"paused" (Threads Your threads), "revoked" (LinkedIn Your linkedin)' in anomaly["summary"]
+    assert ("recovered", None) == (anomaly["resolution"], anomaly["platform_id"])
+    assert [WARNING, NOTICE, WARNING] == [
+        each for each in severities(simulator) if each
+    ]  # Instagram's as ever
+    [over] = [title for title in simulator.titles() if title.startswith("OK")]
     assert "used in full again" in over
-    assert {"ok"} == {row["outcome"] for row in house.rows("poll_log")}
+    assert {"ok"} == {row["outcome"] for row in simulator.rows("poll_log")}
 
 
-def test_an_api_that_goes_away_is_told_though_a_word_is_unheard_of(house: House) -> None:
-    walk(house, same(entry("linkedin", "revoked", NOW + 60 * DAY)), HOUR)
-    house.api.fails(failure(Outcome.SERVER_ERROR))
-    house.live(3 * HOUR)
-    house.api.failing.clear()
-    walk(house, same(entry("linkedin", "revoked", NOW + 60 * DAY)), 3 * HOUR)
-    rules = [(row["rule"], row["resolution"]) for row in house.rows("incident_log")]
+def test_an_api_that_goes_away_is_told_though_a_word_is_unheard_of(simulator: Simulator) -> None:
+    walk(simulator, same(entry("linkedin", "revoked", NOW + 60 * DAY)), HOUR)
+    simulator.api.fails(failure(Outcome.SERVER_ERROR))
+    simulator.advance(3 * HOUR)
+    simulator.api.failing.clear()
+    walk(simulator, same(entry("linkedin", "revoked", NOW + 60 * DAY)), 3 * HOUR)
+    rules = [(row["rule"], row["resolution"]) for row in simulator.rows("incident_log")]
     assert [("bad_answer", None), ("api_unreachable", "recovered")] == rules
-    assert 3 == len(house.sent)
+    assert 3 == len(simulator.sent)
 
 
-def test_an_id_that_is_not_utf_8_is_named_and_is_nobody_else(house: House) -> None:
-    assert isinstance(house.api, WireProvider)
+def test_an_id_that_is_not_utf_8_is_named_and_is_nobody_else(simulator: Simulator) -> None:
+    assert isinstance(simulator.api, WireProvider)
     good = shown(
-        house, entry("linkedin", "valid", NOW + 60 * DAY), entry("instagram", "valid", NOW + 60 * DAY)
+        simulator, entry("linkedin", "valid", NOW + 60 * DAY), entry("instagram", "valid", NOW + 60 * DAY)
     )
-    house.api.body = good
-    house.look()
-    house.api.body = good.replace(b"linkedin-1", b"linkedin-\xff")
-    house.live(5 * DAY, step=HOUR)
-    [doubt] = house.rows("incident_log")
-    assert ("bad_answer", None) == (doubt["rule"], doubt["platform_id"])
-    assert "1 of 2 connections can't be read: linkedin-\ufffd" == doubt["summary"]
+    simulator.api.body = good
+    simulator.poll_all()
+    simulator.api.body = good.replace(b"linkedin-1", b"linkedin-\xff")
+    simulator.advance(5 * DAY, step=HOUR)
+    [anomaly] = simulator.rows("incident_log")
+    assert ("bad_answer", None) == (anomaly["rule"], anomaly["platform_id"])
+    assert "1 of 2 connections can't be read: linkedin-\ufffd" == anomaly["summary"]
     assert ["instagram-1", "linkedin-1"] == sorted(
-        row["platform_id"] for row in house.rows("current_connections", "WHERE removed_at IS NULL")
+        row["platform_id"] for row in simulator.rows("current_connections", "WHERE removed_at IS NULL")
     )
-    house.api.body = good
-    house.live(3 * HOUR)
-    assert 2 == len(house.sent)
+    simulator.api.body = good
+    simulator.advance(3 * HOUR)
+    assert 2 == len(simulator.sent)

@@ -19,11 +19,11 @@ from structlog.testing import capture_logs
 from monitor.cli import main
 from monitor.config import Config, parse_config
 from monitor.errors import ConfigError, MonitorError
-from monitor.progress import BOUNDS, DISPATCHER, RECORDER, SENDER, Progress
 from monitor.storage import Database
-from monitor.web import Door, guard, server, site
+from monitor.web import WebListener, access, app, server
+from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER, STALL_TIMEOUTS, Liveness
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
-from tests.visitor import ENVIRON, Hands, Visit, configured, renewed, visiting
+from tests.web_client import ENVIRON, FakeMonotonic, Visit, configured, renewed, visiting
 
 PATHS = ("/", "/healthz", "/readyz", "/metrics", "/api/connections", "/api/incidents")
 TOKEN = ENVIRON["TOKEN"]
@@ -59,16 +59,16 @@ def test_nothing_can_be_changed(visit_of_a_file: Visit, method: str, path: str) 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_look_writes_nothing(visit: Visit, path: str) -> None:
-    house = visit.house()
-    house.sees(connection(), connection(platform_id="instagram-1", token_status="expired"))
-    before = house.sizes()
+    simulator = visit.simulator()
+    simulator.poll_connections(connection(), connection(platform_id="instagram-1", token_status="expired"))
+    before = simulator.sizes()
     assert visit.get(path).status == 200
-    assert house.sizes() == before
+    assert simulator.sizes() == before
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_head_gives_what_get_gives_without_the_body(visit_of_a_file: Visit, path: str) -> None:
-    visit_of_a_file.house().sees(connection())
+    visit_of_a_file.simulator().poll_connections(connection())
     got, only_head = visit_of_a_file.get(path), visit_of_a_file.get(path, "HEAD")
     assert only_head.status == got.status == 200
     assert only_head.headers["content-type"] == got.headers["content-type"]
@@ -115,7 +115,7 @@ def test_a_page_from_elsewhere_cannot_rebind_its_name_to_this_machine(
 def test_a_token_is_wanted_where_there_is_one(sqlite_url: str, path: str) -> None:
     with visiting(sqlite_url, token_env="TOKEN") as visit:
         visit.app.database.upgrade()
-        visit.house().sees(connection())
+        visit.simulator().poll_connections(connection())
         basic = base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
         for shown in (f"Bearer {TOKEN}", f"bearer  {TOKEN}", f"Basic {basic}"):
             assert visit.get(path, headers={"Authorization": shown}).status == 200
@@ -144,12 +144,12 @@ def test_the_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
         return True
 
     monkeypatch.setattr("hmac.compare_digest", compare)
-    assert guard._shows(["Bearer whatever"], TOKEN)
+    assert access._has_token(["Bearer whatever"], TOKEN)
     assert compared == [(b"whatever", TOKEN.encode())]
 
 
 def test_two_tokens_in_one_request_are_none() -> None:
-    assert not guard._shows([f"Bearer {TOKEN}", f"Bearer {TOKEN}"], TOKEN)
+    assert not access._has_token([f"Bearer {TOKEN}", f"Bearer {TOKEN}"], TOKEN)
 
 
 def test_a_token_is_a_secret_of_the_configuration(sqlite_url: str) -> None:
@@ -201,37 +201,37 @@ def test_a_port_in_use_is_told_in_one_line(sqlite_url: str) -> None:
 
 def test_without_the_section_nothing_listens(sqlite_url: str) -> None:
     with visiting(sqlite_url) as visit:
-        port = visit.door.port
-        visit.door.show(renewed(visit.app, web=None))
-        assert visit.door.port is None
+        port = visit.listener.port
+        visit.listener.serve(renewed(visit.app, web=None))
+        assert visit.listener.port is None
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port or 0), timeout=5)
 
 
 def test_a_reload_keeps_the_door_open_and_shows_the_new_configuration(visit_of_a_file: Visit) -> None:
-    visit, port = visit_of_a_file, visit_of_a_file.door.port
+    visit, port = visit_of_a_file, visit_of_a_file.listener.port
     web = _config(str(visit.app.database.url), token_env="TOKEN").web
-    visit.door.show(renewed(visit.app, web=web), visit.progress, visit.metrics)
-    assert visit.door.port == port
+    visit.listener.serve(renewed(visit.app, web=web), visit.liveness, visit.metrics)
+    assert visit.listener.port == port
     assert visit.get("/readyz").status == 401
 
 
 def test_a_changed_address_needs_a_restart(visit_of_a_file: Visit) -> None:
-    visit, port = visit_of_a_file, visit_of_a_file.door.port
+    visit, port = visit_of_a_file, visit_of_a_file.listener.port
     web = _config(str(visit.app.database.url), listen="localhost:1").web
-    visit.door.show(renewed(visit.app, web=web), visit.progress, visit.metrics)
-    assert (port, True) == (visit.door.port, visit.door.needs_restart(web))
-    assert not visit.door.needs_restart(visit.app.config.web)
+    visit.listener.serve(renewed(visit.app, web=web), visit.liveness, visit.metrics)
+    assert (port, True) == (visit.listener.port, visit.listener.needs_restart(web))
+    assert not visit.listener.needs_restart(visit.app.config.web)
     assert visit.get("/healthz").status == 200
 
 
 def test_who_says_nothing_or_stops_half_way_is_cut_off(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "LONGEST_SECONDS", 0.3)
+    monkeypatch.setattr(server, "MAX_REQUEST_SECONDS", 0.3)
     with visiting(sqlite_url) as visit:
         for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
-            with socket.create_connection(("127.0.0.1", visit.door.port or 0), timeout=10) as line:
+            with socket.create_connection(("127.0.0.1", visit.listener.port or 0), timeout=10) as line:
                 line.sendall(said)
                 with suppress(ConnectionResetError):
                     assert line.recv(100) == b""
@@ -242,7 +242,7 @@ HOST = b"Host: localhost\r\n"
 
 def said_to(visit: Visit, raw: bytes) -> tuple[bytes, bytes]:
     """Say something to the door as it stands here; returns the first line of the answer, and the rest."""
-    with socket.create_connection(("127.0.0.1", visit.door.port or 0), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", visit.listener.port or 0), timeout=10) as line:
         line.sendall(raw)
         answer = b""
         with suppress(ConnectionResetError):
@@ -287,18 +287,20 @@ def test_whatever_is_said_is_answered_once_and_trusts_nothing(
     assert first.split(b" ")[1] == status
     assert rest.count(b"HTTP/1.1 ") == 0
     assert b"x-content-type-options: nosniff" in rest
-    assert [line for line in lines if line["event"] == "web.broken"] == []
+    assert [line for line in lines if line["event"] == "web.request_failed"] == []
     assert visit_of_a_file.get("/healthz").status == 200
 
 
 def test_who_reads_nothing_of_a_long_answer_holds_up_nobody(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.house().sees(*(connection(platform_id=f"tiktok-{n}", display_name="x" * 200) for n in range(1000)))
+    visit.simulator().poll_connections(
+        *(connection(platform_id=f"tiktok-{n}", display_name="x" * 200) for n in range(1000))
+    )
     with ExitStack() as deaf:
         for _ in range(8):
             line = deaf.enter_context(socket.socket())
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            line.connect(("127.0.0.1", visit.door.port or 0))
+            line.connect(("127.0.0.1", visit.listener.port or 0))
             line.sendall(b"GET /api/connections?limit=1000 HTTP/1.1\r\n" + HOST + b"\r\n")
         assert len(visit.get("/api/connections?limit=1000").json["items"]) == 1000
         assert visit.get("/healthz").status == 200
@@ -307,11 +309,11 @@ def test_who_reads_nothing_of_a_long_answer_holds_up_nobody(visit_of_a_file: Vis
 def test_the_door_closes_at_once_though_somebody_hangs_on(sqlite_url: str) -> None:
     with (
         visiting(sqlite_url) as visit,
-        socket.create_connection(("127.0.0.1", visit.door.port or 0), timeout=10) as line,
+        socket.create_connection(("127.0.0.1", visit.listener.port or 0), timeout=10) as line,
     ):
         line.sendall(b"GET /")
         began = time.monotonic()
-        visit.door.close()
+        visit.listener.close()
         assert time.monotonic() - began < 5
 
 
@@ -320,49 +322,49 @@ def test_the_door_closes_at_once_though_somebody_hangs_on(sqlite_url: str) -> No
 
 def test_a_part_that_does_not_move_is_unhealthy(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    for part, bound in BOUNDS.items():
-        visit.hands.now += bound.total_seconds() + 1
-        for other in BOUNDS.keys() - {part}:
-            visit.progress.moved(other)
+    for part, bound in STALL_TIMEOUTS.items():
+        visit.monotonic_clock.now += bound.total_seconds() + 1
+        for other in STALL_TIMEOUTS.keys() - {part}:
+            visit.liveness.beat(other)
         answer = visit.get("/healthz")
         assert (answer.status, answer.text) == (503, f"stuck: {part}\n")
-        visit.progress.moved(part)
+        visit.liveness.beat(part)
         assert visit.get("/healthz").text == "ok\n"
 
 
 def test_progress_is_within_bounds_up_to_the_bound() -> None:
-    hands = Hands()
-    progress = Progress(monotonic=hands)
-    hands.now += 60
-    assert progress.stuck() == []
-    assert progress.ages() == {DISPATCHER: 60, RECORDER: 60, SENDER: 60}
-    hands.now += 0.5
-    assert progress.stuck() == [DISPATCHER]
-    hands.now += 60
-    assert progress.stuck() == [DISPATCHER, RECORDER, SENDER]
-    progress.moved(RECORDER)
-    assert progress.stuck() == [DISPATCHER, SENDER]
-    assert progress.ages(hands.now + 5)[RECORDER] == 5
-    assert progress.stuck({RECORDER: timedelta(seconds=1)}) == []
+    monotonic_clock = FakeMonotonic()
+    liveness = Liveness(monotonic=monotonic_clock)
+    monotonic_clock.now += 60
+    assert liveness.stalled() == []
+    assert liveness.ages() == {DISPATCHER: 60, RECORDER: 60, SENDER: 60}
+    monotonic_clock.now += 0.5
+    assert liveness.stalled() == [DISPATCHER]
+    monotonic_clock.now += 60
+    assert liveness.stalled() == [DISPATCHER, RECORDER, SENDER]
+    liveness.beat(RECORDER)
+    assert liveness.stalled() == [DISPATCHER, SENDER]
+    assert liveness.ages(monotonic_clock.now + 5)[RECORDER] == 5
+    assert liveness.stalled({RECORDER: timedelta(seconds=1)}) == []
 
 
 def test_a_monitor_that_waits_for_its_database_is_alive_and_not_ready(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.door.show(visit.app)
+    visit.listener.serve(visit.app)
     assert visit.get("/healthz").status == 200
     for path in ("/readyz", "/metrics"):
         assert visit.get(path).status == 503
 
 
 def test_a_monitor_that_keeps_its_pace_is_ready(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection())
+    simulator = visit.simulator()
+    simulator.poll_connections(connection())
     visit.clock.advance(45 * MINUTE)
     assert visit.get("/readyz").text == "ok\n"
 
 
 def test_a_target_that_is_late_by_three_intervals_is_told(visit: Visit) -> None:
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     visit.clock.advance(15 * MINUTE + 3 * 15 * MINUTE + 2 * MINUTE)
     answer = visit.get("/readyz")
     assert answer.status == 503
@@ -370,37 +372,37 @@ def test_a_target_that_is_late_by_three_intervals_is_told(visit: Visit) -> None:
 
 
 def test_a_target_is_not_late_while_its_budget_keeps_no_better_pace(visit: Visit) -> None:
-    visit.house().sees(connection())
-    visit.app.budgets.count("agency", 90_000)
+    visit.simulator().poll_connections(connection())
+    visit.app.rate_limits.set_target_count("agency", 90_000)
     visit.clock.advance(10 * HOUR)
     assert visit.get("/readyz").text == "ok\n"
 
 
 def test_an_account_no_longer_configured_is_late_for_nothing(visit: Visit) -> None:
-    house = visit.house()
-    house.providers["gone"] = house.providers["agency"]
-    house.sees(connection())
-    del house.providers["gone"]
-    house.sees(connection())
+    simulator = visit.simulator()
+    simulator.providers["gone"] = simulator.providers["agency"]
+    simulator.poll_connections(connection())
+    del simulator.providers["gone"]
+    simulator.poll_connections(connection())
     visit.clock.advance(30 * MINUTE)
     assert visit.get("/readyz").text == "ok\n"
 
 
 def test_a_message_that_nobody_sends_is_told(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
+    simulator = visit.simulator()
+    simulator.poll_connections(connection(token_status="expired", expires_at=NOW - HOUR))
     visit.clock.advance(15 * MINUTE)
     assert visit.get("/readyz").text == "ok\n"
     visit.clock.advance(MINUTE)
     answer = visit.get("/readyz")
     assert (answer.status, answer.text) == (503, "a message has been due for 16 minutes\n")
-    house.deliver()
+    simulator.deliver()
     assert visit.get("/readyz").text == "ok\n"
 
 
 def test_a_file_that_is_gone_is_not_ready_and_still_alive(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     Path(visit.app.database.url.database or "").unlink()
     assert visit.get("/healthz").status == 200
     assert visit.get("/readyz").status == 503
@@ -424,7 +426,7 @@ def test_a_database_that_hangs_keeps_nobody_waiting(
     visit_of_a_file: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visit = visit_of_a_file
-    monkeypatch.setattr(site, "ANSWER_WITHIN", timedelta(seconds=0.2))
+    monkeypatch.setattr(app, "RESPONSE_TIMEOUT", timedelta(seconds=0.2))
     file = sqlite3.connect(visit.app.database.url.database or "", isolation_level=None)
     file.execute("PRAGMA journal_mode=DELETE")
     file.execute("BEGIN EXCLUSIVE")
@@ -444,20 +446,20 @@ def test_a_mistake_of_ours_is_an_answer_and_a_line_in_the_log(
     def broken(*_: object, **__: object) -> str:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("monitor.web.page.page", broken)
+    monkeypatch.setattr("monitor.web.status_page.render_page", broken)
     with capture_logs() as lines:
         answer = visit_of_a_file.get("/")
     assert (answer.status, answer.text) == (500, "a mistake in the monitor; its log says more\n")
     assert answer.headers["content-security-policy"]
-    assert [line["event"] for line in lines] == ["web.broken"]
+    assert [line["event"] for line in lines] == ["web.request_failed"]
 
 
 # The page
 
 
 def test_the_page_says_what_needs_somebody_first(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(
+    simulator = visit.simulator()
+    simulator.poll_connections(
         connection(display_name="Fine & Dandy", expires_at=NOW + 40 * DAY),
         connection(platform_id="instagram-1", display_name="Soon", expires_at=NOW + 2 * DAY),
         connection(platform_id="tiktok-1", display_name="Over", token_status="expired", expires_at=NOW - DAY),
@@ -483,17 +485,17 @@ def test_the_page_of_an_empty_history_says_so(visit: Visit) -> None:
 
 
 def test_the_page_says_when_all_is_well(visit: Visit) -> None:
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     text = visit.get("/").text
     assert "Nothing to act on" in text
     assert "Open incidents" not in text
 
 
 def test_the_page_tells_what_is_late_and_what_was_given_up(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection(token_status="expired", expires_at=NOW - HOUR))
-    house.channels.clear()
-    del house.channels
+    simulator = visit.simulator()
+    simulator.poll_connections(connection(token_status="expired", expires_at=NOW - HOUR))
+    simulator.channels.clear()
+    del simulator.channels
     with visit.app.database.begin() as store:
         store.connection.exec_driver_sql("UPDATE notifications SET state = 'failed'")
     visit.clock.advance(2 * HOUR)
@@ -506,8 +508,8 @@ HOSTILE = "<script>alert(1)</script>'\"&\u202etxt\x1b[31m"
 
 
 def test_text_from_outside_is_text_on_the_page(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(
+    simulator = visit.simulator()
+    simulator.poll_connections(
         connection(
             platform_id="<b>-1",
             username=HOSTILE,
@@ -541,7 +543,7 @@ def test_a_large_history_is_a_short_page(visit: Visit) -> None:
         connection(platform_id=f"tiktok-{n}", display_name=f"Nr {n}", token_status="expired", expires_at=NOW)
         for n in range(400)
     ]
-    visit.house().sees(*many)
+    visit.simulator().poll_connections(*many)
     text = visit.get("/").text
     assert "400 open incidents" in text
     assert "and 300 more" in text
@@ -584,10 +586,12 @@ def test_the_api_says_what_the_command_line_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     visit = visit_of_a_file
-    house = visit.house()
-    house.sees(connection(), connection(platform_id="tiktok-1", token_status="expired", expires_at=NOW - DAY))
-    house.later()
-    house.sees(connection(), connection(platform_id="tiktok-1"), connection(platform_id="threads-1",
+    simulator = visit.simulator()
+    simulator.poll_connections(
+        connection(), connection(platform_id="tiktok-1", token_status="expired", expires_at=NOW - DAY)
+    )
+    simulator.advance()
+    simulator.poll_connections(connection(), connection(platform_id="tiktok-1"), connection(platform_id="threads-1",
                token_status="expired", expires_at=NOW))  # fmt: skip
     config = Path(visit.app.database.url.database or "").with_name("config.yaml")
     config.write_text(json.dumps(configured(visit.app.database.url.render_as_string())))
@@ -602,8 +606,8 @@ def test_the_api_says_what_the_command_line_says(
 
 
 def test_pages_hold_everything_once_in_an_order_that_stays(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(
+    simulator = visit.simulator()
+    simulator.poll_connections(
         *(connection(platform_id=f"tiktok-{n}", token_status="expired", expires_at=NOW) for n in range(7))
     )
     for path in ("/api/connections", "/api/incidents"):
@@ -615,11 +619,11 @@ def test_pages_hold_everything_once_in_an_order_that_stays(visit: Visit) -> None
 
 
 def test_what_is_new_between_two_pages_moves_nothing(visit: Visit) -> None:
-    house = visit.house()
-    house.sees(connection(platform_id="tiktok-5"), connection(platform_id="tiktok-7"))
+    simulator = visit.simulator()
+    simulator.poll_connections(connection(platform_id="tiktok-5"), connection(platform_id="tiktok-7"))
     first = visit.get("/api/connections?limit=1").json
-    house.later()
-    house.sees(*(connection(platform_id=f"tiktok-{n}") for n in (1, 5, 7)))
+    simulator.advance()
+    simulator.poll_connections(*(connection(platform_id=f"tiktok-{n}") for n in (1, 5, 7)))
     rest = visit.get(f"/api/connections?limit=5&cursor={first['next']}").json
     ids = [item["platform_id"] for item in [*first["items"], *rest["items"]]]
     assert sorted(ids) == ["tiktok-1", "tiktok-5", "tiktok-7"]
@@ -642,17 +646,17 @@ def test_a_question_that_makes_no_sense_is_told_what_would(visit: Visit, asked: 
 
 
 def test_a_question_cannot_reach_the_database_as_a_statement(visit: Visit) -> None:
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     answer = visit.get("/api/connections?account=agency'%20OR%201=1--")
     assert answer.json == {"items": [], "next": None}
 
 
 def test_a_failing_account_is_an_incident_without_a_connection(visit: Visit) -> None:
-    house = visit.house()
-    house.provider.fails(failure())
+    simulator = visit.simulator()
+    simulator.provider.fails(failure())
     for _ in range(3):
-        house.poll()
-        house.later()
+        simulator.poll()
+        simulator.advance()
     (item,) = visit.get("/api/incidents").json["items"]
     assert (item["rule"], item["account"], item["platform_id"]) == ("api_unreachable", "agency", None)
     assert "agency" in visit.get("/").text
@@ -660,11 +664,11 @@ def test_a_failing_account_is_an_incident_without_a_connection(visit: Visit) -> 
 
 def test_many_at_once_are_answered_or_sent_away(visit_of_a_file: Visit) -> None:
     visit = visit_of_a_file
-    visit.house().sees(connection())
+    visit.simulator().poll_connections(connection())
     with ThreadPoolExecutor(20) as crowd:
         statuses = list(crowd.map(lambda n: visit.get(PATHS[n % len(PATHS)]).status, range(120)))
     assert set(statuses) == {200}
-    assert visit.door.port
+    assert visit.listener.port
 
 
 def _config(database_url: str, **web: object) -> Config:
@@ -672,4 +676,4 @@ def _config(database_url: str, **web: object) -> Config:
 
 
 def test_a_door_that_was_never_opened_closes() -> None:
-    Door().close()
+    WebListener().close()

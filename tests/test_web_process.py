@@ -100,7 +100,7 @@ def test_a_reload_with_another_address_says_that_it_needs_a_restart(
     write(config, web={"listen": "127.0.0.1:1"})
     process.process.send_signal(signal.SIGHUP)
     process.wait_for("daemon.started", times=2)
-    warnings = [line["warning"] for line in process.lines("configuration.doubtful")]
+    warnings = [line["warning"] for line in process.lines("config.warning")]
     assert "a changed web.listen needs a restart" in warnings
     assert get(port, "/healthz") == (200, "ok\n")
 

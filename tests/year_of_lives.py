@@ -15,20 +15,20 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from monitor.channels.templates import compile_template
 from monitor.core.model import DeliveryState, Outcome, TokenStatus, to_milliseconds
-from monitor.core.routes import Match, Route
+from monitor.core.routing.routes import Matcher, Route
 from monitor.errors import FetchError
-from monitor.jobs.oversee import oversee
-from monitor.jobs.rewind import Rewind
-from monitor.providers import Answer
-from monitor.storage import Database, people
+from monitor.jobs.check_channels import check_channels
+from monitor.jobs.clock_step import ClockStepRecovery
+from monitor.providers import ConnectionList
+from monitor.storage import Database, silences
 from monitor.storage.outbox import UNSENT
-from monitor.storage.tables import incidents, notifications, polls, targets
-from monitor.templates import compile_words
+from monitor.storage.tables import incidents, notifications, target_schedule, targets
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 from tests.fakes import FakeProvider, FrozenClock
-from tests.house import House
 from tests.lives import MODES, PLAIN, Killed, Receiver, Said, by_incident, empty, repetitions
+from tests.simulator import Simulator
 
 YEAR = 365 * DAY
 LIVES = 10
@@ -232,7 +232,7 @@ class Api(FakeProvider):
     outages: list[Span] = field(default_factory=list)
     seen: dict[tuple[str, str], list[tuple[datetime, Report]]] = field(default_factory=dict)
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
         now = self.true_now()
         for outage in self.outages:
             if outage.holds(now):
@@ -262,7 +262,7 @@ class Year:
     seed: int
     lasts: timedelta = YEAR
     now: datetime = NOW
-    house: House = field(init=False)
+    simulator: Simulator = field(init=False)
     api: Api = field(init=False)
     modes: dict[str, list[Span]] = field(init=False)
     skews: list[Span] = field(init=False)
@@ -299,19 +299,19 @@ class Year:
         self.skews = maker.spans(60 * DAY, [HOUR, 2 * DAY, 20 * DAY], ahead)
         self.silences = maker.spans(40 * DAY, [HOUR, DAY], [(user, "t*") for user in users])
         self.restarts = [each.begins for each in maker.spans(20 * DAY, [HOUR])]
-        self.house = House(
+        self.simulator = Simulator(
             self.database,
             clock=clock,
             api=self.api,
             users=users,
             every=EVERY,
             channels={name: Receiver(name=name, now=lambda: self.now) for name in names},
-            words={name: compile_words(name, title=None, body=PLAIN, now=NOW) for name in names},
+            templates={name: compile_template(name, title=None, body=PLAIN, now=NOW) for name in names},
             routes=[
                 *(
                     Route(
                         channels=(f"of {user}",),
-                        match=Match(managed_user=(user,)),
+                        match=Matcher(managed_user=(user,)),
                         group_wait=random.choice([timedelta(), 30 * MINUTE]),
                         remind_every=random.choice([None, 3 * DAY]),
                     )
@@ -337,12 +337,12 @@ class Year:
                 wakes_at = min(looks_at, sends_at)
                 self._move_to(min(max(wakes_at, self.now + MINUTE), event))
                 # Most of the time there is nothing to do but to try again what a channel didn't take.
-                self._alive(self.house.tick if self.now >= looks_at else self._send)
+                self._alive(self.simulator.tick if self.now >= looks_at else self._send)
             self._happen()
         for pause in (MINUTE, HOUR, 2 * HOUR, 13 * HOUR, DAY, DAY):
             self._move_to(self.now + pause)
-            self._alive(self.house.restart)
-            self._alive(self.house.look)
+            self._alive(self.simulator.restart)
+            self._alive(self.simulator.poll_all)
 
     def mode_at(self, channel: str, now: datetime) -> str:
         """Return whether and how a channel is broken."""
@@ -362,38 +362,40 @@ class Year:
             yield from spans
 
     def _move_to(self, moment: datetime) -> None:
-        before, self.now = self.house.clock.now, moment
+        before, self.now = self.simulator.clock.now, moment
         skew = next((each.what for each in self.skews if each.holds(moment)), timedelta())
-        self.house.clock.now = moment + skew
-        if self.house.clock.now < before:
-            Rewind(self.house.clock, every={self.house.account: EVERY}, database=self.database)()
+        self.simulator.clock.now = moment + skew
+        if self.simulator.clock.now < before:
+            ClockStepRecovery(
+                self.simulator.clock, every={self.simulator.account: EVERY}, database=self.database
+            )()
 
     def _wakes_at(self) -> tuple[datetime, datetime]:
         """Return when a poll or a review is due next, and when a message is, in true time."""
         unsent_at = func.min(func.coalesce(notifications.c.leased_until, notifications.c.due_at))
         queries = (
-            select(func.min(polls.c.next_poll_at)),
-            select(func.min(targets.c.next_review_at)),
+            select(func.min(target_schedule.c.next_poll_at)),
+            select(func.min(targets.c.next_evaluation_at)),
             select(unsent_at).where(UNSENT),
         )
         with self.database.read() as store:
             poll, review, send = (store.connection.execute(query).scalar() for query in queries)
-        skew, far = self.house.clock.now - self.now, self.house.clock.now + EVERY
+        skew, far = self.simulator.clock.now - self.now, self.simulator.clock.now + EVERY
         return min(poll or far, review or far) - skew, (send or far) - skew
 
     def _send(self) -> None:
-        self.house.deliver()
-        oversee(
-            self.house.channels,
+        self.simulator.deliver()
+        check_channels(
+            self.simulator.channels,
             database=self.database,
-            routing=self.house.routing,
-            clock=self.house.clock,
+            routing=self.simulator.routing,
+            clock=self.simulator.clock,
         )
-        self.house.deliver()
+        self.simulator.deliver()
 
     def _happen(self) -> None:
-        house = self.house
-        for name, channel in house.channels.items():
+        simulator = self.simulator
+        for name, channel in simulator.channels.items():
             assert isinstance(channel, Receiver)
             wanted = self.mode_at(name, self.now)
             began = any(each.begins == self.now for each in self.modes[name])
@@ -403,29 +405,29 @@ class Year:
             if each.begins == self.now:
                 user, platform = each.what
                 with self.database.begin() as store:
-                    people.silence(
+                    silences.add_silence(
                         store.connection,
                         {"managed_user": [user], "platform": [platform]},
-                        house.clock(),
-                        until=house.clock() + (each.ends - each.begins),
-                        by="mia",
-                        why="maintenance",
-                        routing=house.routing,
+                        simulator.clock(),
+                        until=simulator.clock() + (each.ends - each.begins),
+                        author="mia",
+                        comment="maintenance",
+                        routing=simulator.routing,
                     )
         if self.now in self.restarts:
-            self._alive(house.restart)
+            self._alive(simulator.restart)
 
     def _alive(self, happens: Callable[[], None]) -> None:
         try:
             happens()
         except Killed:
-            self._alive(self.house.restart)
+            self._alive(self.simulator.restart)
 
 
 def broken_promises(year: Year) -> list[str]:
     """Compare what each channel was told in a year with what the API said; one line for each difference."""
     found = []
-    for name, channel in year.house.channels.items():
+    for name, channel in year.simulator.channels.items():
         assert isinstance(channel, Receiver)
         for user, tokens in year.api.tokens.items():
             if name not in {"ops", f"of {user}"}:
@@ -451,12 +453,14 @@ def _of_token(year: Year, channel: str, user: str, token: Token, said: Sequence[
     if ends_well and said and said[-1].is_open and not _is_late(token, year):
         yield f"is well, and the last said was {said[-1]}"
     for begins, ends in _runs_of_expired(seen, year.now):
-        told = [each for each in said if _says_expired(each) and begins - EVERY <= each.received_at < ends]
+        notified = [
+            each for each in said if _says_expired(each) and begins - EVERY <= each.received_at < ends
+        ]
         after = [each for each in said if _says_expired(each) and each.received_at < ends]
         if not after and _could_be_told(year, channel, (user, token.platform_id), Span(begins, ends)):
             yield f"expired at {begins:%m-%d %H:%M}, and nobody was told until {ends:%m-%d %H:%M}"
-        if len(told) > 1:
-            yield f"expired once, at {begins:%m-%d %H:%M}, and was told {told}"
+        if len(notified) > 1:
+            yield f"expired once, at {begins:%m-%d %H:%M}, and was told {notified}"
     for id_, story in by_incident(said).items():
         if [each for each in story[:-1] if not each.is_open]:
             yield f"incident {id_} was over before it was: {[each.news for each in story]}"
@@ -513,13 +517,13 @@ def _of_history(year: Year) -> Iterator[str]:
     over = {row["id"] for row in rows if row["resolved_at"] is not None}
     stories = {
         name: by_incident(channel.said)
-        for name, channel in year.house.channels.items()
+        for name, channel in year.simulator.channels.items()
         if isinstance(channel, Receiver)
     }
     for id_, name, state in undelivered:
         if state != DeliveryState.FAILED or id_ not in over or id_ in stories[name]:
             yield f"seed {year.seed}: incident {id_} is {state} for {name}"
     for row in rows:
-        told = stories["ops"].get(row["id"], [])
-        if row["resolved_at"] is None and row["channel"] != "ops" and not told:
+        notified = stories["ops"].get(row["id"], [])
+        if row["resolved_at"] is None and row["channel"] != "ops" and not notified:
             yield f"seed {year.seed}: incident {row['id']} is open, and ops was not told"

@@ -19,20 +19,20 @@ def upgrade() -> None:
         sa.Column("managed_user_id", sa.Text()),
         sa.Column("managed_user", sa.Text()),
         sa.Column("first_seen_at", UtcDateTime(), nullable=False),
-        sa.Column("detached_at", UtcDateTime()),
+        sa.Column("deactivated_at", UtcDateTime()),
         sa.Column("last_ok_at", UtcDateTime()),
-        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("consecutive_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("failing_since", UtcDateTime()),
         sa.Column("failure_rule", sa.Text()),
         sa.Column("failure_remedy", sa.Text()),
-        sa.Column("fingerprint", sa.LargeBinary()),
-        sa.Column("next_review_at", UtcDateTime()),
-        sa.Column("doubted", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("response_digest", sa.LargeBinary()),
+        sa.Column("next_evaluation_at", UtcDateTime()),
+        sa.Column("suspect_changes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("managed_username", sa.Text()),
         sa.Column("missing_since", UtcDateTime()),
-        sa.Column("failure_reach", sa.Text()),
-        sa.Column("failed_alone", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("short_since", UtcDateTime()),
+        sa.Column("failure_scope", sa.Text()),
+        sa.Column("isolated_failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("shrunk_since", UtcDateTime()),
         sa.Column("clock_offset_seconds", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_targets")),
     )
@@ -42,37 +42,37 @@ def upgrade() -> None:
         ["account", sa.text("coalesce(managed_user_id, '')")],
         unique=True,
     )
-    op.create_index("ix_targets_next_review_at", "targets", ["next_review_at"])
+    op.create_index("ix_targets_next_evaluation_at", "targets", ["next_evaluation_at"])
 
     op.create_table(
-        "sources",
+        "account_status",
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("next_discovery_at", UtcDateTime()),
         sa.Column("discovered_at", UtcDateTime()),
-        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("consecutive_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("failing_since", UtcDateTime()),
         sa.Column("failed_at", UtcDateTime()),
         sa.Column("failure_rule", sa.Text()),
-        sa.Column("failure_reach", sa.Text()),
+        sa.Column("failure_scope", sa.Text()),
         sa.Column("failure_error", sa.Text()),
         sa.Column("failure_remedy", sa.Text()),
         sa.Column("paused_at", UtcDateTime()),
-        sa.Column("paused_reach", sa.Text()),
-        sa.Column("probe_id", sa.Integer()),
-        sa.Column("short_since", UtcDateTime()),
-        sa.PrimaryKeyConstraint("account", name=op.f("pk_sources")),
+        sa.Column("paused_scope", sa.Text()),
+        sa.Column("canary_target_id", sa.Integer()),
+        sa.Column("shrunk_since", UtcDateTime()),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_account_status")),
     )
 
     op.create_table(
-        "polls",
+        "target_schedule",
         sa.Column("target_id", sa.Integer(), nullable=False),
         sa.Column("next_poll_at", UtcMillis(), nullable=False),
-        sa.Column("last_at", UtcMillis()),
-        sa.Column("polls", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_polled_at", UtcMillis()),
+        sa.Column("run_length", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
-            ["target_id"], ["targets.id"], name=op.f("fk_polls_target_id"), ondelete="CASCADE"
+            ["target_id"], ["targets.id"], name=op.f("fk_target_schedule_target_id"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("target_id", name=op.f("pk_polls")),
+        sa.PrimaryKeyConstraint("target_id", name=op.f("pk_target_schedule")),
     )
 
     op.create_table(
@@ -82,16 +82,16 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("http_status", sa.Integer()),
         sa.Column("error", sa.Text()),
-        sa.Column("first_at", UtcMillis(), nullable=False),
-        sa.Column("last_at", UtcMillis()),
-        sa.Column("polls", sa.Integer()),
+        sa.Column("started_at", UtcMillis(), nullable=False),
+        sa.Column("ended_at", UtcMillis()),
+        sa.Column("poll_count", sa.Integer()),
         sa.ForeignKeyConstraint(
             ["target_id"], ["targets.id"], name=op.f("fk_poll_runs_target_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_poll_runs")),
     )
-    op.create_index("ix_poll_runs_target_id_first_at", "poll_runs", ["target_id", "first_at"])
-    _partial_index("uq_poll_runs_growing", "poll_runs", ["target_id"], where="last_at IS NULL", unique=True)
+    op.create_index("ix_poll_runs_target_id_started_at", "poll_runs", ["target_id", "started_at"])
+    _partial_index("uq_poll_runs_growing", "poll_runs", ["target_id"], where="ended_at IS NULL", unique=True)
 
     op.create_table(
         "connections",
@@ -107,15 +107,15 @@ def upgrade() -> None:
         sa.Column("last_error", sa.Text()),
         sa.Column("last_error_at", UtcDateTime()),
         sa.Column("error_seen_at", UtcDateTime()),
-        sa.Column("settled_error_at", UtcDateTime()),
+        sa.Column("error_cleared_at", UtcDateTime()),
         sa.Column("first_seen_at", UtcDateTime(), nullable=False),
         sa.Column("last_seen_at", UtcDateTime()),
-        sa.Column("missing", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("missed_polls", sa.Integer(), server_default="0", nullable=False),
         sa.Column("removed_at", UtcDateTime()),
-        sa.Column("dated_at", UtcDateTime()),
+        sa.Column("expiry_set_at", UtcDateTime()),
         sa.Column("renewed_at", UtcDateTime()),
         sa.Column("renewals", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("habit", sa.Text()),
+        sa.Column("recent_renewals", sa.Text()),
         sa.ForeignKeyConstraint(
             ["target_id"], ["targets.id"], name=op.f("fk_connections_target_id"), ondelete="CASCADE"
         ),
@@ -133,20 +133,23 @@ def upgrade() -> None:
     )
 
     op.create_table(
-        "probes",
+        "connection_tests",
         sa.Column("connection_id", sa.Integer(), nullable=False),
         sa.Column("tested_at", UtcDateTime(), nullable=False),
         sa.Column("next_test_at", UtcDateTime(), nullable=False),
-        sa.Column("meaning", sa.Text()),
-        sa.Column("meant_at", UtcDateTime()),
+        sa.Column("result", sa.Text()),
+        sa.Column("result_at", UtcDateTime()),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("permissions", sa.Text(), nullable=False),
-        sa.Column("lost", sa.Text(), nullable=False),
+        sa.Column("missing_permissions", sa.Text(), nullable=False),
         sa.Column("passed_at", UtcDateTime()),
         sa.ForeignKeyConstraint(
-            ["connection_id"], ["connections.id"], name=op.f("fk_probes_connection_id"), ondelete="CASCADE"
+            ["connection_id"],
+            ["connections.id"],
+            name=op.f("fk_connection_tests_connection_id"),
+            ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("connection_id", name=op.f("pk_probes")),
+        sa.PrimaryKeyConstraint("connection_id", name=op.f("pk_connection_tests")),
     )
 
     op.create_table(
@@ -178,25 +181,27 @@ def upgrade() -> None:
         sa.Column("connection_id", sa.Integer()),
         sa.Column("channel", sa.Text()),
         sa.Column("severity", sa.Text(), nullable=False),
-        sa.Column("worst", sa.Text(), nullable=False),
+        sa.Column("max_severity", sa.Text(), nullable=False),
         sa.Column("summary", sa.Text(), nullable=False),
         sa.Column("remedy", sa.Text(), nullable=False),
         sa.Column("deadline_at", UtcMillis()),
-        sa.Column("memory", sa.Text(), nullable=False),
+        sa.Column("notified_levels", sa.Text(), nullable=False),
         sa.Column("opened_at", UtcMillis(), nullable=False),
-        sa.Column("flaps", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("calm_since", UtcMillis()),
+        sa.Column("flap_count", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("recovering_since", UtcMillis()),
         sa.Column("acknowledged_at", UtcMillis()),
         sa.Column("acknowledged_by", sa.Text()),
         sa.Column("acknowledged_until", UtcMillis()),
         sa.Column("resolved_at", UtcDateTime()),
         sa.Column("resolution", sa.Text()),
         sa.Column("cause", sa.Text()),
-        sa.Column("announced", sa.Text()),
+        sa.Column("notified_severity", sa.Text()),
         sa.CheckConstraint(
             "severity IN ('notice', 'warning', 'critical')", name=op.f("ck_incidents_severity")
         ),
-        sa.CheckConstraint("worst IN ('notice', 'warning', 'critical')", name=op.f("ck_incidents_worst")),
+        sa.CheckConstraint(
+            "max_severity IN ('notice', 'warning', 'critical')", name=op.f("ck_incidents_max_severity")
+        ),
         sa.CheckConstraint(
             "(resolved_at IS NULL) = (resolution IS NULL)", name=op.f("ck_incidents_resolved")
         ),
@@ -226,8 +231,8 @@ def upgrade() -> None:
         "acknowledgements",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("incident_id", sa.Integer(), nullable=False),
-        sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=False),
         sa.Column("acknowledged_at", UtcDateTime(), nullable=False),
         sa.Column("until", UtcDateTime()),
         sa.Column("ended_at", UtcDateTime()),
@@ -245,8 +250,8 @@ def upgrade() -> None:
         "silences",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("match", sa.Text(), nullable=False),
-        sa.Column("by", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=False),
         sa.Column("starts_at", UtcDateTime(), nullable=False),
         sa.Column("ends_at", UtcDateTime(), nullable=False),
         sa.Column("ended_at", UtcDateTime()),
@@ -266,13 +271,13 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", UtcMillis(), nullable=False),
         sa.Column("due_at", UtcMillis(), nullable=False),
-        sa.Column("first_tried_at", UtcMillis()),
-        sa.Column("claim", sa.Text()),
-        sa.Column("held_until", UtcMillis()),
+        sa.Column("first_attempt_at", UtcMillis()),
+        sa.Column("message_key", sa.Text()),
+        sa.Column("suppressed_until", UtcMillis()),
         sa.Column("silence_id", sa.Integer()),
         sa.Column("leased_until", UtcMillis()),
         sa.Column("delivered_at", UtcMillis()),
-        sa.Column("told", sa.Text()),
+        sa.Column("notified_status", sa.Text()),
         sa.Column("content_hash", sa.Text()),
         sa.Column("is_possibly_delivered", sa.Boolean()),
         sa.Column("error", sa.Text()),
@@ -294,18 +299,21 @@ def upgrade() -> None:
         where="delivered_at IS NULL",
     )
     _partial_index(
-        "ix_notifications_told", "notifications", ["channel", "delivered_at"], where="told IS NOT NULL"
+        "ix_notifications_notified",
+        "notifications",
+        ["channel", "delivered_at"],
+        where="notified_status IS NOT NULL",
     )
     _partial_index(
         "ix_notifications_digests", "notifications", ["channel", "created_at"], where="incident_id IS NULL"
     )
 
     op.create_table(
-        "gaps",
+        "downtimes",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("began_at", UtcDateTime(), nullable=False),
         sa.Column("ended_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_gaps")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_downtimes")),
     )
 
     op.create_table(
@@ -397,7 +405,7 @@ class _PostgreSQL:
 def view_queries(dialect: str) -> dict[str, str]:
     sql = _SQLite() if dialect == "sqlite" else _PostgreSQL()
     # The end of the growing run, and the newest time that its target's connections were listed.
-    last_poll_at = sql.time("p.last_at")
+    last_poll_at = sql.time("p.last_polled_at")
     resolved_at = sql.from_text("i.resolved_at")
     # What people call a connection, everywhere: its display name, else its handle, else its id.
     name = "coalesce(nullif(c.display_name, ''), nullif(c.username, ''), c.platform_id)"
@@ -414,12 +422,12 @@ def view_queries(dialect: str) -> dict[str, str]:
                    c.display_name, c.token_status, c.expires_at, c.last_successful_post_at, c.last_error,
                    c.last_error_at, c.first_seen_at,
                    coalesce(
-                       c.last_seen_at, CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END
+                       c.last_seen_at, CASE WHEN t.consecutive_failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END
                    ) AS last_seen_at,
                    c.removed_at, c.id, {name} AS name
             FROM connections c
             JOIN targets t ON t.id = c.target_id
-            JOIN polls p ON p.target_id = t.id
+            JOIN target_schedule p ON p.target_id = t.id
             """,
         "token_transitions": f"""
             SELECT {sql.time("s.taken_at")} AS at, t.account, t.managed_user_id, c.platform, c.platform_id,
@@ -444,17 +452,17 @@ def view_queries(dialect: str) -> dict[str, str]:
         "delivery_log": f"""
             SELECT n.id, n.incident_id, n.channel, n.reason, n.state, n.attempts,
                    {sql.time("n.created_at")} AS created_at, {sql.time("n.delivered_at")} AS delivered_at,
-                   n.error, n.claim AS message
+                   n.error, n.message_key AS message
             FROM notifications n
             """,
         "poll_log": f"""
             SELECT t.account, t.managed_user_id, r.outcome, r.http_status, r.error,
-                   {sql.time("r.first_at")} AS first_at,
-                   {sql.time("coalesce(r.last_at, p.last_at)")} AS last_at,
-                   coalesce(r.polls, p.polls) AS polls, r.id, t.managed_user
+                   {sql.time("r.started_at")} AS first_at,
+                   {sql.time("coalesce(r.ended_at, p.last_polled_at)")} AS last_at,
+                   coalesce(r.poll_count, p.run_length) AS polls, r.id, t.managed_user
             FROM poll_runs r
             JOIN targets t ON t.id = r.target_id
-            LEFT JOIN polls p ON p.target_id = r.target_id AND r.last_at IS NULL
+            LEFT JOIN target_schedule p ON p.target_id = r.target_id AND r.ended_at IS NULL
             """,
         "expiring_tokens": f"""
             SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
@@ -467,7 +475,7 @@ def view_queries(dialect: str) -> dict[str, str]:
                 WHERE o.target_id = c.target_id AND o.connection_id = c.id AND o.resolved_at IS NULL
                   AND o.rule IN ('token_expiry', 'renewal_overdue')
             )
-            WHERE c.removed_at IS NULL AND t.detached_at IS NULL
+            WHERE c.removed_at IS NULL AND t.deactivated_at IS NULL
               AND (c.expires_at IS NOT NULL OR c.token_status IN ('expiring_soon', 'expired'))
             """,
         "connection_timeline": f"""
@@ -506,8 +514,8 @@ def view_queries(dialect: str) -> dict[str, str]:
                        WHEN 1 THEN 'unknown'
                    END AS worst_status,
                    {last_poll_at} AS last_poll_at,
-                   CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END AS last_ok_at,
-                   t.failures,
+                   CASE WHEN t.consecutive_failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END AS last_ok_at,
+                   t.consecutive_failures AS failures,
                    (SELECT count(*) FROM incidents i WHERE i.target_id = t.id AND i.resolved_at IS NULL)
                        AS open_incidents,
                    (SELECT count(*) FROM incidents i
@@ -520,10 +528,11 @@ def view_queries(dialect: str) -> dict[str, str]:
                    END AS worst_severity,
                    t.id
             FROM targets t
-            JOIN polls p ON p.target_id = t.id
+            JOIN target_schedule p ON p.target_id = t.id
             LEFT JOIN connections c ON c.target_id = t.id AND c.removed_at IS NULL
-            WHERE t.detached_at IS NULL
-            GROUP BY t.account, t.managed_user_id, t.managed_user, t.id, t.failures, t.last_ok_at, p.last_at
+            WHERE t.deactivated_at IS NULL
+            GROUP BY t.account, t.managed_user_id, t.managed_user, t.id, t.consecutive_failures,
+            t.last_ok_at, p.last_polled_at
             """,
         "reconnect_times": f"""
             SELECT r.account, r.managed_user_id, r.managed_user, r.platform, r.platform_id, r.username,
@@ -536,14 +545,14 @@ def view_queries(dialect: str) -> dict[str, str]:
                 SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
                        i.opened_at AS warned_at, i.id AS incident_id, {name} AS name,
                        CASE
-                           WHEN i.deadline_at <= coalesce(i.calm_since, {resolved_at}) THEN i.deadline_at
-                           WHEN i.deadline_at IS NULL AND i.worst = 'critical' THEN (
+                           WHEN i.deadline_at <= coalesce(i.recovering_since, {resolved_at}) THEN i.deadline_at
+                           WHEN i.deadline_at IS NULL AND i.max_severity = 'critical' THEN (
                                SELECT min(s.taken_at) FROM snapshots s
                                WHERE s.connection_id = i.connection_id AND s.token_status = 'expired'
                                  AND s.taken_at >= i.opened_at AND s.taken_at <= {resolved_at}
                            )
                        END AS expired_at,
-                       coalesce(i.calm_since, {resolved_at}) AS reconnected_at
+                       coalesce(i.recovering_since, {resolved_at}) AS reconnected_at
                 FROM incidents i
                 JOIN connections c ON c.id = i.connection_id
                 JOIN targets t ON t.id = c.target_id
@@ -567,9 +576,9 @@ def view_queries(dialect: str) -> dict[str, str]:
                   AND b.id = {previous_snapshot}
             )
             """,
-        "monitor_gaps": f"""
-            SELECT g.began_at, g.ended_at, {sql.text_seconds("g.began_at", "g.ended_at")} AS seconds, g.id
-            FROM gaps g
+        "monitor_downtimes": f"""
+            SELECT d.began_at, d.ended_at, {sql.text_seconds("d.began_at", "d.ended_at")} AS seconds, d.id
+            FROM downtimes d
             """,
         "erasure_log": """
             SELECT e.id, e.erased_at AS at, e.account, e.targets, e.connections, e.polls, e.transitions,

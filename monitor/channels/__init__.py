@@ -13,12 +13,12 @@ from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.incident_plugins import PagerDutyChannel, PluginChannel
 from monitor.channels.json_events import JsonChannel
 from monitor.channels.opsgenie import OpsgenieChannel
-from monitor.core.clients import client_url
-from monitor.core.incident_services import incident_service
-from monitor.core.outgoing import Attachment, Message
+from monitor.core.messages.message import Attachment, Message
+from monitor.core.routing.client_channels import client_url
+from monitor.core.routing.incident_services import incident_service
 from monitor.errors import ConfigError
 
-SEND_WITHIN = timedelta(seconds=30)
+SEND_TIMEOUT = timedelta(seconds=30)
 
 __all__ = [
     "Attachment",
@@ -49,7 +49,7 @@ class Channel(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def private(self) -> bool: ...
+    def allow_reconnect_links(self) -> bool: ...
     @property
     def service(self) -> str: ...
     @property
@@ -77,7 +77,7 @@ class ChannelSettings(Protocol):
     @property
     def url(self) -> str: ...
     @property
-    def private(self) -> bool: ...
+    def allow_reconnect_links(self) -> bool: ...
 
 
 def check_url(name: str, url: str) -> None:
@@ -99,7 +99,7 @@ def check_url(name: str, url: str) -> None:
 
 
 def open_channels(
-    settings: Iterable[ChannelSettings], *, http: HttpClient | None = None, timeout: timedelta = SEND_WITHIN
+    settings: Iterable[ChannelSettings], *, http: HttpClient | None = None, timeout: timedelta = SEND_TIMEOUT
 ) -> Mapping[str, Channel]:
     """
     Make the channels of the configuration ready, by name.
@@ -118,27 +118,48 @@ def _open(one: ChannelSettings, http: HttpClient | None, timeout: timedelta) -> 
     if service := incident_service(one.url):
         return _open_incident_channel(one, service, http, timeout)
     if for_clients := client_url(one.url):
-        return ClientChannel(name=one.name, url=for_clients, private=one.private, timeout=timeout)
-    return AppriseChannel(name=one.name, url=one.url, private=one.private, timeout=timeout)
+        return ClientChannel(
+            name=one.name, url=for_clients, allow_reconnect_links=one.allow_reconnect_links, timeout=timeout
+        )
+    return AppriseChannel(
+        name=one.name, url=one.url, allow_reconnect_links=one.allow_reconnect_links, timeout=timeout
+    )
 
 
 def _open_incident_channel(
     one: ChannelSettings, service: str, http: HttpClient | None, timeout: timedelta
 ) -> IncidentChannel:
-    name, url, private = one.name, one.url, one.private
+    name, url, allow_reconnect_links = one.name, one.url, one.allow_reconnect_links
     match service:
         case "alertmanager":
-            return AlertmanagerChannel(name=name, service=service, url=url, private=private, http=http)
+            return AlertmanagerChannel(
+                name=name, service=service, url=url, allow_reconnect_links=allow_reconnect_links, http=http
+            )
         case "json":
-            return JsonChannel(name=name, service=service, url=url, private=private, http=http)
+            return JsonChannel(
+                name=name, service=service, url=url, allow_reconnect_links=allow_reconnect_links, http=http
+            )
         case "opsgenie":
-            return OpsgenieChannel(name=name, service=service, url=url, private=private, http=http)
+            return OpsgenieChannel(
+                name=name, service=service, url=url, allow_reconnect_links=allow_reconnect_links, http=http
+            )
         case "pagerduty":
             return PagerDutyChannel(
-                name=name, service=service, url=url, private=private, timeout=timeout, http=http
+                name=name,
+                service=service,
+                url=url,
+                allow_reconnect_links=allow_reconnect_links,
+                timeout=timeout,
+                http=http,
             )
         case _:
-            return PluginChannel(name=name, service=service, url=url, private=private, timeout=timeout)
+            return PluginChannel(
+                name=name,
+                service=service,
+                url=url,
+                allow_reconnect_links=allow_reconnect_links,
+                timeout=timeout,
+            )
 
 
 def describe(channel: Channel) -> str:

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from monitor.channels.http_call import Caller, HttpClient, json_object
 from monitor.channels.incident_channel import IncidentChannel
-from monitor.core import events
-from monitor.core.events import Event, wire_time
+from monitor.core.messages import events
+from monitor.core.messages.events import Event, wire_time
 from monitor.core.model import Severity
 from monitor.errors import ConfigError, DeliveryError
 
@@ -80,8 +80,10 @@ class AlertmanagerChannel(IncidentChannel):
 
     is_forgetful = True
 
-    def __init__(self, *, name: str, service: str, url: str, private: bool, http: HttpClient | None) -> None:
-        super().__init__(name=name, service=service, private=private)
+    def __init__(
+        self, *, name: str, service: str, url: str, allow_reconnect_links: bool, http: HttpClient | None
+    ) -> None:
+        super().__init__(name=name, service=service, allow_reconnect_links=allow_reconnect_links)
         self._url = url
         self._http = http
         # What is sent again must not overtake the end of an incident.
@@ -116,8 +118,8 @@ class AlertmanagerChannel(IncidentChannel):
 
 def _ended(event: Event) -> Iterator[Mapping[str, Any]]:
     """End the alert of the severity that was told before, if it is another one."""
-    if event.told and event.told is not event.incident.severity:
-        before = replace(event.incident, severity=event.told)
+    if event.last_severity and event.last_severity is not event.incident.severity:
+        before = replace(event.incident, severity=event.last_severity)
         yield _alert(replace(event, incident=before), is_over=True)
 
 

@@ -7,16 +7,16 @@ from datetime import timedelta
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from monitor.channels.apprise_log import capture_log
 from monitor.channels.attachment_file import attachment_file
+from monitor.channels.delivery_errors import BUSY, delivery_error
 from monitor.channels.limits import body_limit, title_limit
 from monitor.channels.mail import add_mail_headers
-from monitor.channels.refusals import BUSY, refusal
 from monitor.channels.rendering import being_sent, written
 from monitor.channels.services import open_service
-from monitor.channels.talk import listening
 from monitor.channels.wire import UNCOUNTED, Traffic, count_served, counting
+from monitor.core.messages.message import Message
 from monitor.core.model import Severity
-from monitor.core.outgoing import Message
 from monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class AppriseChannel:
         *,
         name: str,
         url: str,
-        private: bool,
+        allow_reconnect_links: bool,
         timeout: timedelta,
         refuses: Callable[[bytes], bool] = lambda body: False,
     ) -> None:
         self.name = name
-        self.private = private
+        self.allow_reconnect_links = allow_reconnect_links
         self._url = url
         self._refuses = refuses
         self._timeout = timeout.total_seconds()
@@ -64,7 +64,7 @@ class AppriseChannel:
         self._abandoned = False
         self._opening = Lock()
         self._opened: tuple[Apprise, NotifyBase] | None = None
-        self._taken = _Taken()
+        self._accepted = _AcceptedRecipients()
 
     def __repr__(self) -> str:
         return f"AppriseChannel({self.name!r})"
@@ -111,7 +111,7 @@ class AppriseChannel:
         answer: Future[DeliveryError | None] = Future()
         try:
             Thread(
-                target=self._work, args=(message, prepare, answer), name=f"channel {self.name}", daemon=True
+                target=self._run, args=(message, prepare, answer), name=f"channel {self.name}", daemon=True
             ).start()
         except RuntimeError:
             self._busy.release()
@@ -127,7 +127,7 @@ class AppriseChannel:
         if refused:
             raise refused
 
-    def _work(
+    def _run(
         self,
         message: Message,
         prepare: "Callable[[NotifyBase], None] | None",
@@ -143,7 +143,7 @@ class AppriseChannel:
             self._abandoned = False
         else:
             if refused is None:
-                self._taken.forget(message.key)
+                self._accepted.forget(message.key)
         finally:
             self._busy.release()
 
@@ -156,7 +156,7 @@ class AppriseChannel:
         from apprise import NotifyFormat, NotifyType
 
         apprise, service = opened
-        self._taken.turn_to(message.key)
+        self._accepted.start_message(message.key)
         last = written(message, service)
         being_sent.set(last)
         headers = vars(service).get("headers")
@@ -165,9 +165,9 @@ class AppriseChannel:
             add_mail_headers(headers, last, service)
         if prepare:
             prepare(service)
-        was_known = self._taken.knows(message.key)
+        was_known = self._accepted.has_message(message.key)
         carried = message.attachment if self.takes_attachments else None
-        with attachment_file(carried) as attach, listening() as lines, counting() as traffic:
+        with attachment_file(carried) as attach, capture_log() as lines, counting() as traffic:
             result = apprise.notify(
                 last.body,
                 title=last.title,
@@ -179,13 +179,13 @@ class AppriseChannel:
         if result:
             unsent = None if was_known else self._unsent(service, traffic)
             if unsent:  # or it would be taken for delivered when it is tried again
-                self._taken.forget(message.key)
+                self._accepted.forget(message.key)
             return unsent
-        refused = refusal(service.schema, lines)
+        refused = delivery_error(service.schema, lines)
         if refused.retry_after is None and traffic.answers and traffic.answers[-1].status in BUSY:
             refused.retry_after = traffic.answers[-1].retry_after
         # Taken by some and not by all: only under the same key are those spared that have it.
-        refused.uncertain = refused.uncertain or self._taken.knows(message.key)
+        refused.uncertain = refused.uncertain or self._accepted.has_message(message.key)
         return refused
 
     def _unsent(self, service: "NotifyBase", traffic: Traffic) -> DeliveryError | None:
@@ -205,13 +205,13 @@ class AppriseChannel:
                 service = apprise[0]
                 # Plugins ask these two before and after each recipient; their own forget with the attempt.
                 vars(service).update(
-                    is_delivered=self._taken.is_delivered, mark_delivered=self._taken.mark_delivered
+                    is_delivered=self._accepted.is_delivered, mark_delivered=self._accepted.mark_delivered
                 )
                 self._opened = apprise, service
             return self._opened
 
 
-class _Taken:
+class _AcceptedRecipients:
     """
     Who took a message that wasn't taken by all, so that sending it again tells nobody twice.
 
@@ -223,7 +223,7 @@ class _Taken:
         self._by: dict[str, set[str]] = {}
         self._key = ""
 
-    def turn_to(self, key: str) -> None:
+    def start_message(self, key: str) -> None:
         """Say which message the next questions are about; a channel sends one at a time."""
         self._key = key
 
@@ -237,7 +237,7 @@ class _Taken:
         if len(self._by) > _MESSAGES_REMEMBERED:
             self._by.pop(next(iter(self._by)))
 
-    def knows(self, key: str) -> bool:
+    def has_message(self, key: str) -> bool:
         return bool(self._by.get(key))
 
     def forget(self, key: str) -> None:

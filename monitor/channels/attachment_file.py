@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from apprise.attachment import AttachBase
 
-    from monitor.core.outgoing import Attachment
+    from monitor.core.messages.message import Attachment
 
 
 @contextmanager

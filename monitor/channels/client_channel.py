@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from monitor.channels.apprise_channel import AppriseChannel
-from monitor.core.clients import SAMPLE_ID, SAMPLE_USERNAME, ClientUrl
+from monitor.core.messages.message import Message
 from monitor.core.model import Target
-from monitor.core.outgoing import Message
+from monitor.core.routing.client_channels import SAMPLE_ID, SAMPLE_USERNAME, ClientUrl
 from monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ class ClientChannel:
     What it says of itself is so for every client; to send, one must be chosen.
     """
 
-    def __init__(self, *, name: str, url: ClientUrl, private: bool, timeout: timedelta) -> None:
+    def __init__(self, *, name: str, url: ClientUrl, allow_reconnect_links: bool, timeout: timedelta) -> None:
         self.name = name
-        self.private = private
+        self.allow_reconnect_links = allow_reconnect_links
         self._url = url
         self._timeout = timeout
-        self._sample = self._channel(url.filled(SAMPLE_ID, SAMPLE_USERNAME) or "")
+        self._sample = self._channel(url.render(SAMPLE_ID, SAMPLE_USERNAME) or "")
 
     def __repr__(self) -> str:
         return f"ClientChannel({self.name!r})"
@@ -46,9 +46,9 @@ class ClientChannel:
     def takes_attachments(self) -> bool:
         return False
 
-    def of(self, target: Target) -> "Channel | None":
+    def for_target(self, target: Target) -> "Channel | None":
         """Give the channel of one managed user; None where it has no plausible address."""
-        url = self._url.filled(target.managed_user_id or "", target.username)
+        url = self._url.render(target.managed_user_id or "", target.username)
         return self._channel(url) if url and target.managed_user_id else None
 
     def send(self, message: Message) -> None:
@@ -56,4 +56,6 @@ class ClientChannel:
         raise DeliveryError("the channel tells each managed user apart", permanent=True)
 
     def _channel(self, url: str) -> AppriseChannel:
-        return AppriseChannel(name=self.name, url=url, private=self.private, timeout=self._timeout)
+        return AppriseChannel(
+            name=self.name, url=url, allow_reconnect_links=self.allow_reconnect_links, timeout=self._timeout
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from monitor.channels.refusals import http_refusal
+from monitor.channels.delivery_errors import http_refusal
 from monitor.channels.wire import BODY_READ, retry_after
 from monitor.errors import ConfigError, DeliveryError, FetchError
 

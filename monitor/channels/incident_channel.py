@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from monitor.core.events import Event
-from monitor.core.outgoing import Message
+from monitor.core.messages.events import Event
+from monitor.core.messages.message import Message
 from monitor.errors import DeliveryError
 
 
@@ -24,10 +24,10 @@ class IncidentChannel(ABC):
     title_limit = 0
     takes_attachments = False
 
-    def __init__(self, *, name: str, service: str, private: bool) -> None:
+    def __init__(self, *, name: str, service: str, allow_reconnect_links: bool) -> None:
         self.name = name
         self.service = service
-        self.private = private
+        self.allow_reconnect_links = allow_reconnect_links
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

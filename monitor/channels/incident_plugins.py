@@ -10,10 +10,10 @@ from monitor.channels.apprise_channel import AppriseChannel
 from monitor.channels.http_call import Caller, HttpClient, json_object
 from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.services import open_service
-from monitor.core import events
-from monitor.core.events import Event
+from monitor.core.messages import events
+from monitor.core.messages.events import Event
+from monitor.core.messages.message import Message
 from monitor.core.model import Reason, Severity
-from monitor.core.outgoing import Message
 from monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -158,13 +158,19 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
 class PluginChannel(IncidentChannel):
     """A service that is reached through its Apprise plugin, set up anew for each event."""
 
-    def __init__(self, *, name: str, service: str, url: str, private: bool, timeout: timedelta) -> None:
-        super().__init__(name=name, service=service, private=private)
+    def __init__(
+        self, *, name: str, service: str, url: str, allow_reconnect_links: bool, timeout: timedelta
+    ) -> None:
+        super().__init__(name=name, service=service, allow_reconnect_links=allow_reconnect_links)
         self._plugin = PLUGINS[service]
         self.takes_acknowledgements = self._plugin.acknowledge is not None
         self._given: dict[str, str] | None = None
         self._channel = AppriseChannel(
-            name=name, url=url, private=private, timeout=timeout, refuses=self._plugin.refuses
+            name=name,
+            url=url,
+            allow_reconnect_links=allow_reconnect_links,
+            timeout=timeout,
+            refuses=self._plugin.refuses,
         )
 
     def send_event(self, event: Event) -> None:
@@ -197,11 +203,13 @@ class PagerDutyChannel(PluginChannel):
         name: str,
         service: str,
         url: str,
-        private: bool,
+        allow_reconnect_links: bool,
         timeout: timedelta,
         http: HttpClient | None,
     ) -> None:
-        super().__init__(name=name, service=service, url=url, private=private, timeout=timeout)
+        super().__init__(
+            name=name, service=service, url=url, allow_reconnect_links=allow_reconnect_links, timeout=timeout
+        )
         self.takes_acknowledgements = True
         self._url = url
         self._caller = Caller(service=service, http=http, headers={})

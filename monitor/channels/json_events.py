@@ -11,8 +11,8 @@ from monitor.channels.apprise_channel import KEY_HEADER
 from monitor.channels.http_call import Caller, HttpClient
 from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.services import open_service
-from monitor.core import events
-from monitor.core.events import Event
+from monitor.core.messages import events
+from monitor.core.messages.events import Event
 from monitor.errors import ConfigError, DeliveryError
 
 
@@ -63,8 +63,10 @@ class JsonChannel(IncidentChannel):
 
     takes_acknowledgements = True
 
-    def __init__(self, *, name: str, service: str, url: str, private: bool, http: HttpClient | None) -> None:
-        super().__init__(name=name, service=service, private=private)
+    def __init__(
+        self, *, name: str, service: str, url: str, allow_reconnect_links: bool, http: HttpClient | None
+    ) -> None:
+        super().__init__(name=name, service=service, allow_reconnect_links=allow_reconnect_links)
         self._url = url
         self._http = http
 

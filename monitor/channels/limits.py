@@ -44,7 +44,7 @@ def body_limit(service: "NotifyBase") -> int | None:
     return max(limit, most // 2)
 
 
-def fitted(body: str, size: Callable[[str], int], most: int) -> str:
+def fit_body(body: str, size: Callable[[str], int], most: int) -> str:
     """
     Cut a body to what the service takes, at the end of a line.
 
@@ -60,10 +60,10 @@ def fitted(body: str, size: Callable[[str], int], most: int) -> str:
     # The last lines have the message's key, by which a receiver knows a duplicate.
     story, gap, foot = body.rpartition("\n\n")
     foot = gap + foot if story and len(foot) <= _FOOT_LENGTH else ""
-    room = max(most - len(_CUT.encode()) - _COUNT_LENGTH, 0)
+    space = max(most - len(_CUT.encode()) - _COUNT_LENGTH, 0)
     kept = body
-    while kept and (now := size(kept + foot)) > room:
-        kept = kept[: min(len(kept) * room // now, len(kept) - 1)]
+    while kept and (now := size(kept + foot)) > space:
+        kept = kept[: min(len(kept) * space // now, len(kept) - 1)]
     line_end = kept.rfind("\n")
     kept = kept[:line_end] if line_end > len(kept) // 2 else kept
     return kept + _cut(body[len(kept) :]) + foot

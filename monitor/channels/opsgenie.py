@@ -14,8 +14,8 @@ from typing import Any
 from monitor.channels.http_call import Caller, HttpClient, json_object
 from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.services import open_service
-from monitor.core import events
-from monitor.core.events import Event
+from monitor.core.messages import events
+from monitor.core.messages.events import Event
 from monitor.core.model import Reason, Severity
 from monitor.errors import DeliveryError
 
@@ -52,8 +52,10 @@ class OpsgenieChannel(IncidentChannel):
 
     takes_acknowledgements = True
 
-    def __init__(self, *, name: str, service: str, url: str, private: bool, http: HttpClient | None) -> None:
-        super().__init__(name=name, service=service, private=private)
+    def __init__(
+        self, *, name: str, service: str, url: str, allow_reconnect_links: bool, http: HttpClient | None
+    ) -> None:
+        super().__init__(name=name, service=service, allow_reconnect_links=allow_reconnect_links)
         self._url = url
         self._http = http
 

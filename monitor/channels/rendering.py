@@ -4,7 +4,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from monitor.channels.limits import TITLE_LENGTH, fitted, size_limit, size_of, title_limit
+from monitor.channels.limits import TITLE_LENGTH, fit_body, size_limit, size_of, title_limit
 from monitor.channels.styles import Text, style_of
 from monitor.core.text import one_line, passages, readable_lines
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from apprise import NotifyBase
 
-    from monitor.core.outgoing import Message
+    from monitor.core.messages.message import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def written(message: "Message", service: "NotifyBase") -> Written:
     def body_of(text: str) -> str:
         return above + style.body(list(passages(text, message.links)))
 
-    body = fitted(
+    body = fit_body(
         readable_lines(message.body),
         lambda text: size_of(title, body_of(text), service, style),
         size_limit(service, style),

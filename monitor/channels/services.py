@@ -3,12 +3,12 @@
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from monitor.channels.apprise_log import suppress_log
 from monitor.channels.cards import use_card, use_click, use_own_text
 from monitor.channels.mail import use_own_mail
 from monitor.channels.plugins import parse_url
 from monitor.channels.styles import is_written_anew
-from monitor.channels.talk import silence
-from monitor.core.clients import SAMPLE_ID, SAMPLE_USERNAME, client_url
+from monitor.core.routing.client_channels import SAMPLE_ID, SAMPLE_USERNAME, client_url
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def check_url(name: str, url: str) -> None:
         ConfigError: naming the channel; the URL is a secret and stays out of it.
     """
     for_clients = client_url(url)
-    services = _services((for_clients and for_clients.filled(SAMPLE_ID, SAMPLE_USERNAME)) or url)
+    services = _services((for_clients and for_clients.render(SAMPLE_ID, SAMPLE_USERNAME)) or url)
     if not services:
         raise ConfigError(
             f"channel {name}: Apprise can't use its URL; wanted one like "
@@ -51,7 +51,7 @@ def _services(url: str) -> "Apprise":
     from apprise import Apprise, AppriseAsset  # a good part of a second, so not before a channel is used
     from apprise.utils.parse import parse_urls
 
-    silence()
+    suppress_log()
     asset = AppriseAsset(
         app_id="postpost-monitor",
         app_desc="PostPost token monitor",

@@ -10,7 +10,7 @@ The command line: every command translates its arguments into a job, and its out
 ``trying``
     test
 ``caring``, ``database``
-    check-config, send-test; db, forget
+    check-config, test-channel; db, forget
 ``playing``
     sandbox, demo
 ``session``, ``tables``, ``status``, ``charts``, ``board``
@@ -28,15 +28,15 @@ from pathlib import Path
 import click
 
 from monitor import __version__
-from monitor.cli import caring, database, exporting, health, hushing, playing, reading, trying, watching
+from monitor.cli import check, connection_test, database, export, health, run, sandbox, show, silences
 from monitor.cli.session import Session
-from monitor.cli.tables import UnheardError, UnwritableError, flush
+from monitor.cli.tables import BrokenOutputError, OutputError, flush
 from monitor.errors import ConfigError, MonitorError
 
 PROGRAM = "postpost-monitor"
 
 INTERRUPTED = 130
-UNHEARD = 141  # as a program ends that SIGPIPE ends
+OUTPUT_CLOSED = 141  # as a program ends that SIGPIPE ends
 
 
 class _InOrder(click.Group):
@@ -70,31 +70,31 @@ def cli(session: Session, config_file: Path | None, debug: bool) -> None:
 
 
 for _command in (
-    watching.run,
-    watching.poll,
-    reading.status,
-    reading.history,
-    reading.incidents,
-    hushing.ack,
-    hushing.silence,
-    reading.deliveries,
-    exporting.export,
-    trying.test,
+    run.run,
+    run.poll,
+    show.status,
+    show.history,
+    show.incidents,
+    silences.ack,
+    silences.silence,
+    show.deliveries,
+    export.export,
+    connection_test.run_test,
     health.check_health,
-    caring.check_config,
-    caring.send_test,
+    check.check_config,
+    check.send_test_messages,
     database.db,
-    database.forget,
-    playing.sandbox,
-    playing.demo,
+    database.erase,
+    sandbox.sandbox,
+    sandbox.demo,
 ):
     cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Whatever goes wrong is one line on standard error."""
-    _have_every_stream()
-    _let_everything_be_written()
+    _ensure_std_streams()
+    _escape_unencodable()
     session = Session()
     try:
         status = cli.main(args, prog_name=PROGRAM, obj=session, standalone_mode=False)
@@ -104,30 +104,30 @@ def main(args: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else PROGRAM
-        return _complain(session, f"{error.format_message()} See '{path} --help'.", error.exit_code)
+        return _print_error(session, f"{error.format_message()} See '{path} --help'.", error.exit_code)
     except click.ClickException as error:
-        return _complain(session, error.format_message(), 1)
+        return _print_error(session, error.format_message(), 1)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except (UnheardError, BrokenPipeError):
-        _drop_the_rest()
-        return UNHEARD
+    except (BrokenOutputError, BrokenPipeError):
+        _discard_output()
+        return OUTPUT_CLOSED
     except SystemExit as end:  # click's own way out when nobody reads its help
         return end.code if isinstance(end.code, int) else 1
-    except UnwritableError as error:
-        _drop_the_rest()
-        return _complain(session, str(error), 1)
+    except OutputError as error:
+        _discard_output()
+        return _print_error(session, str(error), 1)
     except ConfigError as error:
-        return _complain(session, str(error), 2)
+        return _print_error(session, str(error), 2)
     except (MonitorError, OSError) as error:
-        return _complain(session, str(error), 1)
+        return _print_error(session, str(error), 1)
     except Exception as error:  # noqa: BLE001 - a mistake of ours is told in one line, too
         what = f"{type(error).__name__}: {error}"
-        return _complain(session, f"this is a mistake in the monitor, please report it: {what}", 1)
+        return _print_error(session, f"this is a mistake in the monitor, please report it: {what}", 1)
     return status if isinstance(status, int) else 0
 
 
-def _complain(session: Session, text: str, status: int) -> int:
+def _print_error(session: Session, text: str, status: int) -> int:
     from monitor.core.text import one_line
     from monitor.logs import scrub
 
@@ -139,12 +139,12 @@ def _complain(session: Session, text: str, status: int) -> int:
     return status
 
 
-def _drop_the_rest() -> None:
+def _discard_output() -> None:
     """Let what is still to be written go nowhere, or the interpreter complains at its end and has its own status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _have_every_stream() -> None:
+def _ensure_std_streams() -> None:
     """Open nothing where a standard stream is closed: the next file, a database, would take its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -155,7 +155,7 @@ def _have_every_stream() -> None:
                 setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
-def _let_everything_be_written() -> None:
+def _escape_unencodable() -> None:
     """Write what a terminal's encoding lacks as escapes, rather than fail on somebody's name."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from monitor.cli.status import Row, who
 from monitor.cli.tables import STYLES
-from monitor.core.phrases import platform_name
+from monitor.core.messages.phrases import platform_name
 from monitor.core.text import one_line
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ AHEAD = timedelta(days=60)
 DAY = timedelta(days=1)
 NARROWEST = 20
 
-# By how bad a status is: what stands for it must differ without colours, too; in blocks, and in ASCII.
+# By how bad a status is: what stands for it must differ without colors, too; in blocks, and in ASCII.
 _RANKED = ("", "valid", "unknown", "expiring_soon", "expired")
 _MARKS = {
     "": (" ", " "),

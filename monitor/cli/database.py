@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.session import Session, pass_session
-from monitor.cli.tables import say
+from monitor.cli.tables import print_line
 from monitor.clock import utc_now
 from monitor.core.text import one_line
 from monitor.errors import StorageError
@@ -38,7 +38,7 @@ def upgrade(session: Session, sql: bool) -> None:
             return
         found = database.upgrade(lambda revision, deed: click.echo(f"{revision}: {deed} ...", err=True))
         was = "" if found == migrate.HEAD else f" (was {found or 'empty'})"
-        say(f"{database.name}: schema {migrate.HEAD}{was}")
+        print_line(f"{database.display_name}: schema {migrate.HEAD}{was}")
     finally:
         database.close()
 
@@ -47,16 +47,16 @@ def _print_statements(database: "Database") -> None:
     from monitor.storage import migrate
 
     try:
-        found = database.current()
+        found = database.current_revision()
     except StorageError as error:
-        if not error.passing:
+        if not error.transient:
             raise
         found = None
         click.echo(
             f"postpost-monitor: warning: for an empty database, since {one_line(str(error))}", err=True
         )
     if found == migrate.HEAD:
-        say(f"-- {database.name}: schema {found}, nothing to do")
+        print_line(f"-- {database.display_name}: schema {found}, nothing to do")
     else:
         migrate.upgrade_sql(database.url, found)
 
@@ -69,38 +69,38 @@ def current(session: Session) -> None:
 
     database = Database(session.config().database.url.get_secret_value())
     try:
-        found = database.current()
+        found = database.current_revision()
     finally:
         database.close()
     if found == migrate.HEAD:
-        say(f"{found}, as this program wants it")
+        print_line(f"{found}, as this program wants it")
     else:
-        say(f"{found or 'none'}; this program wants {migrate.HEAD}: run `postpost-monitor db upgrade`")
+        print_line(f"{found or 'none'}; this program wants {migrate.HEAD}: run `postpost-monitor db upgrade`")
 
 
 @db.command()
 @pass_session
 def check(session: Session) -> int:
     """Look for what should never be. Exit status 1 when something is."""
-    from monitor.app import routing_of
-    from monitor.core.incidents import IncidentChange
+    from monitor.app import build_routing
+    from monitor.core.evaluation.incidents import IncidentChange
     from monitor.core.model import Reason
-    from monitor.core.routes import tell
-    from monitor.storage.soundness import findings
+    from monitor.core.routing.routes import plan_notifications
+    from monitor.storage.integrity import check_integrity
 
     config = session.config()
-    routing = routing_of(config)
+    routing = build_routing(config)
 
-    def is_told(incident: "Incident", target: "Target | None") -> bool:
+    def is_routed(incident: "Incident", target: "Target | None") -> bool:
         change = IncidentChange(incident=incident, reason=Reason.OPENED)
-        return bool(tell(change, target, routing, utc_now()))
+        return bool(plan_notifications(change, target, routing, utc_now()))
 
-    with session.existing(config) as database, database.read() as store:
-        found = list(findings(store.connection, is_told=is_told))
+    with session.open_database(config) as database, database.read() as store:
+        found = list(check_integrity(store.connection, is_routed=is_routed))
         for line in found:
-            say(one_line(line, 1000))
+            print_line(one_line(line, 1000))
         if not found:
-            say(f"{database.name}: sound")
+            print_line(f"{database.display_name}: sound")
     return 1 if found else 0
 
 
@@ -109,11 +109,11 @@ def check(session: Session) -> int:
 @pass_session
 def backup(session: Session, file: Path) -> None:
     """Write a consistent copy to FILE, also while the daemon runs. SQLite only; an existing file is kept."""
-    from monitor.storage.upkeep import backup as copy
+    from monitor.storage.maintenance import backup as copy
 
-    with session.existing() as database:
+    with session.open_database() as database:
         copy(database, file)
-    say(f"{file}: {file.stat().st_size} bytes")
+    print_line(f"{file}: {file.stat().st_size} bytes")
 
 
 @db.command()
@@ -125,13 +125,15 @@ def prune(session: Session) -> None:
     from monitor.jobs.prune import prune as forget
 
     config = session.config()
-    with session.existing(config) as database:
+    with session.open_database(config) as database:
         forgotten = forget(database=database, keep=config.retention, clock=utc_now)
     by_age: dict[timedelta, list[str]] = {config.retention.history: []}
     for kind, count in forgotten.items():
-        by_age.setdefault(config.retention.of(kind), []).extend([f"{count} {kind}"] if count else [])
+        by_age.setdefault(config.retention.for_kind(kind), []).extend([f"{count} {kind}"] if count else [])
     for age, counts in by_age.items():
-        say(f"older than {format_duration(age)}: {'forgot ' + ', '.join(counts) if counts else 'nothing'}")
+        print_line(
+            f"older than {format_duration(age)}: {'forgot ' + ', '.join(counts) if counts else 'nothing'}"
+        )
 
 
 @click.command()
@@ -141,27 +143,29 @@ def prune(session: Session) -> None:
 @click.option("--managed-user", "managed_user_id", metavar="ID", help="Only this managed user of it.")
 @click.option("--yes", is_flag=True, help="Don't ask, even at a terminal.")
 @pass_session
-def forget(session: Session, account: str, managed_user_id: str | None, yes: bool) -> None:
+def erase(session: Session, account: str, managed_user_id: str | None, yes: bool) -> None:
     """
     Erase what is known of a client: names, links, history. Only the counts stay.
 
     Without --managed-user, the account with all its managed users. There is no way back.
     """
-    from monitor.jobs.forget import forget as erase
-    from monitor.storage.erasure import known
+    from monitor.jobs.erase import erase_client
+    from monitor.storage.erasure import count_known
 
     whom = f"managed user {managed_user_id} of account {account}" if managed_user_id else f"account {account}"
-    with session.existing() as database:
+    with session.open_database() as database:
         with database.read() as store:
-            targets, is_watched = known(store.connection, account, managed_user_id)
+            targets, is_watched = count_known(store.connection, account, managed_user_id)
         if not targets:
             raise StorageError(f"nothing is known of {whom}; `postpost-monitor status` shows who is known")
         if not yes and sys.stdin.isatty():
             click.confirm(f"Erase all that is known of {whom}, for good?", abort=True, err=True)
-        gone = erase(account, managed_user_id, database=database, clock=utc_now)
+        gone = erase_client(account, managed_user_id, database=database, clock=utc_now)
     counts = ", ".join(f"{count} {kind}" for kind, count in gone.items() if kind != "targets")
-    say(f"{one_line(whom)}: forgotten; of it stays only how much it was: {counts}")
-    say("Copies and logs are not the history's: `db backup` files and the journal may still name them.")
+    print_line(f"{one_line(whom)}: forgotten; of it stays only how much it was: {counts}")
+    print_line(
+        "Copies and logs are not the history's: `db backup` files and the journal may still name them."
+    )
     if is_watched:
         click.echo(
             f"postpost-monitor: warning: {one_line(whom)} is still polled and will be known anew at the next look; "

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from monitor.cli.session import Session, pass_session
-from monitor.cli.tables import say
+from monitor.cli.tables import print_line
 from monitor.clock import utc_now
+from monitor.core.messages.phrases import format_duration
 from monitor.core.model import Severity
-from monitor.core.phrases import span
-from monitor.core.retry import RETRY_AFTER_AT_MOST
+from monitor.core.scheduling.backoff import MAX_RETRY_AFTER
 from monitor.core.text import one_line
 from monitor.errors import ConfigError, MonitorError
 
 if TYPE_CHECKING:
     from monitor.config import Config
-    from monitor.storage.queries import Health, Watched
+    from monitor.storage.queries import Health, TargetStatus
 
 SLACK = timedelta(minutes=5)
-LATELY = timedelta(hours=24)
-WAITING_TOO_LONG = timedelta(minutes=15)
+RECENTLY = timedelta(hours=24)
+MAX_DELIVERY_DELAY = timedelta(minutes=15)
 
 
 class Level(IntEnum):
@@ -46,8 +46,8 @@ def check_health(session: Session, account: str | None, only_itself: bool) -> in
     """
     now = utc_now()
     try:
-        found, every = _look(session, account, now)
-        level, text = judge(found, every, now, only_itself=only_itself)
+        found, every = _load_health(session, account, now)
+        level, text = assess(found, every, now, only_itself=only_itself)
         data = f" | {_performance(found, now)}"
     except MonitorError as error:
         from monitor.logs import scrub
@@ -56,11 +56,11 @@ def check_health(session: Session, account: str | None, only_itself: bool) -> in
     except Exception as error:  # noqa: BLE001 - the exit status of a failed command would read as a warning
         text = f"this is a mistake in the monitor, please report it: {type(error).__name__}"
         level, data = Level.UNKNOWN, ""
-    say(f"{level.name}: {one_line(text).replace('|', '/')}{data}")
+    print_line(f"{level.name}: {one_line(text).replace('|', '/')}{data}")
     return level
 
 
-def judge(
+def assess(
     found: "Health", every: Mapping[str, timedelta], now: datetime, *, only_itself: bool = False
 ) -> tuple[Level, str]:
     """
@@ -70,7 +70,7 @@ def judge(
         every: how often the targets of each account are polled.
         only_itself: leave out what the monitor only reports.
     """
-    if not any(watched.last_at for watched in found.watched):
+    if not any(watched.last_polled_at for watched in found.targets):
         return Level.UNKNOWN, "nothing was polled yet"
     reasons = list(_own_reasons(found, every, now, only_itself=only_itself))
     if not only_itself:
@@ -82,25 +82,27 @@ def judge(
     return worst, ", ".join(text for _, text in sorted(reasons, key=lambda reason: -reason[0]))
 
 
-def _look(session: Session, account: str | None, now: datetime) -> "tuple[Health, Mapping[str, timedelta]]":
+def _load_health(
+    session: Session, account: str | None, now: datetime
+) -> "tuple[Health, Mapping[str, timedelta]]":
     from monitor.storage import queries
 
     config = session.config()
     every = {each.name: each.every or config.polling.every for each in config.accounts}
     if account is not None and account not in every:
         raise ConfigError(f"no account {account!r}; want one of {', '.join(every)}")
-    with session.existing(config) as database, database.read() as store:
-        found = queries.health(store.connection, now, account=account, lately=LATELY)
-    return found, {name: _kept(name, every[name], found, config) for name in every}
+    with session.open_database(config) as database, database.read() as store:
+        found = queries.health(store.connection, now, account=account, recently=RECENTLY)
+    return found, {name: _max_interval(name, every[name], found, config) for name in every}
 
 
-def _kept(account: str, every: timedelta, found: "Health", config: "Config") -> timedelta:
+def _max_interval(account: str, every: timedelta, found: "Health", config: "Config") -> timedelta:
     """Say how far apart two looks at one target of an account may lie, as the daemon does."""
-    from monitor.app import budget_of
+    from monitor.app import build_token_bucket
 
     of_account = next(each for each in config.accounts if each.name == account)
-    targets = sum(1 for watched in found.watched if watched.account == account)
-    return budget_of(of_account, config).cadence(every, targets)
+    targets = sum(1 for watched in found.targets if watched.account == account)
+    return build_token_bucket(of_account, config).min_interval(every, targets)
 
 
 def _own_reasons(
@@ -108,27 +110,27 @@ def _own_reasons(
 ) -> Iterator[tuple[Level, str]]:
     late = [
         watched
-        for watched in found.watched
+        for watched in found.targets
         if watched.account in every
         and _is_late(watched, every[watched.account], now, only_itself=only_itself)
     ]
     if late:
         names = ", ".join(sorted({watched.account for watched in late})[:3])
-        seen = [watched.last_at if only_itself else watched.last_ok_at for watched in late]
+        seen = [watched.last_polled_at if only_itself else watched.last_ok_at for watched in late]
         oldest = min((moment for moment in seen if moment), default=None)
-        how_long = f"for {span(now - oldest)}" if oldest else "ever"
+        how_long = f"for {format_duration(now - oldest)}" if oldest else "ever"
         what = "no poll" if only_itself else "no good poll"
         yield Level.CRITICAL, f"{what} of {_many(len(late), 'target')} ({names}) {how_long}"
-    if found.waiting_since and now - found.waiting_since > WAITING_TOO_LONG:
-        yield Level.WARNING, f"a message has been waiting for {span(now - found.waiting_since)}"
+    if found.pending_since and now - found.pending_since > MAX_DELIVERY_DELAY:
+        yield Level.WARNING, f"a message has been waiting for {format_duration(now - found.pending_since)}"
 
 
-def _is_late(watched: "Watched", every: timedelta, now: datetime, *, only_itself: bool) -> bool:
+def _is_late(watched: "TargetStatus", every: timedelta, now: datetime, *, only_itself: bool) -> bool:
     if only_itself:
-        if watched.is_resting:
+        if watched.is_paused:
             return False
         # A server may tell the monitor to stay away: that is no fault of its own.
-        seen, limit = watched.last_at, max(3 * every, RETRY_AFTER_AT_MOST) + SLACK
+        seen, limit = watched.last_polled_at, max(3 * every, MAX_RETRY_AFTER) + SLACK
     else:
         seen, limit = watched.last_ok_at, 3 * every + SLACK
     return now - (seen or watched.first_seen_at) > limit
@@ -144,13 +146,15 @@ def _reported_reasons(found: "Health") -> Iterator[tuple[Level, str]]:
         yield Level.WARNING, f"{_many(warning, 'warning')} open"
     if found.expiring:
         yield Level.WARNING, f"{_many(found.expiring, 'token')} expiring soon"
-    if found.given_up:
-        yield Level.WARNING, f"{_many(found.given_up, 'message')} not delivered"
+    if found.dead_letters:
+        yield Level.WARNING, f"{_many(found.dead_letters, 'message')} not delivered"
 
 
 def _performance(found: "Health", now: datetime) -> str:
-    last_at = max((watched.last_at for watched in found.watched if watched.last_at), default=None)
-    waiting = now - found.waiting_since if found.waiting_since else timedelta()
+    last_at = max(
+        (watched.last_polled_at for watched in found.targets if watched.last_polled_at), default=None
+    )
+    waiting = now - found.pending_since if found.pending_since else timedelta()
     numbers = {
         "connections": found.connections,
         "critical": found.incidents.get(Severity.CRITICAL, 0),

@@ -63,7 +63,7 @@ class Session:
         )
         return config
 
-    def prove_channels(self, config: "Config") -> None:
+    def validate_channels(self, config: "Config") -> None:
         """
         Make sure that every channel's URL leads to a service, before anything is begun.
 
@@ -81,35 +81,35 @@ class Session:
                     key = f"channels[{index}].{_key(channel)}"
                 raise ConfigError(f"{self._source}: {key}: {error}") from None
 
-    def prove_words(self, config: "Config") -> None:
+    def validate_templates(self, config: "Config") -> None:
         """
         Make sure that the channels' templates can be read.
 
         Raises:
             ConfigError: one can't.
         """
-        from monitor.app import words_of
+        from monitor.app import build_templates
         from monitor.clock import utc_now
 
         try:
-            words_of(config, utc_now())
+            build_templates(config, utc_now())
         except ConfigError as error:
             raise ConfigError(f"{self._source}: {error}") from None
 
-    def prove_routes(self, config: "Config") -> None:
+    def validate_routes(self, config: "Config") -> None:
         """
         Make sure that every incident gets to somebody, where that is wanted.
 
         Raises:
             ConfigError: one doesn't.
         """
-        from monitor.app import routing_of
-        from monitor.cli.ways import refuse_unrouted, ways_of
+        from monitor.app import build_routing
+        from monitor.cli.route_preview import preview_routes, refuse_unrouted
 
         if not config.routes or config.unrouted != "error":
             return
         try:
-            refuse_unrouted(ways_of(config, routing_of(config)))
+            refuse_unrouted(preview_routes(config, build_routing(config)))
         except ConfigError as error:
             raise ConfigError(f"{self._source}: {error}") from None
 
@@ -121,7 +121,7 @@ class Session:
             click.echo(f"postpost-monitor: warning: {one_line(warning)}", err=True)
 
     @contextmanager
-    def existing(self, config: "Config | None" = None) -> "Iterator[Database]":
+    def open_database(self, config: "Config | None" = None) -> "Iterator[Database]":
         """
         Open the history database as it is; nothing is made and nothing is migrated.
 
@@ -135,12 +135,12 @@ class Session:
         config = config or self.config()
         database = Database(config.database.url.get_secret_value())
         try:
-            found = database.current()
+            found = database.current_revision()
             if found is None:
                 raise NoHistoryError("no history yet: run `postpost-monitor poll` or `run` first")
             if found != HEAD:
                 raise StorageError(
-                    f"{database.name} has schema {found}, this program wants {HEAD}; "
+                    f"{database.display_name} has schema {found}, this program wants {HEAD}; "
                     "run `postpost-monitor db upgrade`"
                 )
             yield database
@@ -156,7 +156,7 @@ class Session:
             as_json: a history that isn't there yet is None and a word on standard error, not a failure.
         """
         try:
-            with self.existing() as database, database.read() as store:
+            with self.open_database() as database, database.read() as store:
                 yield store
         except NoHistoryError as error:
             if not as_json:

@@ -5,11 +5,11 @@ from datetime import datetime
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.cli.board import MOST, Board
-from monitor.cli.tables import STYLES, Cell, print_table, say, styled
+from monitor.cli.live_table import MAX_ROWS, LiveTable
+from monitor.cli.tables import STYLES, Cell, print_line, print_table, styled
+from monitor.core.messages.phrases import format_duration, platform_name
 from monitor.core.model import Severity
-from monitor.core.phrases import platform_name, span
-from monitor.core.rules import at
+from monitor.core.rules.registry import format_time
 from monitor.core.text import one_line
 
 if TYPE_CHECKING:
@@ -86,36 +86,36 @@ def print_connections(rows: Iterable[Row], incidents: Mapping[Key, list[Row]], n
     if shown:
         print_table(_HEADERS, (_cells(row, incidents.get(key_of(row), []), now) for row in shown))
     else:
-        say("No connections.")
+        print_line("No connections.")
 
 
 def print_sources(incidents: Mapping[Key, list[Row]], now: datetime, *, account: str | None = None) -> None:
     """Print what is wrong with accounts as such, a line each."""
     for line in _sources(incidents, now, account=account):
-        say(line)
+        print_line(line)
 
 
-def board_of(
+def live_table(
     store: "Store", now: datetime, *, account: str | None, platform: str | None, problems: bool, shared: bool
-) -> Board:
+) -> LiveTable:
     """Gather what ``status --watch`` shows, the worst connections first."""
     incidents = open_incidents(store)
     rows = known_connections(
         store, incidents, account=account, platform=platform, problems=problems, shared=shared
     )
     listed = [row for row in rows if row["removed_at"] is None]
-    worst = nsmallest(MOST, listed, key=lambda row: _badness(row, incidents.get(key_of(row), []), now))
-    return Board(
+    worst = nsmallest(MAX_ROWS, listed, key=lambda row: _sort_key(row, incidents.get(key_of(row), []), now))
+    return LiveTable(
         headers=_HEADERS,
         rows=[_cells(row, incidents.get(key_of(row), []), now) for row in worst],
         total=len(listed),
         problems=sum(1 for row in listed if key_of(row) in incidents or row["token_status"] not in _AT_EASE),
-        sources=list(_sources(incidents, now, account=account)),
+        accounts=list(_sources(incidents, now, account=account)),
         read_at=now,
     )
 
 
-def _badness(row: Row, incidents: list[Row], now: datetime) -> tuple[int, int, float]:
+def _sort_key(row: Row, incidents: list[Row], now: datetime) -> tuple[int, int, float]:
     """Order connections: by their incident, by the API's word, by what is left."""
     rank = Severity(incidents[0]["severity"]).rank if incidents else -1
     word = {"expired": 2, "expiring_soon": 1}.get(row["token_status"], 0)
@@ -129,7 +129,7 @@ def _sources(
     for (name, _, platform_id), rows in incidents.items():
         if platform_id is None and account in {None, name}:
             for row in rows:
-                since = span(now - row["opened_at"])
+                since = format_duration(now - row["opened_at"])
                 yield f"{row['severity'].upper()}: {one_line(who(row))}: {row['summary']} (for {since})"
 
 
@@ -153,7 +153,7 @@ def _cells(row: Row, incidents: list[Row], now: datetime) -> list[Cell]:
         f"{name} ({handle})" if handle and name != handle else name,
         styled(row["token_status"]),
         _expiry(row["expires_at"], row["token_status"], now),
-        at(row["last_successful_post_at"]) if row["last_successful_post_at"] else "",
+        format_time(row["last_successful_post_at"]) if row["last_successful_post_at"] else "",
         row["last_error"] or "",
         (f"{worst['severity']} {worst['rule']}", STYLES[worst["severity"]]) if worst else "",
     ]
@@ -164,6 +164,8 @@ def _expiry(moment: datetime | None, status: str, now: datetime) -> Cell:
         return ""
     left = moment - now
     if left.total_seconds() > 0:
-        return f"in {span(left)} ({at(moment)})"
+        return f"in {format_duration(left)} ({format_time(moment)})"
     # A date that passed says nothing while the API calls the token valid.
-    return f"{span(-left)} ago ({at(moment)})", "" if status == "valid" else STYLES["expired"]
+    return f"{format_duration(-left)} ago ({format_time(moment)})", "" if status == "valid" else STYLES[
+        "expired"
+    ]

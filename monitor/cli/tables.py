@@ -31,34 +31,34 @@ _GAP = "  "
 _NARROW = 10  # characters a column
 
 
-class UnheardError(Exception):
+class BrokenOutputError(Exception):
     """Whoever read our output has gone."""
 
 
-class UnwritableError(MonitorError):
+class OutputError(MonitorError):
     """Our output can't be written: its disk is full, perhaps."""
 
 
-def say(text: str = "") -> None:
+def print_line(text: str = "") -> None:
     """Write a line on standard output."""
-    with _heard():
+    with _translate_write_errors():
         sys.stdout.write(f"{text}\n")
 
 
 def flush() -> None:
     """See to it that all that was said is written."""
-    with _heard():
+    with _translate_write_errors():
         sys.stdout.flush()
 
 
 @contextmanager
-def _heard() -> Iterator[None]:
+def _translate_write_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise UnheardError from None
+        raise BrokenOutputError from None
     except OSError as error:
-        raise UnwritableError(f"standard output can't be written: {error.strerror or error}") from error
+        raise OutputError(f"standard output can't be written: {error.strerror or error}") from error
 
 
 def styled(word: str) -> Cell:
@@ -73,7 +73,7 @@ def wire_time(moment: datetime) -> str:
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """
-    Print a table: drawn and in colour on a terminal, aligned text elsewhere.
+    Print a table: drawn and in color on a terminal, aligned text elsewhere.
 
     A column in which no row has anything is left out.
     """
@@ -99,7 +99,7 @@ def print_drawn(parts: "Iterable[RenderableType]") -> None:
 def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:
     """Print an array, an object a line."""
     for line in as_json_array(rows):
-        say(line)
+        print_line(line)
 
 
 def as_json_array(rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
-        say(_GAP.join(padded).rstrip())
+        print_line(_GAP.join(padded).rstrip())
 
 
 def cleaned(cell: Cell) -> tuple[str, str]:

@@ -12,7 +12,8 @@ The configuration: read once, checked whole, never changed afterwards.
 """
 
 from monitor.config.load import find_config, load_config, parse_config
-from monitor.config.model import Account, Channel, Config, Database, DeadMan, Log, Polling, Retention
+from monitor.config.maintenance import ConnectionTests, Profile
+from monitor.config.model import Account, Channel, Config, Database, Heartbeat, Log, Polling, Retention
 from monitor.config.routes import Digest, Match, QuietHours, Route, Template
 from monitor.config.rules import (
     AccessDenied,
@@ -26,7 +27,6 @@ from monitor.config.rules import (
     Rule,
     TokenExpiry,
 )
-from monitor.config.upkeep import Probe, Profile
 from monitor.config.values import format_duration, parse_duration
 from monitor.config.web import Web
 
@@ -40,13 +40,13 @@ __all__ = [
     "Config",
     "ConnectionRemoved",
     "ConnectionTestFailed",
+    "ConnectionTests",
     "Database",
-    "DeadMan",
     "Digest",
+    "Heartbeat",
     "Log",
     "Match",
     "Polling",
-    "Probe",
     "Profile",
     "PublishError",
     "QuietHours",

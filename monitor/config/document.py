@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from monitor.config.complaints import Path as KeyPath
-from monitor.config.complaints import key_path, shown_key
+from monitor.config.errors import Path as KeyPath
+from monitor.config.errors import key_path, shown_key
 from monitor.config.files import read_file
 from monitor.errors import ConfigError
 
@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             self.aliases += 1
             if self.aliases > MAX_ALIASES:
-                raise _at(self.peek_event(), f"more than {MAX_ALIASES} aliases")  # type: ignore[no-untyped-call]  # PyYAML's
+                raise _with_place(self.peek_event(), f"more than {MAX_ALIASES} aliases")  # type: ignore[no-untyped-call]  # PyYAML's
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
@@ -47,16 +47,16 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, ScalarNode):
-                raise _at(key, "a key must be plain text")
+                raise _with_place(key, "a key must be plain text")
             if key.value in seen:
-                raise _at(key, f"the key {shown_key(key.value)} is given twice")
+                raise _with_place(key, f"the key {shown_key(key.value)} is given twice")
             seen.add(key.value)
         return node
 
     def flatten_mapping(self, node: MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MAX_NODES:
-            raise _at(node, "too much is merged here")
+            raise _with_place(node, "too much is merged here")
 
 
 for _tag, _pattern, _first in (
@@ -100,7 +100,7 @@ def expand(tree: Tree, environ: Mapping[str, str]) -> Tree:
     Raises:
         ConfigError: a name isn't set, or the tree holds what no configuration does; without the file's name.
     """
-    return _Expansion(environ).of(tree, ())
+    return _Expansion(environ).expand(tree, ())
 
 
 class _Expansion:
@@ -108,7 +108,7 @@ class _Expansion:
         self.environ = environ
         self.nodes = 0
 
-    def of(self, tree: Tree, path: KeyPath) -> Tree:
+    def expand(self, tree: Tree, path: KeyPath) -> Tree:
         self.nodes += 1
         if len(path) > MAX_DEPTH:
             raise ConfigError(f"{key_path(path[:4])}: nested too deeply")
@@ -120,7 +120,7 @@ class _Expansion:
             case None | bool() | int() | float():
                 return tree
             case list():
-                return [self.of(item, (*path, index)) for index, item in enumerate(tree)]
+                return [self.expand(item, (*path, index)) for index, item in enumerate(tree)]
             case Mapping():
                 return dict(self._items(tree, path))
             case _:
@@ -131,7 +131,7 @@ class _Expansion:
             if not isinstance(key, str):
                 place = f"{key_path(path)}: " if path else ""
                 raise ConfigError(f"{place}a key is {type(key).__name__}, want text (put it in quotes)")
-            yield key, self.of(value, (*path, key))
+            yield key, self.expand(value, (*path, key))
 
     def _value(self, match: re.Match[str], path: KeyPath) -> str:
         if match[0] == "$$":
@@ -184,5 +184,5 @@ def _without_quotes(problem: str) -> str:
     return " ".join(problem.split())
 
 
-def _at(where: Any, problem: str) -> yaml.MarkedYAMLError:
+def _with_place(where: Any, problem: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)

@@ -7,11 +7,11 @@ from typing import Any
 from platformdirs import user_state_path
 from pydantic import ValidationError
 
-from monitor.config.complaints import explain, shown_key
 from monitor.config.document import Tree, expand, read_document
+from monitor.config.errors import explain, shown_key
 from monitor.config.model import Config
-from monitor.config.places import sqlite_url
-from monitor.config.values import Surroundings
+from monitor.config.urls import sqlite_url
+from monitor.config.values import LoadContext
 from monitor.errors import ConfigError
 
 LOCAL_CONFIG = Path("config.yaml")
@@ -79,19 +79,19 @@ def parse_config(
     Raises:
         ConfigError: one line naming source, key path, what was found and what would be right.
     """
-    config, problem = _parse(tree, Surroundings(environ=environ, folder=folder))
+    config, problem = _parse(tree, LoadContext(environ=environ, folder=folder))
     if config is None:
         raise ConfigError(f"{source}: {problem}")
     return config
 
 
-def _parse(raw: Mapping[str, Tree], around: Surroundings) -> tuple[Config | None, str]:
+def _parse(raw: Mapping[str, Tree], context: LoadContext) -> tuple[Config | None, str]:
     """Give the configuration, or what is wrong: an error out of pydantic's would carry the values along."""
     try:
-        tree = expand(raw, around.environ)
+        tree = expand(raw, context.environ)
         assert isinstance(tree, dict)
-        tree.setdefault("database", {"url": _default_database(around.environ)})
-        return Config.model_validate(tree, context=around), ""
+        tree.setdefault("database", {"url": _default_database(context.environ)})
+        return Config.model_validate(tree, context=context), ""
     except ConfigError as error:
         return None, str(error)
     except ValidationError as error:
@@ -118,7 +118,7 @@ def _from_environment(environ: Mapping[str, str]) -> Config:
     tree["channels"] = [
         {"name": f"notify-{number}", "url": _literal(url)} for number, url in enumerate(urls, start=1)
     ]
-    config, problem = _parse(tree, Surroundings(environ=environ))
+    config, problem = _parse(tree, LoadContext(environ=environ))
     if config is None:
         raise ConfigError(f"environment: {_in_variables(problem, variable)}")
     return config

@@ -17,14 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from monitor.config.complaints import complaint, wanted
-from monitor.config.places import (
-    API_PATH,
-    checked_base_url,
-    checked_database,
-    database_passwords,
-    without_password,
-)
+from monitor.config.errors import config_error, expected
+from monitor.config.maintenance import ConnectionTests, Profiles
+from monitor.config.managed_users import ManagedUsers, overlap
 from monitor.config.routes import Route, Template
 from monitor.config.rules import RuleList
 from monitor.config.secret import (
@@ -33,16 +28,21 @@ from monitor.config.secret import (
     checked_key,
     checked_ping,
     parts,
-    resolved,
+    resolve_secret,
     source_of,
 )
-from monitor.config.upkeep import Probe, Profiles
-from monitor.config.values import Duration, Name, NotEmpty, OneOrMore, Section, Share, Surroundings, whole
+from monitor.config.urls import (
+    API_PATH,
+    checked_base_url,
+    checked_database,
+    database_passwords,
+    without_password,
+)
+from monitor.config.values import Duration, LoadContext, Name, NotEmpty, OneOrMore, Section, Share, whole
 from monitor.config.web import Web
-from monitor.config.workspaces import ManagedUsers, overlap
-from monitor.core.clients import client_url
-from monitor.core.incident_services import INCIDENT, events_wanted, incident_service
-from monitor.core.links import LinkUse
+from monitor.core.routing.client_channels import client_url
+from monitor.core.routing.incident_services import INCIDENT, events_wanted, incident_service
+from monitor.core.rules.reconnect_link import LinkUse
 
 PROVIDER_URLS = {"postpost": "https://api.postpost.dev", "publora": "https://api.publora.com"}
 
@@ -57,10 +57,10 @@ class Database(Section):
     url_file: Reference = None
 
     @classmethod
-    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    def resolve_references(cls, given: dict[str, Any], context: LoadContext) -> dict[str, Any]:
         """Fetch the URL from where it is kept."""
-        url, at = resolved(given, "url", around), source_of(given, "url")
-        return {**given, "url": checked_database(url, at, around.folder)}
+        url, at = resolve_secret(given, "url", context), source_of(given, "url")
+        return {**given, "url": checked_database(url, at, context.folder)}
 
 
 class Polling(Section):
@@ -76,7 +76,7 @@ class Polling(Section):
 def _whole_share(value: object) -> float:
     match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
     if match is None or float(match[1]) > 100:
-        raise wanted("a percentage such as 50%, from 0% to 100%")
+        raise expected("a percentage such as 50%, from 0% to 100%")
     return float(match[1]) / 100
 
 
@@ -96,7 +96,7 @@ def _warn(info: ValidationInfo, text: str) -> None:
 class Account(Section):
     """One API key, what it is for, and where it differs from what ``polling`` says."""
 
-    instead: ClassVar[Mapping[str, str]] = {"api_key": "use api_key_env or api_key_file"}
+    misspellings: ClassVar[Mapping[str, str]] = {"api_key": "use api_key_env or api_key_file"}
 
     name: Name
     provider: Literal["postpost", "publora"] = "postpost"
@@ -110,7 +110,7 @@ class Account(Section):
     discover_every: Duration | None = None
     reconnect_links: LinkUse = LinkUse.USE
     every: Duration | None = None
-    probe: Probe | None = None
+    test_connections: ConnectionTests | None = None
     labels: Mapping[str, str] = {}
 
     _api_key: SecretStr = PrivateAttr(default=SecretStr(""))
@@ -127,15 +127,15 @@ class Account(Section):
         )
 
     @model_validator(mode="after")
-    def _watch_somebody(self) -> Self:
+    def _check_targets(self) -> Self:
         if self.managed_users == "none" and not self.include_owner:
-            raise complaint("without managed_users nothing is left to watch; want true", "include_owner")
+            raise config_error("without managed_users nothing is left to watch; want true", "include_owner")
         return self
 
     @model_validator(mode="after")
     def _fetch_key(self, info: ValidationInfo) -> Self:
         given = {key: value for key in ("api_key_env", "api_key_file") if (value := getattr(self, key))}
-        key = resolved(given, "api_key", info.context or Surroundings(), direct=False)
+        key = resolve_secret(given, "api_key", info.context or LoadContext(), direct=False)
         self._api_key = SecretStr(checked_key(key, source_of(given, "api_key")))
         if info.context and not key.startswith("sk_"):
             info.context.warnings.append(
@@ -145,18 +145,18 @@ class Account(Section):
 
 
 class Channel(Section):
-    """Where notifications go: a name for an Apprise URL; ``announce`` is what it hears of the monitor itself."""
+    """Where notifications go: a name for an Apprise URL; ``notify_on`` is what it hears of the monitor itself."""
 
     name: Name
     url: Secret
     url_env: Reference = None
     url_file: Reference = None
-    private: bool = False
-    announce: Annotated[tuple[Literal["start", "stop"], ...], OneOrMore] = ()
+    allow_reconnect_links: bool = False
+    notify_on: Annotated[tuple[Literal["start", "stop"], ...], OneOrMore] = ()
     template: Template | None = None
 
     @property
-    def tells_clients(self) -> bool:
+    def notifies_clients(self) -> bool:
         """Whether the URL is another one for each managed user."""
         return client_url(self.url.get_secret_value()) is not None
 
@@ -171,40 +171,44 @@ class Channel(Section):
         key = "url_env" if self.url_env else "url_file" if self.url_file else "url"
         asked = events_wanted(url)
         if asked not in {None, INCIDENT}:
-            raise complaint(
+            raise config_error(
                 "events= in the URL can only ask for incidents; want events=incident, or leave it out", key
             )
         if asked and not self.takes_incidents:
-            raise complaint(
+            raise config_error(
                 "events=incident is for json:// and for services with incidents of their own; leave it out",
                 key,
             )
         if not self.takes_incidents:
             return self
-        if self.announce:
-            raise complaint("the channel takes incidents alone; announce on another one", "announce")
+        if self.notify_on:
+            raise config_error("the channel takes incidents alone; announce on another one", "notify_on")
         if self.template:
-            raise complaint(
+            raise config_error(
                 "the channel takes incidents, which have no text to write; leave it out", "template"
             )
-        if self.tells_clients:
-            raise complaint("a service with incidents can't be another one for each managed user", key)
+        if self.notifies_clients:
+            raise config_error("a service with incidents can't be another one for each managed user", key)
         return self
 
     @model_validator(mode="after")
-    def _tell_clients_nothing_of_us(self, info: ValidationInfo) -> Self:
-        if self.tells_clients and self.announce:
-            raise complaint("the channel tells clients, who need not hear of the monitor", "announce")
-        if self.tells_clients and not self.private and info.context:
+    def _check_client_channel(self, info: ValidationInfo) -> Self:
+        if self.notifies_clients and self.notify_on:
+            raise config_error("the channel tells clients, who need not hear of the monitor", "notify_on")
+        if self.notifies_clients and not self.allow_reconnect_links and info.context:
             info.context.warnings.append(
-                f"channel {self.name!r} tells clients but isn't private: they get no link to reconnect"
+                f"channel {self.name!r} tells clients but doesn't set allow_reconnect_links: they get no "
+                f"link to reconnect"
             )
         return self
 
     @classmethod
-    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    def resolve_references(cls, given: dict[str, Any], context: LoadContext) -> dict[str, Any]:
         """Fetch the URL from where it is kept."""
-        return {**given, "url": checked_channel(resolved(given, "url", around), source_of(given, "url"))}
+        return {
+            **given,
+            "url": checked_channel(resolve_secret(given, "url", context), source_of(given, "url")),
+        }
 
 
 class Flapping(Section):
@@ -242,13 +246,13 @@ class Retention(Section):
     incidents: Duration | None = None
     deliveries: Duration | None = None
 
-    def of(self, kind: str) -> timedelta:
+    def for_kind(self, kind: str) -> timedelta:
         """Say how long rows of a kind, such as ``poll runs``, are kept."""
         apart: timedelta | None = getattr(self, kind.replace(" ", "_"))
         return apart or self.history
 
 
-class DeadMan(Section):
+class Heartbeat(Section):
     """Whom to ping after each complete, successful cycle, so that silence is noticed."""
 
     url: Secret
@@ -258,9 +262,9 @@ class DeadMan(Section):
     every: Duration | None = None
 
     @classmethod
-    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    def resolve_references(cls, given: dict[str, Any], context: LoadContext) -> dict[str, Any]:
         """Fetch the URL from where it is kept."""
-        return {**given, "url": checked_ping(resolved(given, "url", around), source_of(given, "url"))}
+        return {**given, "url": checked_ping(resolve_secret(given, "url", context), source_of(given, "url"))}
 
 
 class Log(Section):
@@ -270,11 +274,11 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def _named_once(named: tuple[Any, ...]) -> tuple[Any, ...]:
+def _unique_names(named: tuple[Any, ...]) -> tuple[Any, ...]:
     seen: dict[str, int] = {}
     for index, item in enumerate(named):
         if item.name in seen:
-            raise wanted(f"a name of its own: number {seen[item.name] + 1} has the same", index, "name")
+            raise expected(f"a name of its own: number {seen[item.name] + 1} has the same", index, "name")
         seen[item.name] = index
     return named
 
@@ -294,8 +298,8 @@ class Config(Section):
 
     database: Database
     polling: Polling = Polling()
-    accounts: Annotated[tuple[Account, ...], NotEmpty, AfterValidator(_named_once)]
-    channels: Annotated[tuple[Channel, ...], AfterValidator(_named_once)] = ()
+    accounts: Annotated[tuple[Account, ...], NotEmpty, AfterValidator(_unique_names)]
+    channels: Annotated[tuple[Channel, ...], AfterValidator(_unique_names)] = ()
     routes: Annotated[tuple[Route, ...], NotEmpty] = Field(default_factory=_every_channel)
     unrouted: Literal["error", "ignore"] = "error"
     rules: RuleList
@@ -303,7 +307,7 @@ class Config(Section):
     damping: Damping = Damping()
     retention: Retention = Retention()
     web: Web | None = None
-    dead_man: DeadMan | None = None
+    heartbeat: Heartbeat | None = None
     log: Log = Log()
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
@@ -320,7 +324,7 @@ class Config(Section):
         return self._notes
 
     @model_validator(mode="after")
-    def _watch_nobody_twice(self, info: ValidationInfo) -> Self:
+    def _check_duplicate_targets(self, info: ValidationInfo) -> Self:
         if info.context:
             info.context.warnings.extend(
                 f"accounts {one.name!r} and {other.name!r} have the same key and watch some of the same targets: "
@@ -331,14 +335,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _routes_lead_somewhere(self, info: ValidationInfo) -> Self:
+    def _check_channels_exist(self, info: ValidationInfo) -> Self:
         by_name = {channel.name: channel for channel in self.channels}
         for index, route in enumerate(self.routes):
             for place, name in enumerate(route.channels):
                 if name not in by_name:
-                    raise wanted("the name of a channel", "routes", index, "channels", place)
+                    raise expected("the name of a channel", "routes", index, "channels", place)
                 if route.digest and by_name[name].takes_incidents:
-                    raise complaint(
+                    raise config_error(
                         f"channel {name!r} takes incidents, one by one; want the digest on a route without it",
                         "routes",
                         index,
@@ -347,9 +351,10 @@ class Config(Section):
         if info.context:
             if not self.channels:
                 info.context.warnings.append("there is no channel: nobody will be told of a problem")
-            elif not any(channel.private for channel in self.channels):
+            elif not any(channel.allow_reconnect_links for channel in self.channels):
                 info.context.warnings.extend(
-                    f"account {account.name!r}: no channel is private, so reconnect_links: create makes none"
+                    f"account {account.name!r}: no channel has allow_reconnect_links: true, so "
+                    f"reconnect_links: create makes none"
                     for account in self.accounts
                     if account.reconnect_links is LinkUse.CREATE
                 )
@@ -359,7 +364,7 @@ class Config(Section):
     def secrets(self) -> frozenset[str]:
         """Gather every text that must be seen nowhere: keys, channel URLs and their parts, passwords."""
         urls = [channel.url.get_secret_value() for channel in self.channels]
-        urls += [self.dead_man.url.get_secret_value()] if self.dead_man else []
+        urls += [self.heartbeat.url.get_secret_value()] if self.heartbeat else []
         return frozenset(
             {account.api_key.get_secret_value() for account in self.accounts}
             | set(urls)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from monitor.config.complaints import complaint, wanted
+from monitor.config.errors import config_error, expected
 from monitor.config.values import (
     ClockTime,
     Duration,
@@ -17,11 +17,11 @@ from monitor.config.values import (
     Section,
     Wait,
     Zone,
-    either,
+    join_choices,
     whole,
 )
 from monitor.core.model import RuleName, Severity
-from monitor.core.wording import Cause
+from monitor.core.rules.error_catalog import Cause
 
 Weekday: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Grouping: TypeAlias = Literal["account", "managed_user", "platform", "rule", "severity"]
@@ -29,13 +29,13 @@ Grouping: TypeAlias = Literal["account", "managed_user", "platform", "rule", "se
 
 def _pattern(text: str) -> str:
     if not text or not text.isprintable():
-        raise wanted("a name, or a pattern with *")
+        raise expected("a name, or a pattern with *")
     return text
 
 
 def _rule_pattern(text: str) -> str:
     if not any(fnmatchcase(rule, text) for rule in RuleName):
-        raise wanted(f"{either(tuple(RuleName))}, or a pattern with * that fits one of them")
+        raise expected(f"{join_choices(tuple(RuleName))}, or a pattern with * that fits one of them")
     return text
 
 
@@ -56,7 +56,7 @@ class Match(Section):
     labels: Mapping[str, Patterns] = {}
 
     @model_serializer(mode="wrap")
-    def _only_what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _dump_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {key: patterns for key, patterns in dump(self).items() if patterns}
 
 
@@ -69,9 +69,9 @@ class QuietHours(Section):
     critical: bool = True
 
     @model_validator(mode="after")
-    def _last_a_while(self) -> Self:
+    def _check_duration(self) -> Self:
         if self.from_ == self.to:
-            raise complaint("the quiet hours end when they begin; want another time", "to")
+            raise config_error("the quiet hours end when they begin; want another time", "to")
         return self
 
 
@@ -84,9 +84,11 @@ class Digest(Section):
     weekday: Weekday = "monday"
 
     @model_validator(mode="after")
-    def _weekday_of_a_week(self) -> Self:
+    def _check_weekday(self) -> Self:
         if self.every == "daily" and "weekday" in self.model_fields_set:
-            raise complaint("a daily digest has no weekday; leave it out or write every: weekly", "weekday")
+            raise config_error(
+                "a daily digest has no weekday; leave it out or write every: weekly", "weekday"
+            )
         return self
 
 
@@ -97,9 +99,9 @@ class Template(Section):
     body: str | None = None
 
     @model_validator(mode="after")
-    def _say_something(self) -> Self:
+    def _check_not_empty(self) -> Self:
         if self.title is None and self.body is None:
-            raise complaint("want title, body or both")
+            raise config_error("want title, body or both")
         return self
 
 
@@ -113,12 +115,14 @@ class Route(Section):
     remind_every: Duration | None = None
     remind_at_most: Annotated[int, whole(1, 1_000_000)] | None = None
     quiet_hours: QuietHours | None = None
-    resolved: bool = True
+    send_resolved: bool = True
     continue_: bool = Field(default=True, alias="continue")
     digest: Digest | None = None
 
     @model_validator(mode="after")
-    def _remind_of_something(self) -> Self:
+    def _check_reminders(self) -> Self:
         if self.remind_at_most is not None and self.remind_every is None:
-            raise complaint("there are no reminders to count; want remind_every beside it", "remind_at_most")
+            raise config_error(
+                "there are no reminders to count; want remind_every beside it", "remind_at_most"
+            )
         return self

@@ -7,38 +7,38 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from monitor.config.complaints import complaint, wanted
-from monitor.config.values import Duration, Section, either, format_duration, parse_duration, whole
+from monitor.config.errors import config_error, expected
+from monitor.config.values import Duration, Section, format_duration, join_choices, parse_duration, whole
 from monitor.core.model import RuleName, Severity
 
-Ladder: TypeAlias = Mapping[timedelta, Severity]
+Thresholds: TypeAlias = Mapping[timedelta, Severity]
 
 
-def _ladder(value: object) -> dict[timedelta, Severity]:
+def _thresholds(value: object) -> dict[timedelta, Severity]:
     if not isinstance(value, dict):
-        raise complaint("want a mapping of durations to severities, such as {7d: notice, 1d: critical}")
-    rungs: dict[timedelta, Severity] = {}
+        raise config_error("want a mapping of durations to severities, such as {7d: notice, 1d: critical}")
+    thresholds: dict[timedelta, Severity] = {}
     for written, severity in value.items():
         try:
             before = parse_duration(written)
         except ValueError as error:
-            raise complaint(str(error)) from None
+            raise config_error(str(error)) from None
         if severity not in set(Severity):
-            raise wanted(either(tuple(Severity)), written)
-        if before in rungs:
-            raise complaint("another rung has the same time left; want each once", written)
-        rungs[before] = Severity(severity)
-    climbing = sorted(rungs.items(), reverse=True)
+            raise expected(join_choices(tuple(Severity)), written)
+        if before in thresholds:
+            raise config_error("another rung has the same time left; want each once", written)
+        thresholds[before] = Severity(severity)
+    climbing = sorted(thresholds.items(), reverse=True)
     for (_, milder), (before, severity) in pairwise(climbing):
         if severity.rank < milder.rank:
-            raise complaint(
+            raise config_error(
                 f"{format_duration(before)} is {severity}, milder than the longer one before it; "
                 f"want severities that only rise as the time gets shorter"
             )
     return dict(climbing)
 
 
-def _shown_ladder(ladder: Ladder) -> dict[str, str]:
+def _shown_thresholds(ladder: Thresholds) -> dict[str, str]:
     return {format_duration(before): str(severity) for before, severity in ladder.items()}
 
 
@@ -47,7 +47,7 @@ class TokenExpiry(Section):
 
     rule: Literal[RuleName.TOKEN_EXPIRY] = RuleName.TOKEN_EXPIRY
     enabled: bool = True
-    before: Annotated[Ladder, BeforeValidator(_ladder), PlainSerializer(_shown_ladder)] = Field(
+    before: Annotated[Thresholds, BeforeValidator(_thresholds), PlainSerializer(_shown_thresholds)] = Field(
         default={
             timedelta(days=7): Severity.NOTICE,
             timedelta(days=3): Severity.WARNING,
@@ -148,22 +148,22 @@ RULE_NAMES = tuple(str(rule.rule) for rule in DEFAULT_RULES)
 
 def _known(given: object) -> object:
     if not isinstance(given, dict):
-        raise complaint("want a mapping with the key 'rule', such as {rule: token_expiry}")
+        raise config_error("want a mapping with the key 'rule', such as {rule: token_expiry}")
     if "rule" not in given:
-        raise complaint("missing; want the name of a rule", "rule")
+        raise config_error("missing; want the name of a rule", "rule")
     name = given["rule"]
     if isinstance(name, str) and name in RULE_NAMES:
         return given
     if isinstance(name, str) and name in set(RuleName):
-        raise complaint(f"{name} is not supported yet", "rule")
-    raise wanted(either(RULE_NAMES), "rule")
+        raise config_error(f"{name} is not supported yet", "rule")
+    raise expected(join_choices(RULE_NAMES), "rule")
 
 
 def _with_defaults(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     given: dict[RuleName, Rule] = {}
     for index, rule in enumerate(rules):
         if rule.rule in given:
-            raise complaint(f"{rule.rule} stands here a second time; want each rule once", index, "rule")
+            raise config_error(f"{rule.rule} stands here a second time; want each rule once", index, "rule")
         given[rule.rule] = rule
     return tuple(given.get(default.rule, default) for default in DEFAULT_RULES)
 

@@ -9,14 +9,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import PlainSerializer, SecretStr
 from pydantic_core import PydanticCustomError
 
-from monitor.config.complaints import complaint
+from monitor.config.errors import config_error
 from monitor.config.files import read_file
-from monitor.config.values import HIDDEN, Surroundings
+from monitor.config.values import HIDDEN, LoadContext
 
 Secret: TypeAlias = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN)]
 
 MAX_SECRET_BYTES = 64 * 1024
-SHORTEST_PART = 6
+MIN_PART_LENGTH = 6
 
 # Words that stand in ordinary webhook paths: hiding them would hide the monitor's own log.
 _PLAIN_WORDS = frozenset({
@@ -25,7 +25,7 @@ _PLAIN_WORDS = frozenset({
 })  # fmt: skip
 
 
-def resolved(given: dict[str, Any], key: str, around: Surroundings, *, direct: bool = True) -> str:
+def resolve_secret(given: dict[str, Any], key: str, context: LoadContext, *, direct: bool = True) -> str:
     """
     Give the secret that one of ``key``, ``key_env`` and ``key_file`` stands for, without spaces around it.
 
@@ -37,18 +37,18 @@ def resolved(given: dict[str, Any], key: str, around: Surroundings, *, direct: b
     if len(present) != 1:
         found = "found both of" if len(present) == 2 else "found all of" if present else "want one of"
         listed = ", ".join(present or names)
-        raise complaint(f"{found} {listed}" + ("; want only one of them" if present else ""))
+        raise config_error(f"{found} {listed}" + ("; want only one of them" if present else ""))
     name = present[0]
     value = given[name]
     if not isinstance(value, str) or not value.strip():
-        raise complaint("want text that isn't empty", name)
+        raise config_error("want text that isn't empty", name)
     if name.endswith("_env"):
-        value = _from_environment(value, name, around)
+        value = _from_environment(value, name, context)
     elif name.endswith("_file"):
-        value = _from_file(value, name, around)
+        value = _from_file(value, name, context)
     value = value.strip()
     if not value:
-        raise complaint("what it names is empty; want a secret in it", name)
+        raise config_error("what it names is empty; want a secret in it", name)
     return value
 
 
@@ -65,9 +65,9 @@ def checked_key(key: str, at: str) -> str:
         at: the key of the configuration that it came from.
     """
     if not key.isascii():
-        raise complaint("the API key holds a character beyond ASCII; copy it again from the dashboard", at)
+        raise config_error("the API key holds a character beyond ASCII; copy it again from the dashboard", at)
     if not all("!" <= character <= "~" for character in key):
-        raise complaint("the API key holds a space or line break; want the bare key, on one line", at)
+        raise config_error("the API key holds a space or line break; want the bare key, on one line", at)
     return key
 
 
@@ -75,21 +75,21 @@ def checked_channel(url: str, at: str) -> str:
     """Refuse what can't be an Apprise URL; whether Apprise knows the service is the channels' matter."""
     scheme, separator, rest = url.partition("://")
     if not separator or not rest or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-        raise complaint("want an Apprise URL such as mailto://… or slack://…", at)
+        raise config_error("want an Apprise URL such as mailto://… or slack://…", at)
     if not url.isprintable():
-        raise complaint("the URL holds a line break or control character; want one URL", at)
+        raise config_error("the URL holds a line break or control character; want one URL", at)
     return url
 
 
 def checked_ping(url: str, at: str) -> str:
-    """Refuse what can't be the address of a dead man's switch, without showing it."""
+    """Refuse what can't be the address of a heartbeat, without showing it."""
     try:
         parsed = urlsplit(url)
         is_usable = parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
     except ValueError:
         is_usable = False
     if not is_usable or not re.fullmatch("[!-~]+", url) or "#" in url or "@" in url:
-        raise complaint("want the address to ping: https://host/…", at)
+        raise config_error("want the address to ping: https://host/…", at)
     return url
 
 
@@ -111,40 +111,40 @@ def parts(url: str) -> Iterator[str]:
         if "{managed_user." in part:
             continue  # a place for something else
         for written in {part, unquote(part)}:
-            if len(written) >= SHORTEST_PART and written[0] != "#" and written.lower() not in _PLAIN_WORDS:
+            if len(written) >= MIN_PART_LENGTH and written[0] != "#" and written.lower() not in _PLAIN_WORDS:
                 yield written
 
 
-def _from_environment(variable: str, at: str, around: Surroundings) -> str:
+def _from_environment(variable: str, at: str, context: LoadContext) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
         raise _no_name(at)
-    if variable not in around.environ:
+    if variable not in context.environ:
         # Shown only where it reads as a variable's name: somebody may have written the secret itself here.
         shown = variable if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", variable) else "that it names"
-        raise complaint(f"the environment variable {shown} is not set", at)
-    return around.environ[variable]
+        raise config_error(f"the environment variable {shown} is not set", at)
+    return context.environ[variable]
 
 
 def _no_name(at: str) -> PydanticCustomError:
-    return complaint("want the name of an environment variable, not the secret itself", at)
+    return config_error("want the name of an environment variable, not the secret itself", at)
 
 
-def _from_file(name: str, at: str, around: Surroundings) -> str:
-    path = around.folder / name
+def _from_file(name: str, at: str, context: LoadContext) -> str:
+    path = context.folder / name
     try:
         body, mode = read_file(path, max_bytes=MAX_SECRET_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file's name"
-        raise complaint(f"the file can't be read: {reason}", at) from None
+        raise config_error(f"the file can't be read: {reason}", at) from None
     # systemd's copies show the bits of an access list, though nobody else can enter their directory.
-    if not path.is_relative_to(around.environ.get("CREDENTIALS_DIRECTORY") or path / "none"):
+    if not path.is_relative_to(context.environ.get("CREDENTIALS_DIRECTORY") or path / "none"):
         if mode & stat.S_IROTH:
-            around.warnings.append(f"{at}: everyone on this machine can read the file; run chmod 600 on it")
+            context.warnings.append(f"{at}: everyone on this machine can read the file; run chmod 600 on it")
         elif mode & stat.S_IRGRP:
-            around.notes.append(f"{at}: the file's group can read it; chmod 600 is safer")
+            context.notes.append(f"{at}: the file's group can read it; chmod 600 is safer")
     if len(body) > MAX_SECRET_BYTES:
-        raise complaint("the file is larger than 64 KiB; want the secret alone in it", at)
+        raise config_error("the file is larger than 64 KiB; want the secret alone in it", at)
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise complaint("the file isn't UTF-8; want the secret alone in it", at) from None
+        raise config_error("the file isn't UTF-8; want the secret alone in it", at) from None

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo, model_validator
 
-from monitor.config.complaints import complaint, wanted
+from monitor.config.errors import RENAMED_KEYS, config_error, expected
 
 HIDDEN = "***"
 
@@ -27,7 +27,7 @@ _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class LoadContext:
     """
     What a configuration refers to beyond its own text.
 
@@ -50,7 +50,7 @@ class Section(BaseModel):
 
     # Keys that a later version will know, and what to do about keys that people write by mistake.
     later: ClassVar[frozenset[str]] = frozenset()
-    instead: ClassVar[Mapping[str, str]] = {}
+    misspellings: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def written_keys(cls) -> tuple[str, ...]:
@@ -58,33 +58,35 @@ class Section(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
-    def completed(cls, given: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    def resolve_references(cls, given: dict[str, Any], context: LoadContext) -> dict[str, Any]:
         """Fill in what the given keys refer to."""
         return given
 
     @model_validator(mode="before")
     @classmethod
-    def _know_every_key(cls, given: object, info: ValidationInfo) -> object:
+    def _check_keys(cls, given: object, info: ValidationInfo) -> object:
         if not isinstance(given, dict):
             return given
         for key in given:
             if key not in cls.written_keys():
-                raise complaint(cls._about(str(key)), str(key))
-        return cls.completed(given, info.context or Surroundings())
+                raise config_error(cls._unknown_key_text(str(key)), str(key))
+        return cls.resolve_references(given, info.context or LoadContext())
 
     @classmethod
-    def _about(cls, key: str) -> str:
+    def _unknown_key_text(cls, key: str) -> str:
         import difflib
 
         if key in cls.later:
             return "not supported yet"
-        if key in cls.instead:
-            return f"unknown key; {cls.instead[key]}"
+        if RENAMED_KEYS.get(key) in cls.written_keys():
+            return f"renamed; write {RENAMED_KEYS[key]!r}"
+        if key in cls.misspellings:
+            return f"unknown key; {cls.misspellings[key]}"
         near = difflib.get_close_matches(key.lower(), cls.written_keys(), n=1)
         return (
             f"unknown key; did you mean {near[0]!r}?"
             if near
-            else f"unknown key; want {either(cls.written_keys())}"
+            else f"unknown key; want {join_choices(cls.written_keys())}"
         )
 
 
@@ -114,7 +116,7 @@ def format_duration(duration: timedelta) -> str:
     return written or "0s"
 
 
-def either(choices: tuple[str, ...]) -> str:
+def join_choices(choices: tuple[str, ...]) -> str:
     """Write choices as words: ``a, b or c``."""
     return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
 
@@ -126,7 +128,7 @@ def whole(low: int, high: int) -> BeforeValidator:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise wanted(f"a whole number from {low} to {high}")
+            raise expected(f"a whole number from {low} to {high}")
         return value
 
     return BeforeValidator(check)
@@ -138,7 +140,7 @@ def _duration(value: object, least: timedelta = timedelta(seconds=1)) -> timedel
             return parse_duration(value, least=least)
     except ValueError:
         pass
-    raise wanted(_duration_words(least))
+    raise expected(_duration_words(least))
 
 
 def _duration_words(least: timedelta) -> str:
@@ -152,22 +154,22 @@ def _wait(value: object) -> timedelta:
 def _share(value: object) -> float:
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     if match is None or float(match[1]) > 50:
-        raise wanted("a percentage such as 10%, from 0% to 50%")
+        raise expected("a percentage such as 10%, from 0% to 50%")
     return float(match[1]) / 100
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str):
-        raise wanted("text (put it in quotes)")
+        raise expected("text (put it in quotes)")
     if not 1 <= len(value) <= 64 or not value.isprintable() or value != value.strip():
-        raise wanted("1 to 64 printable characters without a space at either end")
+        raise expected("1 to 64 printable characters without a space at either end")
     return value
 
 
 def _clock_time(value: object) -> time:
     match = _CLOCK_TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise wanted('a time of day such as "20:00"')
+        raise expected('a time of day such as "20:00"')
     return time(int(match[1]), int(match[2]))
 
 
@@ -177,12 +179,12 @@ def _zone(value: object) -> ZoneInfo:
             return ZoneInfo(value)
     except (LookupError, ValueError, OSError):
         pass
-    raise wanted("a time zone such as Europe/Berlin or UTC")
+    raise expected("a time zone such as Europe/Berlin or UTC")
 
 
 def _not_empty(value: object) -> object:
     if value == []:
-        raise complaint("found an empty list, want at least one item")
+        raise config_error("found an empty list, want at least one item")
     return value
 
 

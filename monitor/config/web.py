@@ -5,16 +5,16 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, PrivateAttr, SecretStr, ValidationInfo, model_validator
 
-from monitor.config.complaints import complaint, wanted
-from monitor.config.places import is_host
-from monitor.config.secret import resolved, source_of
-from monitor.config.values import Section, Surroundings, whole
+from monitor.config.errors import config_error, expected
+from monitor.config.secret import resolve_secret, source_of
+from monitor.config.urls import is_host
+from monitor.config.values import LoadContext, Section, whole
 
-SHORTEST_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 
 
 def _listen(value: object) -> str:
-    want = wanted("host:port, such as 127.0.0.1:8470 or [::1]:8470; port 0 is any that is free")
+    want = expected("host:port, such as 127.0.0.1:8470 or [::1]:8470; port 0 is any that is free")
     if not isinstance(value, str):
         raise want
     host, separator, port = value.rpartition(":")
@@ -28,7 +28,7 @@ def _listen(value: object) -> str:
 class Web(Section):
     """Where the status page, the metrics and the API are served; nobody can change anything there."""
 
-    instead: ClassVar[dict[str, str]] = {"token": "use token_env or token_file"}
+    misspellings: ClassVar[dict[str, str]] = {"token": "use token_env or token_file"}
 
     listen: Annotated[str, BeforeValidator(_listen)]
     token_env: str | None = None
@@ -67,10 +67,10 @@ class Web(Section):
             key: value for key in ("token_env", "token_file") if (value := getattr(self, key)) is not None
         }
         if given:
-            token = resolved(given, "token", info.context or Surroundings(), direct=False)
+            token = resolve_secret(given, "token", info.context or LoadContext(), direct=False)
             self._token = SecretStr(_checked_token(token, source_of(given, "token")))
         elif not self.is_local:
-            raise complaint(
+            raise config_error(
                 f"{self.listen} is beyond this machine; want token_file (or token_env) beside it, "
                 "or a loopback address such as 127.0.0.1",
                 "listen",
@@ -83,6 +83,8 @@ class Web(Section):
 
 
 def _checked_token(token: str, at: str) -> str:
-    if len(token) < SHORTEST_TOKEN or not all("!" <= character <= "~" for character in token):
-        raise complaint(f"want {SHORTEST_TOKEN} or more ASCII characters without a space, on one line", at)
+    if len(token) < MIN_TOKEN_LENGTH or not all("!" <= character <= "~" for character in token):
+        raise config_error(
+            f"want {MIN_TOKEN_LENGTH} or more ASCII characters without a space, on one line", at
+        )
     return token

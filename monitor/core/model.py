@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from monitor.core.probing import NEVER_TESTED, Findings
-from monitor.core.renewal import FIRST, Habit
-from monitor.core.wording import Cause
+from monitor.core.rules.connection_test import NEVER_TESTED, ConnectionTestHistory
+from monitor.core.rules.error_catalog import Cause
+from monitor.core.rules.renewal import NO_HISTORY, RenewalHistory
 
 
 class TokenStatus(StrEnum):
@@ -33,10 +33,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """Position on the ladder: 0 is the mildest."""
-        return _LADDER[self]
+        return _SEVERITY_RANKS[self]
 
 
-_LADDER = {severity: rank for rank, severity in enumerate(Severity)}
+_SEVERITY_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class RuleName(StrEnum):
@@ -174,7 +174,7 @@ class Target:
     username: str | None = None
 
 
-class Reach(StrEnum):
+class FailureScope(StrEnum):
     """Whom a failure concerns, as far as the failure itself says."""
 
     KEY = "key"  # whatever is asked with this key
@@ -205,7 +205,7 @@ class Failure:
     remedy: str
     http_status: int | None = None
     retry_after: timedelta | None = None
-    reach: Reach = Reach.UNCLEAR
+    scope: FailureScope = FailureScope.UNCLEAR
     limit: int | None = None
     may_be_received: bool = False
     is_clock_suspect: bool = False
@@ -233,10 +233,10 @@ class Snapshot:
     taken_at: datetime
     connections: tuple[Connection, ...] = ()
     failure: Failure | None = None
-    complaints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
-    fingerprint: bytes = b""
-    is_unread: bool = False
+    response_digest: bytes = b""
+    is_undecoded: bool = False
     clock_offset: timedelta = timedelta()
 
     @property
@@ -246,14 +246,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnownConnection:
+class ConnectionState:
     """
     A connection as the history database remembers it.
 
     Args:
         id: the key of its row; None until it is recorded.
         error_seen_at: when the monitor first saw the error that ``connection.last_error`` holds.
-        settled_error_at: errors that occurred up to here are history and open nothing.
+        error_cleared_at: errors that occurred up to here are history and open nothing.
         missing: successful polls in a row that did not list it.
         last_seen_at: when the newest report of it was made; None while every good poll brings one.
         removed_at: when it was taken as gone.
@@ -265,12 +265,12 @@ class KnownConnection:
     first_seen_at: datetime
     id: int | None = None
     error_seen_at: datetime | None = None
-    settled_error_at: datetime | None = None
-    missing: int = 0
+    error_cleared_at: datetime | None = None
+    missed_polls: int = 0
     last_seen_at: datetime | None = None
     removed_at: datetime | None = None
-    habit: Habit = FIRST
-    tested: Findings = NEVER_TESTED
+    renewals: RenewalHistory = NO_HISTORY
+    last_test: ConnectionTestHistory = NEVER_TESTED
 
 
 API_KEY_PREFIX = "api:"
@@ -320,7 +320,7 @@ class Incident:
         memory: what the rule must remember of what was told; mark to step.
         announced: the severity that people were last to hear of; None where that is how it began.
         flaps: how often it came within the window when it was told as flapping; 0 where it isn't.
-        calm_since: since when a flapping one shows no problem.
+        recovering_since: since when a flapping one shows no problem.
         acknowledged_by: who has it in hand; None where nobody does.
         acknowledged_until: when the acknowledgement ends by itself; None for not at all.
     """
@@ -330,15 +330,15 @@ class Incident:
     severity: Severity
     summary: str
     opened_at: datetime
-    worst: Severity
+    max_severity: Severity
     id: int | None = None
     cause: Cause | None = None
     remedy: str = ""
     deadline_at: datetime | None = None
-    memory: Mapping[str, int] = field(default_factory=dict)
-    announced: Severity | None = None
-    flaps: int = 0
-    calm_since: datetime | None = None
+    notified_levels: Mapping[str, int] = field(default_factory=dict)
+    notified_severity: Severity | None = None
+    flap_count: int = 0
+    recovering_since: datetime | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledged_until: datetime | None = None
@@ -351,9 +351,9 @@ class Incident:
         return self.resolved_at is None
 
     @property
-    def is_told(self) -> bool:
+    def is_notifiable(self) -> bool:
         """Whether people are to hear of it: not as long as nothing but a doubt stands behind it."""
-        return not self.memory or any(self.memory.values())
+        return not self.notified_levels or any(self.notified_levels.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,9 +367,9 @@ class TargetState:
         failures: failed polls in a row; 0 after a good one.
         failing_since: when the first of them was; None after a good one.
         fingerprint: of the newest good snapshot; empty where the next one must be looked at.
-        next_review_at: when the clock alone changes a verdict; None if never.
+        next_evaluation_at: when the clock alone changes a verdict; None if never.
         doubted: how many connections the newest snapshot would have changed at once, had it been believed.
-        short_since: since when the list has been too short to be believed; None after a good one.
+        shrunk_since: since when the list has been too short to be believed; None after a good one.
         clock_offset: the API's time minus local time when the connections were last seen as they are known.
         connections: by ``platform_id``, removed ones included.
         incidents: the open ones about this target or its connections.
@@ -379,16 +379,16 @@ class TargetState:
     target: Target
     taken_at: datetime | None = None
     last_ok_at: datetime | None = None
-    failures: int = 0
+    consecutive_failures: int = 0
     failing_since: datetime | None = None
-    fingerprint: bytes = b""
-    next_review_at: datetime | None = None
-    doubted: int = 0
-    short_since: datetime | None = None
+    response_digest: bytes = b""
+    next_evaluation_at: datetime | None = None
+    suspect_changes: int = 0
+    shrunk_since: datetime | None = None
     clock_offset: timedelta = timedelta()
-    connections: Mapping[str, KnownConnection] = field(default_factory=dict)
+    connections: Mapping[str, ConnectionState] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
-    recent: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)
+    recent_opens: Mapping[tuple[str, RuleName], int] = field(default_factory=dict)
 
 
 def to_milliseconds(moment: datetime) -> datetime:

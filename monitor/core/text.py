@@ -59,7 +59,7 @@ def one_line(text: str, limit: int = SHOWN_LENGTH) -> str:
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 
-def harmless(text: str, limit: int = SHOWN_LENGTH) -> str:
+def sanitize(text: str, limit: int = SHOWN_LENGTH) -> str:
     """
     Make outside text safe inside a message: one line that mentions nobody, links nowhere and forms no markup.
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from monitor.channels import Channel, IncidentChannel
 from monitor.clock import Clock
-from monitor.core.incidents import IncidentChange
+from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Reason
-from monitor.core.routes import Telling
-from monitor.storage import Database, told
+from monitor.core.routing.routes import PlannedNotification
+from monitor.storage import Database, notification_log
 
 
 def pass_on_acknowledgements(channels: Mapping[str, Channel], *, database: Database, clock: Clock) -> int:
@@ -28,16 +28,20 @@ def pass_on_acknowledgements(channels: Mapping[str, Channel], *, database: Datab
     if not names:
         return 0
     with database.read() as store:
-        if not told.unknown_acknowledgements(store.connection, names):
+        if not notification_log.unknown_acknowledgements(store.connection, names):
             return 0
     with database.begin() as store:
-        store.take_turns("remind")
-        found = told.unknown_acknowledgements(store.connection, names)  # another program may have been faster
+        store.lock("remind")
+        found = notification_log.unknown_acknowledgements(
+            store.connection, names
+        )  # another program may have been faster
         now = clock()
         for incident, channel in found:
             # Not before it was acknowledged, or it would be passed on again: the clock may have been set back.
             at = max(now, incident.acknowledged_at or now)
             change = IncidentChange(incident=incident, reason=Reason.ACKNOWLEDGED)
-            telling = Telling(channel=channel, group="", reason=Reason.ACKNOWLEDGED, due_at=now)
-            told.write(store.connection, [(change, (telling,))], at)
+            notification = PlannedNotification(
+                channel=channel, group="", reason=Reason.ACKNOWLEDGED, due_at=now
+            )
+            notification_log.write_notifications(store.connection, [(change, (notification,))], at)
     return len(found)

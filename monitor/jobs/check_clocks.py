@@ -8,16 +8,16 @@ import structlog
 
 from monitor.api_clocks import ApiClock, ApiClocks
 from monitor.clock import Clock
-from monitor.core.api_time import APPLIED_BEYOND, check_clock
-from monitor.core.incidents import IncidentChange, reconcile, resolve
+from monitor.core.evaluation.incidents import IncidentChange, reconcile, resolve
 from monitor.core.model import Incident, Resolution, RuleName, Subject
-from monitor.core.problems import Problem
-from monitor.core.routes import Routing, tell_operators
-from monitor.core.rules import Flapping
+from monitor.core.routing.routes import Routing, tell_operators
+from monitor.core.rules.base import Problem
+from monitor.core.rules.clock_skew import APPLIED_BEYOND, check_clock
+from monitor.core.rules.registry import Flapping
 from monitor.core.text import one_line
-from monitor.jobs import log_told
+from monitor.jobs import log_incident_changes
 from monitor.storage import Database
-from monitor.storage.recording import Told
+from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 
 log = structlog.get_logger()
@@ -91,22 +91,22 @@ class CheckClocks:
         if is_idle:
             return 0
         with self._database.begin() as store:
-            store.take_turns("check clocks")
-            told = self._changes(store, now)  # another program may have been faster
-            store.record_incidents(told, now)
+            store.lock("check clocks")
+            notified = self._changes(store, now)  # another program may have been faster
+            store.save_incidents(notified, now)
             moved, unasked = self._moved(), self._unasked() if may_poll else []
             for url in moved:
-                store.reconsider(now, self._clocks.accounts_of(url))
+                store.invalidate_evaluations(now, self._clocks.accounts_of(url))
             for url in unasked:
                 store.poll_one_now(self._clocks.accounts_of(url)[0], now)
         for url, applied in moved.items():
             self._known[url].applied = applied
         for url in unasked:
             self._known[url].is_asked = True
-        log_told(told)
-        return len(told)
+        log_incident_changes(notified)
+        return len(notified)
 
-    def _changes(self, store: Store, now: datetime) -> list[Told]:
+    def _changes(self, store: Store, now: datetime) -> list[RoutedChange]:
         """Compare what is wrong with the clocks with what is open about them."""
         open_ones = {each.subject.base_url: each for each in store.clock_incidents()}
         changes = [
@@ -114,12 +114,12 @@ class CheckClocks:
             for each in self._clocks.clocks()
         ]
         changes += [  # no account has that API any more
-            resolve(each, Resolution.REMOVED, now, told=False) for each in open_ones.values()
+            resolve(each, Resolution.REMOVED, now, is_notified=False) for each in open_ones.values()
         ]
         found = [change for change in changes if change]
         if not found:
             return []
-        routing = replace(self._routing, silences=store.silences(now))
+        routing = replace(self._routing, silences=store.active_silences(now))
         return [(change, tell_operators(change, self._channels, routing, now)) for change in found]
 
     def _judge(
@@ -129,9 +129,11 @@ class CheckClocks:
         verdict = check_clock(clock.base_url, clock.offset())
         recent = 0
         if incident is None and isinstance(verdict, Problem):
-            since = now - self._flapping.within
+            since = now - self._flapping.window
             recent = store.openings(RuleName.CLOCK_SKEW, subject, since=since)
-        return reconcile(incident, verdict, subject=subject, now=now, recent=recent, flapping=self._flapping)
+        return reconcile(
+            incident, verdict, subject=subject, now=now, recent_opens=recent, flapping=self._flapping
+        )
 
     def _moved(self) -> dict[str, timedelta]:
         """Return the new corrections, by base URL: what was evaluated by another one must be evaluated anew."""

@@ -1,11 +1,11 @@
 """Write a digest for every channel that is due one."""
 
 from monitor.clock import Clock
-from monitor.core.routes import Routing
+from monitor.core.routing.routes import Routing
 from monitor.storage import Database, digests
 
 
-def digest(*, database: Database, routing: Routing, clock: Clock) -> int:
+def write_digests(*, database: Database, routing: Routing, clock: Clock) -> int:
     """
     Write the digests that are due; what they say is gathered when they are sent.
 
@@ -22,7 +22,7 @@ def digest(*, database: Database, routing: Routing, clock: Clock) -> int:
             continue
         due_at = route.digest.last_due_at(now)
         with database.begin() as store:
-            store.take_turns("digest")
+            store.lock("digest")
             begun_at = digests.first_seen_at(store.connection)
             if begun_at is None or due_at < begun_at:
                 continue

@@ -6,29 +6,29 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from monitor.budgets import Budgets
 from monitor.clock import Clock
-from monitor.core.cadence import next_slot
-from monitor.core.decide import Decision, decide, decide_source, is_late, is_steady
-from monitor.core.incidents import IncidentChange
+from monitor.core.evaluation.accounts import AccountState, pause_scope
+from monitor.core.evaluation.evaluate import Evaluation, evaluate, evaluate_account, is_stale, is_unchanged
+from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Snapshot, Target, TargetState
-from monitor.core.retry import POLL_RETRY, next_poll_at
-from monitor.core.routes import Routing
-from monitor.core.rules import Rules
-from monitor.core.source import SourceState, rests
+from monitor.core.routing.routes import Routing
+from monitor.core.rules.registry import Rules
+from monitor.core.scheduling.backoff import POLL_RETRY, next_poll_at
+from monitor.core.scheduling.slots import next_slot
 from monitor.errors import FetchError
-from monitor.jobs import log_told, record_changes
+from monitor.jobs import log_incident_changes, record_changes
 from monitor.logs import scrub
 from monitor.providers import Provider
-from monitor.storage import Database, sources
-from monitor.storage.recording import Polled
+from monitor.rate_limits import RateLimits
+from monitor.storage import Database, account_status
+from monitor.storage.recording import PollRecord
 from monitor.storage.store import Store
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class PollSettings:
     """
     How polls are judged and when they come again.
 
@@ -43,24 +43,29 @@ class Policy:
     routing: Routing
     every: Mapping[str, timedelta]
     jitter: float
-    dice: Callable[[], float]
-    budgets: Budgets | None = None
+    random: Callable[[], float]
+    rate_limits: RateLimits | None = None
 
-    def cadence(self, account: str) -> timedelta:
+    def effective_interval(self, account: str) -> timedelta:
         """Say how often the targets of an account are polled, as far as its budget goes."""
-        return self.budgets.cadence(account) if self.budgets else self.every[account]
+        return self.rate_limits.interval(account) if self.rate_limits else self.every[account]
 
-    def intervals(self) -> dict[str, timedelta]:
+    def max_intervals(self) -> dict[str, timedelta]:
         """Say how far apart two looks at one target may lie, by account."""
-        return {name: self.cadence(name) for name in self.every}
+        return {name: self.effective_interval(name) for name in self.every}
 
-    def is_shared(self, account: str) -> bool:
+    def shares_key(self, account: str) -> bool:
         """Whether several targets are polled with one key."""
-        return self.budgets is not None and self.budgets.targets(account) > 1
+        return self.rate_limits is not None and self.rate_limits.target_count(account) > 1
 
 
 def take_snapshot(
-    target: Target, provider: Provider, clock: Clock, budgets: Budgets | None = None, *, known: bytes = b""
+    target: Target,
+    provider: Provider,
+    clock: Clock,
+    rate_limits: RateLimits | None = None,
+    *,
+    known: bytes = b"",
 ) -> Snapshot:
     """
     Ask for the connections of a target; a failed fetch is a snapshot too.
@@ -71,30 +76,32 @@ def take_snapshot(
     try:
         answer = provider.connections(target.managed_user_id, known)
     except FetchError as error:
-        if budgets:
-            budgets.refused(target.account, clock(), error.failure)
+        if rate_limits:
+            rate_limits.on_rejection(target.account, clock(), error.failure)
         # Whoever answered may know more than our key: what it says is kept, and told.
         failure = replace(error.failure, error=scrub(error.failure.error))
         return Snapshot(target=target, taken_at=clock(), failure=failure)
-    if budgets:
-        told = {"limit": answer.limit, "remaining": answer.remaining}
-        budgets.answered(target.account, clock(), **told, reset_after=answer.reset_after)
+    if rate_limits:
+        notified = {"limit": answer.limit, "remaining": answer.remaining}
+        rate_limits.on_response(target.account, clock(), **notified, reset_after=answer.reset_after)
     if answer.unknown_fields:
-        log.warning("answer.changed", account=target.account, unknown_fields=sorted(answer.unknown_fields))
+        log.warning(
+            "response.unknown_fields", account=target.account, unknown_fields=sorted(answer.unknown_fields)
+        )
     return Snapshot(
         target=target,
         taken_at=clock(),
         connections=answer.connections,
-        complaints=answer.complaints,
+        warnings=answer.warnings,
         unreadable_ids=answer.unreadable_ids,
-        fingerprint=answer.fingerprint,
-        is_unread=answer.is_unread,
+        response_digest=answer.response_digest,
+        is_undecoded=answer.is_undecoded,
         clock_offset=answer.clock_offset,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Context:
+class AccountPollInfo:
     """
     What the targets of one account have in common.
 
@@ -103,13 +110,13 @@ class _Context:
     """
 
     every: timedelta
-    is_shared: bool
+    shares_key: bool
     answered_at: datetime | None
 
 
-def record(
-    snapshots: Iterable[Snapshot], *, database: Database, policy: Policy, clock: Clock
-) -> list[Polled]:
+def record_polls(
+    snapshots: Iterable[Snapshot], *, database: Database, settings: PollSettings, clock: Clock
+) -> list[PollRecord]:
     """
     Decide and record a batch in one transaction: what was seen, what changed, what is wrong, who is told.
 
@@ -119,154 +126,162 @@ def record(
     """
     by_target = {snapshot.target.id: snapshot for snapshot in snapshots}
     now = clock()
-    since = now - policy.rules.flapping.within
+    since = now - settings.rules.flapping.window
     with database.begin() as store:
-        states = store.states_of([snapshot.target for snapshot in by_target.values()])
-        steady = {id_ for id_, state in states.items() if is_steady(state, by_target[id_])}
+        states = store.target_states([snapshot.target for snapshot in by_target.values()])
+        steady = {id_ for id_, state in states.items() if is_unchanged(state, by_target[id_])}
         fresh = {
             id_: by_target[id_]
             for id_, state in states.items()
-            if _is_of(state.target, by_target[id_])
-            and not is_late(state.taken_at, by_target[id_], now)
-            and (id_ in steady or not by_target[id_].is_unread)
+            if _same_target(state.target, by_target[id_])
+            and not is_stale(state.taken_at, by_target[id_], now)
+            and (id_ in steady or not by_target[id_].is_undecoded)
         }
         moved = {id_: states[id_] for id_ in fresh if id_ not in steady}
-        decisions = {
-            id_: decide(state, fresh[id_], rules=policy.rules)
-            for id_, state in store.completed(moved, recent_since=since).items()
+        evaluations = {
+            id_: evaluate(state, fresh[id_], rules=settings.rules)
+            for id_, state in store.with_connections(moved, recent_since=since).items()
         }
         again = {
-            state.target.account for id_, state in moved.items() if state.failures and decisions[id_].failure
+            state.target.account
+            for id_, state in moved.items()
+            if state.consecutive_failures and evaluations[id_].failure
         }
-        answered = sources.last_ok_at(store.connection, sorted(again)) if again else {}
+        answered = account_status.last_ok_at(store.connection, sorted(again)) if again else {}
         contexts = {
-            account: _Context(
-                every=policy.cadence(account),
-                is_shared=policy.is_shared(account),
+            account: AccountPollInfo(
+                every=settings.effective_interval(account),
+                shares_key=settings.shares_key(account),
                 answered_at=answered.get(account),
             )
             for account in {states[id_].target.account for id_ in fresh}
         }
         batch = [
-            _polled(
+            _plan_next_poll(
                 states[id_],
                 fresh[id_],
-                decisions.get(id_),
-                policy,
-                context=contexts[states[id_].target.account],
+                evaluations.get(id_),
+                settings,
+                info=contexts[states[id_].target.account],
             )
             for id_ in fresh
         ]
-        store.record(batch)
+        store.save_polls(batch)
         changes: list[tuple[IncidentChange, Target | None]] = [
-            (change, decision.target) for decision in decisions.values() for change in decision.incidents
+            (change, evaluation.target)
+            for evaluation in evaluations.values()
+            for change in evaluation.incidents
         ]
         # An account is judged when one of its targets failed, or was failing until now, and when a token
         # status that the monitor doesn't know came or went.
-        troubled = {
+        with_incidents = {
             state.target.account
             for id_, state in moved.items()
-            if state.failures
-            or decisions[id_].failure
-            or any(change.has_unheard_status for change in decisions[id_].changes)
+            if state.consecutive_failures
+            or evaluations[id_].failure
+            or any(change.has_unheard_status for change in evaluations[id_].changes)
         }
         # And when a second good look may end what the first one has calmed.
         if moved:
-            troubled |= {state.target.account for state in moved.values()} & set(store.calm_sources(now))
-        for source in store.sources_of(troubled, recent_since=since) if troubled else ():
+            with_incidents |= {state.target.account for state in moved.values()} & set(
+                store.recovering_accounts(now)
+            )
+        for source in store.account_states(with_incidents, recent_since=since) if with_incidents else ():
             changes.extend(
                 (change, source.target_of(change.incident.subject))
-                for change in decide_source(source, now, rules=policy.rules)
+                for change in evaluate_account(source, now, rules=settings.rules)
             )
-            _rest_or_wake(source, store, policy, now)
-        told = record_changes(changes, store=store, routing=policy.routing, now=now)
+            _pause_or_resume(source, store, settings, now)
+        notified = record_changes(changes, store=store, routing=settings.routing, now=now)
     _log(batch)
-    log_told(told)
+    log_incident_changes(notified)
     return batch
 
 
-def _is_of(target: Target, snapshot: Snapshot) -> bool:
+def _same_target(target: Target, snapshot: Snapshot) -> bool:
     """Whether a snapshot is of this target: one that was forgotten meanwhile may have left its id to another."""
     asked = snapshot.target
     return (target.account, target.managed_user_id) == (asked.account, asked.managed_user_id)
 
 
-def _rest_or_wake(source: SourceState, store: Store, policy: Policy, now: datetime) -> None:
+def _pause_or_resume(account: AccountState, store: Store, settings: PollSettings, now: datetime) -> None:
     """Let what is refused rest, but for one target that tries; poll it all again once that one gets through."""
-    wanted = rests(source)
-    if wanted is source.paused:
+    wanted = pause_scope(account)
+    if wanted is account.paused:
         return
     if wanted:
-        sources.rest(store.connection, source.account, wanted, now)
-        log.warning("polling.paused", account=source.account, concerns=wanted, targets=source.targets)
+        account_status.pause(store.connection, account.account, wanted, now)
+        log.warning("polling.paused", account=account.account, concerns=wanted, targets=account.targets)
         return
-    every = policy.cadence(source.account)
-    woken = sources.wake(
+    every = settings.effective_interval(account.account)
+    woken = account_status.resume(
         store.connection,
-        source.account,
+        account.account,
         next_poll_at=lambda id_: next_slot(now, every=every, target_id=id_),
     )
-    log.info("polling.resumed", account=source.account, targets=woken)
+    log.info("polling.resumed", account=account.account, targets=woken)
 
 
-def _polled(
+def _plan_next_poll(
     state: TargetState,
     snapshot: Snapshot,
-    decision: Decision | None,
-    policy: Policy,
+    evaluation: Evaluation | None,
+    settings: PollSettings,
     *,
-    context: _Context,
-) -> Polled:
-    failure = decision.failure if decision else None
-    answered_at = context.answered_at
+    info: AccountPollInfo,
+) -> PollRecord:
+    failure = evaluation.failure if evaluation else None
+    answered_at = info.answered_at
     due_at = next_poll_at(
         snapshot.taken_at,
-        every=context.every,
-        jitter=policy.jitter,
-        chance=policy.dice(),
+        every=info.every,
+        jitter=settings.jitter,
+        chance=settings.random(),
         failure=failure,
-        failures=state.failures + 1,
-        sharing=state.target.id if context.is_shared else None,
+        failures=state.consecutive_failures + 1,
+        sharing=state.target.id if info.shares_key else None,
     )
-    if state.failures and not failure and not context.is_shared:
+    if state.consecutive_failures and not failure and not info.shares_key:
         due_at = min(due_at, snapshot.taken_at + POLL_RETRY)  # a second look says whether it has passed
-    return Polled(
+    return PollRecord(
         target=state.target,
         taken_at=snapshot.taken_at,
         next_poll_at=due_at,
-        last_ok_at=snapshot.taken_at if decision and decision.is_partial else state.last_ok_at,
-        decision=decision,
-        is_alone=bool(state.failures and answered_at and state.taken_at and answered_at >= state.taken_at),
+        last_ok_at=snapshot.taken_at if evaluation and evaluation.is_partial else state.last_ok_at,
+        evaluation=evaluation,
+        is_isolated=bool(
+            state.consecutive_failures and answered_at and state.taken_at and answered_at >= state.taken_at
+        ),
     )
 
 
-def _log(batch: Sequence[Polled]) -> None:
-    for polled in batch:
-        decision = polled.decision
-        if decision is None:
+def _log(batch: Sequence[PollRecord]) -> None:
+    for poll_record in batch:
+        evaluation = poll_record.evaluation
+        if evaluation is None:
             continue
-        target = polled.target
+        target = poll_record.target
         about = {
             "account": target.account,
             "managed_user_id": target.managed_user_id,
             "target": target.id,
         }
-        if decision.failure:
-            failure = decision.failure
+        if evaluation.failure:
+            failure = evaluation.failure
             log.warning(
                 "poll.failed",
                 outcome=failure.outcome,
                 http_status=failure.http_status,
                 error=failure.error,
-                next_poll_at=polled.next_poll_at.isoformat(),
+                next_poll_at=poll_record.next_poll_at.isoformat(),
                 **about,
             )
-        if decision.snapshot and decision.snapshot.complaints:
-            log.warning("poll.incomplete", complaints=decision.snapshot.complaints[:10], **about)
-        for change in decision.changes:
+        if evaluation.snapshot and evaluation.snapshot.warnings:
+            log.warning("poll.partial", complaints=evaluation.snapshot.warnings[:10], **about)
+        for change in evaluation.changes:
             if change.is_transition:
                 log.info(
-                    "token.changed",
+                    "token.status_changed",
                     platform_id=change.after.connection.platform_id,
                     from_status=change.before.connection.token_status if change.before else None,
                     to_status=change.after.connection.token_status,

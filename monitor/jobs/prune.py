@@ -8,7 +8,7 @@ import structlog
 from monitor.clock import Clock
 from monitor.config import Retention
 from monitor.storage import Database
-from monitor.storage.upkeep import KINDS, compact, forget_older
+from monitor.storage.maintenance import KINDS, compact, prune_older
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ def prune(*, database: Database, keep: Retention, clock: Clock) -> Mapping[str, 
     """
     now = clock()
     forgotten = Counter(dict.fromkeys(KINDS, 0))
-    for kind, count in forget_older(database, {kind: now - keep.of(kind) for kind in KINDS}):
+    for kind, count in prune_older(database, {kind: now - keep.for_kind(kind) for kind in KINDS}):
         forgotten[kind] += count
     freed = compact(database)
     if any(forgotten.values()):

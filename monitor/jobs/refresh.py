@@ -6,12 +6,12 @@ import structlog
 
 from monitor.channels import Channel, IncidentChannel
 from monitor.clock import Clock
-from monitor.core.events import Event, event_again
+from monitor.core.messages.events import Event, event_again
 from monitor.errors import DeliveryError
 from monitor.logs import scrub
 from monitor.storage import Database
 from monitor.storage.installation import installation_id
-from monitor.storage.items import told_and_open
+from monitor.storage.notification_items import told_and_open
 
 log = structlog.get_logger()
 

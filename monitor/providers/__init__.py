@@ -29,7 +29,7 @@ from monitor.core.model import Connection
 if TYPE_CHECKING:
     from monitor.api_clocks import ApiClock
     from monitor.clock import Clock
-    from monitor.providers.http import Http
+    from monitor.http.client import HttpClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ PROVIDERS: Mapping[str, Brand] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ConnectionList:
     """
     One good answer to "which connections are there?".
 
@@ -95,10 +95,10 @@ class Answer:
     """
 
     connections: tuple[Connection, ...]
-    complaints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
-    fingerprint: bytes = b""
-    is_unread: bool = False
+    response_digest: bytes = b""
+    is_undecoded: bool = False
     unknown_fields: frozenset[str] = frozenset()
     limit: int | None = None
     remaining: int | None = None
@@ -136,7 +136,7 @@ class Workspace:
     """
 
     users: tuple[ManagedUser, ...]
-    complaints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
 
 
@@ -149,7 +149,7 @@ class ReconnectLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class ConnectionTest:
     """
     How an active test of one connection ended. What a failed one means depends on the platform.
 
@@ -171,7 +171,7 @@ class Provider(Protocol):
     def dashboard_url(self) -> str:
         """Where people reconnect by hand."""
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
         """
         List the connections of the account, or of one managed user of it.
 
@@ -188,7 +188,7 @@ class Provider(Protocol):
     def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
         """Make a link that a managed user opens to reconnect; raises FetchError."""
 
-    def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
+    def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:
         """Have the API try one connection on its platform now; raises FetchError."""
 
 
@@ -197,7 +197,7 @@ def connect(
     *,
     base_url: str | None = None,
     api_key: str,
-    http: Http,
+    http: HttpClient,
     clock: Clock,
     api_clock: ApiClock | None = None,
 ) -> Provider:

@@ -10,52 +10,52 @@ import msgspec
 
 from monitor.core.model import to_milliseconds
 from monitor.core.text import REPLACEMENT, one_line, storable
-from monitor.providers.failures import steady
+from monitor.http.errors import normalize_text
 
 ID_LENGTH = 255
 NAME_LENGTH = 255
 _URL_LENGTH = 2000
 _USER_ID = re.compile("[0-9a-fA-F]{24}")
-_MOST_COMPLAINTS = 50
+_MAX_WARNINGS = 50
 
 
 class UnreadableError(Exception):
     """A body, or an item of one, can't be understood; the text says what was wrong and fits one line."""
 
 
-class Notes:
+class ParseWarnings:
     """What was wrong with the items of one list."""
 
     def __init__(self, list_name: str) -> None:
-        self.ids_left_out: set[str] = set()
+        self.skipped_ids: set[str] = set()
         self._list_name = list_name
-        self._complaints: list[str] = []
-        self._unsaid = 0
+        self._warnings: list[str] = []
+        self._unlisted_count = 0
 
     @property
-    def complaints(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """One line each; a body full of nonsense doesn't make a book of them."""
-        return (*self._complaints, *([f"and {self._unsaid} more"] if self._unsaid else ()))
+        return (*self._warnings, *([f"and {self._unlisted_count} more"] if self._unlisted_count else ()))
 
-    def at(self, index: int, item: Any, *id_fields: str) -> None:
+    def start_item(self, index: int, item: Any, *id_fields: str) -> None:
         """Go to the next item."""
         self._index, self._item, self._id_fields = index, item, id_fields
 
-    def complain(self, what: str) -> None:
+    def warn(self, what: str) -> None:
         """Keep the item, but say what was wrong with it."""
-        if len(self._complaints) == _MOST_COMPLAINTS:
-            self._unsaid += 1
+        if len(self._warnings) == _MAX_WARNINGS:
+            self._unlisted_count += 1
             return
         item_id = self._id()
         whose = f" ({one_line(item_id, 60)})" if item_id else ""
-        self._complaints.append(one_line(f"{self._list_name}[{self._index}]{whose}: {what}"))
+        self._warnings.append(one_line(f"{self._list_name}[{self._index}]{whose}: {what}"))
 
-    def left_out(self, why: str) -> None:
+    def skip_item(self, why: str) -> None:
         """Leave the item out and say why."""
-        self.complain(why)
+        self.warn(why)
         item_id = self._id()
         if item_id:
-            self.ids_left_out.add(item_id)
+            self.skipped_ids.add(item_id)
 
     def _id(self) -> str | None:
         if isinstance(self._item, dict):
@@ -65,11 +65,11 @@ class Notes:
         return None
 
 
-def read_text(value: Any, name: str, notes: Notes) -> str | None:
+def read_text(value: Any, name: str, notes: ParseWarnings) -> str | None:
     """Read a name; anything but text is complained of and taken as none."""
     if isinstance(value, str):
         return storable(value, NAME_LENGTH)
-    notes.complain(f"{name}: expected text, got {shown(value)}")
+    notes.warn(f"{name}: expected text, got {shown(value)}")
     return None
 
 
@@ -91,12 +91,12 @@ def read_time(value: Any, name: str) -> datetime | None:
     raise UnreadableError(f"{name}: expected a time, got {shown(value)}")
 
 
-def read_time_or_complain(value: Any, name: str, notes: Notes) -> datetime | None:
+def read_optional_time(value: Any, name: str, notes: ParseWarnings) -> datetime | None:
     """Read a time that an item can do without."""
     try:
         return read_time(value, name)
     except UnreadableError as error:
-        notes.complain(str(error))
+        notes.warn(str(error))
         return None
 
 
@@ -160,7 +160,7 @@ def json_document(body: bytes) -> Any:
         raise UnreadableError("the answer is empty")
     if text[0] in "{[":
         raise UnreadableError(f"the answer is not valid JSON{', it ends too early' if ends_early else ''}")
-    raise UnreadableError(f'the answer is not JSON, it begins "{steady(text, 60)}"')
+    raise UnreadableError(f'the answer is not JSON, it begins "{normalize_text(text, 60)}"')
 
 
 def shown(value: Any) -> str:

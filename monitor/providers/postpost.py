@@ -10,19 +10,27 @@ from urllib.parse import quote, urlsplit
 
 from monitor.api_clocks import ApiClock
 from monitor.clock import Clock
-from monitor.core.api_time import is_plausible
-from monitor.core.model import Connection, Failure, Outcome, Reach, RuleName
+from monitor.core.model import Connection, Failure, FailureScope, Outcome, RuleName
+from monitor.core.rules.clock_skew import is_plausible
 from monitor.errors import ConfigError, FetchError
-from monitor.providers import Answer, Brand, ReconnectLink, Trial, Workspace, refusals, wire
-from monitor.providers.failures import bad_answer
+from monitor.http.client import HttpClient, Request, Response
+from monitor.http.errors import bad_answer
+from monitor.providers import (
+    Brand,
+    ConnectionList,
+    ConnectionTest,
+    ReconnectLink,
+    Workspace,
+    api_errors,
+    wire,
+)
 from monitor.providers.fields import UnreadableError
-from monitor.providers.http import Http, Prepared, Reply
 
-ANSWER_LIMIT = 2 * 2**20
-USERS_LIMIT = 32 * 2**20
+MAX_RESPONSE_BYTES = 2 * 2**20
+MAX_USER_LIST_BYTES = 32 * 2**20
 
 _T = TypeVar("_T")
-_LIMIT_HEADER, _LEFT_HEADER = "X-RateLimit-Limit", "X-RateLimit-Remaining"
+_LIMIT_HEADER, _REMAINING_HEADER = "X-RateLimit-Limit", "X-RateLimit-Remaining"
 # Something on the way has changed the answer, or sends a part of it: what is missing from it proves nothing.
 _NOT_WHOLE = {203: "203 Non-Authoritative Information", 206: "206 Partial Content"}
 _SENDABLE = re.compile(r"[!-~]{1,255}")
@@ -42,7 +50,7 @@ class PostPost:
         *,
         base_url: str,
         api_key: str,
-        http: Http,
+        http: HttpClient,
         clock: Clock,
         api_clock: ApiClock | None = None,
     ) -> None:
@@ -58,14 +66,14 @@ class PostPost:
         self._clock = clock
         self._api_clock = api_clock
         self._api = http.prepare(f"{base_url.rstrip('/')}/api/v1", {brand.key_header: api_key})
-        self._listing = self._api.given({}, path="/platform-connections")
+        self._listing = self._api.with_({}, path="/platform-connections")
 
     @property
     def dashboard_url(self) -> str:
         """Where people reconnect by hand."""
         return self._brand.dashboard_url
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> Answer:
+    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
         """
         List the connections of the account, or of one managed user of it.
 
@@ -76,7 +84,7 @@ class PostPost:
             FetchError: there was no usable answer; nothing else is raised.
         """
         request = self._for_user(self._listing, managed_user_id)
-        reply = self._ask(request, ANSWER_LIMIT, for_user=managed_user_id is not None)
+        reply = self._call(request, MAX_RESPONSE_BYTES, for_user=managed_user_id is not None)
         return self._read(reply, lambda reply: self._read_answer(reply, known))
 
     def workspace_users(self) -> Workspace:
@@ -86,8 +94,10 @@ class PostPost:
         Raises:
             FetchError: there was no usable answer.
         """
-        request = self._api.given({}, path="/workspace/users")
-        return self._read(self._ask(request, USERS_LIMIT), lambda reply: wire.read_workspace(reply.body))
+        request = self._api.with_({}, path="/workspace/users")
+        return self._read(
+            self._call(request, MAX_USER_LIST_BYTES), lambda reply: wire.read_workspace(reply.body)
+        )
 
     def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
         """
@@ -101,10 +111,10 @@ class PostPost:
         """
         path = f"/workspace/users/{quote(managed_user_id, safe='')}/connection-url"
         request = self._posting(self._api, path, b'{"rotate":true}' if rotate else b"{}")
-        reply = self._ask(request, ANSWER_LIMIT, for_user=True)
+        reply = self._call(request, MAX_RESPONSE_BYTES, for_user=True)
         return self._read(reply, lambda reply: wire.read_link(reply.body))
 
-    def test_connection(self, platform_id: str, managed_user_id: str | None = None) -> Trial:
+    def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:
         """
         Have the API try one connection on its platform now; it spends the platform's quota.
 
@@ -113,14 +123,14 @@ class PostPost:
         """
         path = f"/test-connection/{quote(platform_id, safe='')}"
         # A server that validates requests refuses a body here, and a Content-Type without one.
-        request = self._for_user(self._api.given({}, path=path, method="POST"), managed_user_id)
-        reply = self._ask(request, ANSWER_LIMIT, for_user=managed_user_id is not None)
-        return self._read(reply, lambda reply: wire.read_trial(reply.body))
+        request = self._for_user(self._api.with_({}, path=path, method="POST"), managed_user_id)
+        reply = self._call(request, MAX_RESPONSE_BYTES, for_user=managed_user_id is not None)
+        return self._read(reply, lambda reply: wire.read_connection_test(reply.body))
 
-    def _posting(self, request: Prepared, path: str, body: bytes) -> Prepared:
-        return request.given({"Content-Type": "application/json"}, path=path, body=body)
+    def _posting(self, request: Request, path: str, body: bytes) -> Request:
+        return request.with_({"Content-Type": "application/json"}, path=path, body=body)
 
-    def _for_user(self, request: Prepared, managed_user_id: str | None) -> Prepared:
+    def _for_user(self, request: Request, managed_user_id: str | None) -> Request:
         if managed_user_id is None:
             return request
         if not _SENDABLE.fullmatch(managed_user_id):
@@ -130,12 +140,12 @@ class PostPost:
                     rule=RuleName.USER_NOT_MANAGED,
                     error="the managed-user id holds a character that can't be sent",
                     remedy="correct it in managed_users: an id has 24 hexadecimal characters",
-                    reach=Reach.USER,
+                    scope=FailureScope.USER,
                 )
             )
-        return request.given({self._brand.user_header: managed_user_id})
+        return request.with_({self._brand.user_header: managed_user_id})
 
-    def _ask(self, request: Prepared, limit: int, *, for_user: bool = False) -> Reply:
+    def _call(self, request: Request, limit: int, *, for_user: bool = False) -> Response:
         reply = self._exchange(request, limit)
         if self._key_bytes in reply.body:
             # An API that repeats the key must not get it into a log or a database.
@@ -146,15 +156,17 @@ class PostPost:
             )
         if 200 <= reply.status < 300:
             return reply
-        raise FetchError(refusals.of_reply(reply, brand=self._brand, for_user=for_user, now=self._clock()))
+        raise FetchError(
+            api_errors.from_response(reply, brand=self._brand, for_user=for_user, now=self._clock())
+        )
 
-    def _exchange(self, request: Prepared, limit: int) -> Reply:
+    def _exchange(self, request: Request, limit: int) -> Response:
         """Send a request, and let the API's clock learn from the answer, whatever its status."""
         if self._api_clock is None:
-            return self._http.exchange(request, limit=limit)
+            return self._http.send(request, limit=limit)
         sent = self._api_clock.start()
         try:
-            reply = self._http.exchange(request, limit=limit)
+            reply = self._http.send(request, limit=limit)
         except FetchError as error:
             if error.failure.is_clock_suspect:
                 self._api_clock.on_suspicion()
@@ -162,7 +174,7 @@ class PostPost:
         self._api_clock.on_answer(sent, reply.headers)
         return reply
 
-    def _read(self, reply: Reply, reader: Callable[[Reply], _T]) -> _T:
+    def _read(self, reply: Response, reader: Callable[[Response], _T]) -> _T:
         try:
             return reader(reply)
         except UnreadableError as error:
@@ -171,7 +183,7 @@ class PostPost:
             wrong = f"the answer could not be read ({type(error).__name__})"
         raise FetchError(bad_answer(wrong, status=reply.status))
 
-    def _read_answer(self, reply: Reply, known: bytes) -> Answer:
+    def _read_answer(self, reply: Response, known: bytes) -> ConnectionList:
         answer = wire.read_connections(reply.body, known)
         offset = self._api_clock.expiry_offset() if self._api_clock else timedelta()
         now = self._clock() + offset
@@ -179,13 +191,13 @@ class PostPost:
             answer = replace(answer, connections=tuple(_plausible(each, now) for each in answer.connections))
         if offset:
             answer = replace(answer, clock_offset=offset)
-        if _LIMIT_HEADER not in reply.headers and _LEFT_HEADER not in reply.headers:
+        if _LIMIT_HEADER not in reply.headers and _REMAINING_HEADER not in reply.headers:
             return answer
         return replace(
             answer,
-            limit=refusals.count(reply.headers.get(_LIMIT_HEADER)),
-            remaining=refusals.count(reply.headers.get(_LEFT_HEADER)),
-            reset_after=refusals.wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
+            limit=api_errors.read_count(reply.headers.get(_LIMIT_HEADER)),
+            remaining=api_errors.read_count(reply.headers.get(_REMAINING_HEADER)),
+            reset_after=api_errors.read_wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
         )
 
 

@@ -13,20 +13,20 @@ from typing import Any
 from monitor import __version__
 from monitor.core.model import Connection, PublishError, TokenStatus
 from monitor.core.text import one_line, storable
-from monitor.providers import Answer, ManagedUser, ReconnectLink, Trial, Workspace
-from monitor.providers.failures import steady
+from monitor.http.errors import normalize_text
+from monitor.providers import ConnectionList, ConnectionTest, ManagedUser, ReconnectLink, Workspace
 from monitor.providers.fields import (
     NAME_LENGTH,
-    Notes,
+    ParseWarnings,
     UnreadableError,
     is_id,
     is_link,
     json_document,
     json_object,
     one_spelling,
+    read_optional_time,
     read_text,
     read_time,
-    read_time_or_complain,
     shown,
 )
 
@@ -34,8 +34,8 @@ _STATUS_LENGTH = 64
 _STATUS_WORDS = frozenset(status.value for status in TokenStatus)
 _COUNTDOWN = re.compile(rb'"tokenExpiresIn"\s*:\s*"[^"]*"')
 _ERROR_LENGTH = 1000
-_MOST_UNKNOWN = 20
-_MOST_PERMISSIONS = 100
+_MAX_UNKNOWN_FIELDS = 20
+_MAX_PERMISSIONS = 100
 
 _ENVELOPE_FIELDS = frozenset({"success", "connections"})
 _CONNECTION_FIELDS = frozenset(
@@ -46,7 +46,7 @@ _CONNECTION_FIELDS = frozenset(
 )
 
 
-def read_connections(body: bytes, known: bytes = b"") -> Answer:
+def read_connections(body: bytes, known: bytes = b"") -> ConnectionList:
     """
     Read the body of ``GET /platform-connections``.
 
@@ -57,42 +57,42 @@ def read_connections(body: bytes, known: bytes = b"") -> Answer:
     Raises:
         UnreadableError: there is no list of connections in it.
     """
-    name = fingerprint(body)
+    name = response_digest(body)
     if name == known:
-        return Answer(connections=(), fingerprint=name, is_unread=True)
+        return ConnectionList(connections=(), response_digest=name, is_undecoded=True)
     envelope = json_object(body)
     if envelope.get("success") is False:  # whatever it lists, it is not the whole list
-        raise UnreadableError(f"the answer says success: false{_words_in(envelope)}")
+        raise UnreadableError(f"the answer says success: false{_error_words(envelope)}")
     if "connections" not in envelope:
-        raise UnreadableError(f"`connections` is missing from the answer{_words_in(envelope)}")
+        raise UnreadableError(f"`connections` is missing from the answer{_error_words(envelope)}")
     items = envelope["connections"]
     if not isinstance(items, list):
         raise UnreadableError(f"`connections` should be a list, but is {shown(items)}")
     connections: dict[str, Connection] = {}
-    notes = Notes("connections")
+    notes = ParseWarnings("connections")
     unknown = envelope.keys() - _ENVELOPE_FIELDS
     for index, item in enumerate(items):
-        notes.at(index, item, "platformId")
+        notes.start_item(index, item, "platformId")
         try:
             connection = _connection(item, notes)
             if connection.platform_id in connections:
                 raise UnreadableError("platformId: listed before; the first one counts")
         except UnreadableError as error:
-            notes.left_out(str(error))
+            notes.skip_item(str(error))
             continue
         connections[connection.platform_id] = connection
         if not item.keys() <= _CONNECTION_FIELDS:
             unknown |= item.keys() - _CONNECTION_FIELDS
-    return Answer(
+    return ConnectionList(
         connections=tuple(connections.values()),
-        complaints=notes.complaints,
-        unreadable_ids=frozenset(notes.ids_left_out - connections.keys()),
-        fingerprint=name,
+        warnings=notes.warnings,
+        unreadable_ids=frozenset(notes.skipped_ids - connections.keys()),
+        response_digest=name,
         unknown_fields=_names(unknown) if unknown else frozenset(),
     )
 
 
-def fingerprint(body: bytes) -> bytes:
+def response_digest(body: bytes) -> bytes:
     """
     Give a short name to all that an answer says, but for the countdowns: those change by themselves.
 
@@ -113,26 +113,26 @@ def read_workspace(body: bytes) -> Workspace:
     """
     document = json_document(body)
     if isinstance(document, dict) and document.get("success") is False:
-        raise UnreadableError(f"the answer says success: false{_words_in(document)}")
+        raise UnreadableError(f"the answer says success: false{_error_words(document)}")
     items = document.get("users") if isinstance(document, dict) else document
     if not isinstance(items, list):
         raise UnreadableError(f"`users` should be a list, but is {shown(items)}")
     users: dict[str, ManagedUser] = {}
-    notes = Notes("users")
+    notes = ParseWarnings("users")
     for index, item in enumerate(items):
-        notes.at(index, item, "_id", "id")
+        notes.start_item(index, item, "_id", "id")
         try:
             user = _user(item, notes)
             if user.id in users:
                 raise UnreadableError("_id: listed before; the first one counts")
         except UnreadableError as error:
-            notes.left_out(str(error))
+            notes.skip_item(str(error))
             continue
         users[user.id] = user
     return Workspace(
         users=tuple(users.values()),
-        complaints=notes.complaints,
-        unreadable_ids=frozenset({one_spelling(each) for each in notes.ids_left_out} - users.keys()),
+        warnings=notes.warnings,
+        unreadable_ids=frozenset({one_spelling(each) for each in notes.skipped_ids} - users.keys()),
     )
 
 
@@ -151,7 +151,7 @@ def read_link(body: bytes) -> ReconnectLink:
     return ReconnectLink(url=url, expires_at=read_time(expires_at, "tokenExpiresAt"))
 
 
-def read_trial(body: bytes) -> Trial:
+def read_connection_test(body: bytes) -> ConnectionTest:
     """
     Read the body of ``POST /test-connection/:platformId``.
 
@@ -163,18 +163,16 @@ def read_trial(body: bytes) -> Trial:
     if status not in ("ok", "error"):
         raise UnreadableError(f"`status` should be ok or error, but is {shown(status)}")
     named = permissions if isinstance(permissions, list) else []
-    return Trial(
+    return ConnectionTest(
         passed=status == "ok",
         message=storable(message, _ERROR_LENGTH) if isinstance(message, str) else "",
         permissions=tuple(
-            storable(each, NAME_LENGTH)
-            for each in named[:_MOST_PERMISSIONS]
-            if isinstance(each, str) and each
+            storable(each, NAME_LENGTH) for each in named[:_MAX_PERMISSIONS] if isinstance(each, str) and each
         ),
     )
 
 
-def _connection(item: Any, notes: Notes) -> Connection:
+def _connection(item: Any, notes: ParseWarnings) -> Connection:
     if not isinstance(item, dict):
         raise UnreadableError(f"expected an object, got {shown(item)}")
     get = item.get
@@ -188,7 +186,7 @@ def _connection(item: Any, notes: Notes) -> Connection:
         display_name=read_text(display_name, "displayName", notes) if display_name is not None else None,
         token_status=_token_status(get("tokenStatus")),
         expires_at=read_time(get("accessTokenExpiresAt"), "accessTokenExpiresAt"),
-        last_successful_post_at=read_time_or_complain(get("lastSuccessfulPost"), "lastSuccessfulPost", notes),
+        last_successful_post_at=read_optional_time(get("lastSuccessfulPost"), "lastSuccessfulPost", notes),
         last_error=_publish_error(last_error, notes) if last_error is not None else None,
     )
 
@@ -204,16 +202,16 @@ def _token_status(given: Any) -> str:
         return shown(given)
 
 
-def _publish_error(given: Any, notes: Notes) -> PublishError | None:
+def _publish_error(given: Any, notes: ParseWarnings) -> PublishError | None:
     """Read ``lastError``: an object with a message and a time, or the bare message."""
     if isinstance(given, str):
         given = {"message": given}
     if not isinstance(given, dict):
-        notes.complain(f"lastError: expected an object, got {shown(given)}")
+        notes.warn(f"lastError: expected an object, got {shown(given)}")
         return None
     message = given.get("message")
     if message is not None and not isinstance(message, str):
-        notes.complain(f"lastError.message: expected text, got {shown(message)}")
+        notes.warn(f"lastError.message: expected text, got {shown(message)}")
         message = None
     code = given.get("code")
     if not (message and message.strip()):
@@ -221,11 +219,11 @@ def _publish_error(given: Any, notes: Notes) -> PublishError | None:
     message = storable(message, _ERROR_LENGTH)
     if not message.strip():
         return None
-    occurred_at = read_time_or_complain(given.get("occurredAt"), "lastError.occurredAt", notes)
+    occurred_at = read_optional_time(given.get("occurredAt"), "lastError.occurredAt", notes)
     return PublishError(message=message, occurred_at=occurred_at)
 
 
-def _user(item: Any, notes: Notes) -> ManagedUser:
+def _user(item: Any, notes: ParseWarnings) -> ManagedUser:
     if not isinstance(item, dict):
         raise UnreadableError(f"expected an object, got {shown(item)}")
     user_id = item.get("_id", item.get("id"))
@@ -235,7 +233,7 @@ def _user(item: Any, notes: Notes) -> ManagedUser:
     username = _first_text(item, "username", "email")
     url = item.get("connectionsPageUrl")
     if url is not None and not (isinstance(url, str) and is_link(url)):
-        notes.complain("connectionsPageUrl: expected a link")
+        notes.warn("connectionsPageUrl: expected a link")
         url = None
     expires_at = item.get("connectionsPageTokenExpiresAt")
     return ManagedUser(
@@ -243,7 +241,7 @@ def _user(item: Any, notes: Notes) -> ManagedUser:
         name=storable(_first_text(item, "displayName") or username or user_id, NAME_LENGTH),
         username=storable(username, NAME_LENGTH) if username else None,
         reconnect_url=url,
-        reconnect_url_expires_at=read_time_or_complain(expires_at, "connectionsPageTokenExpiresAt", notes),
+        reconnect_url_expires_at=read_optional_time(expires_at, "connectionsPageTokenExpiresAt", notes),
     )
 
 
@@ -251,10 +249,10 @@ def _first_text(item: dict[str, Any], *names: str) -> str | None:
     return next((text for text in map(item.get, names) if isinstance(text, str) and text.strip()), None)
 
 
-def _words_in(envelope: dict[str, Any]) -> str:
+def _error_words(envelope: dict[str, Any]) -> str:
     words = envelope.get("error") or envelope.get("message")
-    return f', which says "{steady(words, 60)}"' if isinstance(words, str) else ""
+    return f', which says "{normalize_text(words, 60)}"' if isinstance(words, str) else ""
 
 
 def _names(unknown: Iterable[str]) -> frozenset[str]:
-    return frozenset(one_line(name, 64) for name in sorted(unknown)[:_MOST_UNKNOWN])
+    return frozenset(one_line(name, 64) for name in sorted(unknown)[:_MAX_UNKNOWN_FIELDS])

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from monitor.sandbox.auth import KEY_HEADERS, USER_HEADERS, ApiError, AuthChecker, Caller, one_of
+from monitor.sandbox.fake_service import FakeService, Person, Shape
 from monitor.sandbox.faults import Faults
-from monitor.sandbox.gate import KEY_HEADERS, USER_HEADERS, Caller, Gate, RefusalError, one_of
 from monitor.sandbox.profiles import diagnosed, listed, wire_time
 from monitor.sandbox.wire import FaultyResponse
-from monitor.sandbox.world import Person, Shape, World
 
 _REMEMBERED = 10_000
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -45,9 +45,9 @@ class RequestSeen:
 class Api:
     """The endpoints under ``/api/v1``, the faults that strike them, and the log of who asked what."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._gate = Gate(world)
+    def __init__(self, fake_service: FakeService) -> None:
+        self._fake_service = fake_service
+        self._auth = AuthChecker(fake_service)
         self.faults = Faults()
         self.requests: deque[RequestSeen] = deque(maxlen=_REMEMBERED)
 
@@ -72,13 +72,13 @@ class Api:
             self.requests.append(self._seen(request, body))
             key = one_of(KEY_HEADERS, request.headers)[1]
             user = one_of(USER_HEADERS, request.headers)[1]
-            fault = self.faults.take(request.url.path, key, user)
+            fault = self.faults.next_for(request.url.path, key, user)
             try:
-                with self._world.lock:
+                with self._fake_service.lock:
                     response = endpoint(request, body)
-            except RefusalError as refusal:
+            except ApiError as refusal:
                 response = json_response(refusal.body, refusal.status, refusal.headers)
-            response.headers["date"] = format_datetime(self._world.now(), usegmt=True)
+            response.headers["date"] = format_datetime(self._fake_service.now(), usegmt=True)
             return response if fault is None else FaultyResponse(response, fault)
 
         return answer
@@ -90,68 +90,74 @@ class Api:
             path=request.scope["raw_path"].decode("ascii") + (f"?{query}" if query else ""),
             headers=dict(request.headers),
             body=body,
-            at=self._world.now(),
+            at=self._fake_service.now(),
             monotonic=time.monotonic(),
         )
 
     def _connections(self, request: Request, _body: bytes) -> Response:
-        caller = self._gate.admit(request.headers)
-        now = self._world.now()
-        contract = self._world.contract
+        caller = self._auth.authorize(request.headers)
+        now = self._fake_service.now()
+        contract = self._fake_service.contract
         items = [listed(profile, now, contract) for profile in caller.person.profiles.values()]
         return json_response({"success": True, "connections": items}, headers=caller.headers)
 
     def _test(self, request: Request, _body: bytes) -> Response:
-        caller = self._gate.admit(request.headers)
+        caller = self._auth.authorize(request.headers)
         platform_id = request.path_params["id"]
         if "-" not in platform_id:
-            raise RefusalError(400, "Invalid platformId format")
+            raise ApiError(400, "Invalid platformId format")
         if platform_id not in caller.person.profiles:
-            raise RefusalError(404, "Connection not found")
-        answer = diagnosed(caller.person.profiles[platform_id], self._world.now(), self._world.contract)
+            raise ApiError(404, "Connection not found")
+        answer = diagnosed(
+            caller.person.profiles[platform_id], self._fake_service.now(), self._fake_service.contract
+        )
         return json_response(answer, headers=caller.headers)
 
     def _users(self, request: Request, _body: bytes) -> Response:
-        caller = self._gate.admit(request.headers, to_workspace=True)
+        caller = self._auth.authorize(request.headers, to_workspace=True)
         people = caller.account.users.values()
-        if self._world.shape is Shape.BARE:
+        if self._fake_service.shape is Shape.BARE:
             return json_response([_bare_user(person) for person in people], headers=caller.headers)
         users = [_documented_user(person) for person in people]
         return json_response({"users": users}, headers=caller.headers)
 
     def _link(self, request: Request, body: bytes) -> Response:
-        caller = self._gate.admit(request.headers, to_workspace=True)
+        caller = self._auth.authorize(request.headers, to_workspace=True)
         person = caller.account.users.get(request.path_params["id"])
         if person is None:
-            raise RefusalError(404, "User not found or not managed by this key")
+            raise ApiError(404, "User not found or not managed by this key")
         url, until = self._make_link(caller, person, _read_link_wish(body))
-        bare = self._world.shape is Shape.BARE
+        bare = self._fake_service.shape is Shape.BARE
         names = ("connectionUrl", "expiresAt") if bare else ("url", "tokenExpiresAt")
         return json_response(dict(zip(names, (url, wire_time(until)), strict=True)), headers=caller.headers)
 
-    def _make_link(self, caller: Caller, person: Person, wish: tuple[float, bool]) -> tuple[str, datetime]:
-        days, rotate = wish
+    def _make_link(self, caller: Caller, person: Person, options: tuple[float, bool]) -> tuple[str, datetime]:
+        days, rotate = options
         lifetime = timedelta(days=days)
-        return self._world.make_link(person.id, lifetime=lifetime, rotate=rotate, key=caller.account.key)
+        return self._fake_service.make_link(
+            person.id, lifetime=lifetime, rotate=rotate, key=caller.account.key
+        )
 
 
 def _nothing_here(request: Request, _body: bytes) -> Response:
-    raise RefusalError(404, f"Cannot {request.method} {request.url.path}")
+    raise ApiError(404, f"Cannot {request.method} {request.url.path}")
 
 
 def _read_link_wish(body: bytes) -> tuple[float, bool]:
     """Read ``expiresInDays`` and ``rotate``, both optional, as is the body."""
     try:
-        wish = json.loads(body or b"{}")
+        options = json.loads(body or b"{}")
     except ValueError:
-        raise RefusalError(400, "Invalid JSON") from None
+        raise ApiError(400, "Invalid JSON") from None
     days, rotate = (
-        (wish.get("expiresInDays", 90), wish.get("rotate", False)) if isinstance(wish, dict) else (0, 0)
+        (options.get("expiresInDays", 90), options.get("rotate", False))
+        if isinstance(options, dict)
+        else (0, 0)
     )
     if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 100_000:
-        raise RefusalError(400, "expiresInDays must be a positive number")
+        raise ApiError(400, "expiresInDays must be a positive number")
     if not isinstance(rotate, bool):
-        raise RefusalError(400, "rotate must be a boolean")
+        raise ApiError(400, "rotate must be a boolean")
     return days, rotate
 
 

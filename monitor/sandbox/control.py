@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from monitor.core.model import to_milliseconds
 from monitor.sandbox.api import RequestSeen, json_response
+from monitor.sandbox.auth import KEY_HEADERS, USER_HEADERS, one_of
+from monitor.sandbox.fake_service import FakeService, Shape
 from monitor.sandbox.faults import Fault, Faults
-from monitor.sandbox.gate import KEY_HEADERS, USER_HEADERS, one_of
-from monitor.sandbox.profiles import Profile, listed, wire_time
-from monitor.sandbox.world import Shape, World
+from monitor.sandbox.profiles import SocialProfile, listed, wire_time
 
 _SHOWN_REQUESTS = 100
 _MISHAP = "Media upload failed: Invalid image format"
@@ -28,21 +28,21 @@ _PLAN = {
     "workspaceAccess": "workspace_access",
 }
 
-Wish = Mapping[str, Any]  # the JSON object a request brought, {} where it brought none
-Deed = Callable[[Request, Wish], object]
+RequestBody = Mapping[str, Any]  # the JSON object a request brought, {} where it brought none
+Command = Callable[[Request, RequestBody], object]
 
 
 class Control:
     """The endpoints under ``/sandbox``. The key and the managed user are given in the API's own headers."""
 
-    def __init__(self, world: World, faults: Faults, requests: deque[RequestSeen]) -> None:
-        self._world = world
+    def __init__(self, fake_service: FakeService, faults: Faults, requests: deque[RequestSeen]) -> None:
+        self._fake_service = fake_service
         self._faults = faults
         self._requests = requests
 
     def routes(self) -> list[Route]:
         """Say what is done where."""
-        table: tuple[tuple[str, str, Deed], ...] = (
+        table: tuple[tuple[str, str, Command], ...] = (
             ("GET", "/sandbox", self._show),
             ("GET", "/sandbox/requests", self._show_requests),
             ("GET", "/sandbox/fault", self._show_faults),
@@ -56,12 +56,12 @@ class Control:
             ("POST", "/sandbox/users/{id}/remove", self._remove_user),
             ("POST", "/sandbox/connections/{id:path}/{deed}", self._change_connection),
         )
-        return [Route(path, _doing(deed), methods=[method]) for method, path, deed in table]
+        return [Route(path, _doing(command), methods=[method]) for method, path, command in table]
 
-    def _show(self, request: Request, _wish: Wish) -> object:
+    def _show(self, request: Request, _wish: RequestBody) -> object:
         key = _place(request)["key"]
-        with self._world.lock:
-            account, now = self._world.account(key), self._world.now()
+        with self._fake_service.lock:
+            account, now = self._fake_service.account(key), self._fake_service.now()
             return {
                 "now": wire_time(now),
                 "people": [
@@ -69,90 +69,98 @@ class Control:
                         "id": person.id,
                         "username": person.username,
                         "connections": [
-                            listed(profile, now, self._world.contract) for profile in person.profiles.values()
+                            listed(profile, now, self._fake_service.contract)
+                            for profile in person.profiles.values()
                         ],
                     }
                     for person in (account.owner, *account.users.values())
                 ],
             }
 
-    def _show_requests(self, _request: Request, _wish: Wish) -> object:
+    def _show_requests(self, _request: Request, _wish: RequestBody) -> object:
         newest_first = islice(reversed(self._requests.copy()), _SHOWN_REQUESTS)
         return [{"at": wire_time(seen.at), "method": seen.method, "path": seen.path} for seen in newest_first]
 
-    def _show_faults(self, _request: Request, _wish: Wish) -> object:
+    def _show_faults(self, _request: Request, _wish: RequestBody) -> object:
         return [_shown(fault) for fault in self._faults.current()]
 
-    def _set_fault(self, request: Request, wish: Wish) -> object:
-        self._faults.put(Fault.read(wish))
-        return self._show_faults(request, wish)
+    def _set_fault(self, request: Request, options: RequestBody) -> object:
+        self._faults.set(Fault.read(options))
+        return self._show_faults(request, options)
 
-    def _clear_faults(self, _request: Request, _wish: Wish) -> None:
+    def _clear_faults(self, _request: Request, _wish: RequestBody) -> None:
         self._faults.clear()
 
-    def _change_plan(self, request: Request, wish: Wish) -> None:
-        _known(wish, _PLAN)
-        changes = {_PLAN[name]: bool(value) for name, value in wish.items()}
-        self._world.change_plan(key=_place(request)["key"], **changes)
+    def _change_plan(self, request: Request, options: RequestBody) -> None:
+        _known(options, _PLAN)
+        changes = {_PLAN[name]: bool(value) for name, value in options.items()}
+        self._fake_service.change_plan(key=_place(request)["key"], **changes)
 
-    def _limit(self, _request: Request, wish: Wish) -> None:
-        _known(wish, ("requestsPerMinute", "userListShape"))
-        if "requestsPerMinute" in wish:
-            limit = wish["requestsPerMinute"]
-            self._world.requests_per_minute = None if limit is None else int(limit)
-        if "userListShape" in wish:
-            self._world.shape = Shape(wish["userListShape"])
+    def _limit(self, _request: Request, options: RequestBody) -> None:
+        _known(options, ("requestsPerMinute", "userListShape"))
+        if "requestsPerMinute" in options:
+            limit = options["requestsPerMinute"]
+            self._fake_service.requests_per_minute = None if limit is None else int(limit)
+        if "userListShape" in options:
+            self._fake_service.shape = Shape(options["userListShape"])
 
-    def _revoke_key(self, request: Request, _wish: Wish) -> None:
-        self._world.revoke_key(_place(request)["key"])
+    def _revoke_key(self, request: Request, _wish: RequestBody) -> None:
+        self._fake_service.revoke_key(_place(request)["key"])
 
-    def _add_user(self, request: Request, wish: Wish) -> object:
-        _known(wish, ("username", "displayName"))
-        name, shown = _text(wish, "username"), wish.get("displayName")
-        return {"_id": self._world.add_user(name, display_name=shown, key=_place(request)["key"])}
+    def _add_user(self, request: Request, options: RequestBody) -> object:
+        _known(options, ("username", "displayName"))
+        name, shown = _text(options, "username"), options.get("displayName")
+        return {"_id": self._fake_service.add_user(name, display_name=shown, key=_place(request)["key"])}
 
-    def _rename_user(self, request: Request, wish: Wish) -> None:
-        user, name = request.path_params["id"], _text(wish, "username")
-        self._world.rename_user(user, name, key=_place(request)["key"])
+    def _rename_user(self, request: Request, options: RequestBody) -> None:
+        user, name = request.path_params["id"], _text(options, "username")
+        self._fake_service.rename_user(user, name, key=_place(request)["key"])
 
-    def _remove_user(self, request: Request, _wish: Wish) -> None:
-        self._world.remove_user(request.path_params["id"], key=_place(request)["key"])
+    def _remove_user(self, request: Request, _wish: RequestBody) -> None:
+        self._fake_service.remove_user(request.path_params["id"], key=_place(request)["key"])
 
-    def _change_connection(self, request: Request, wish: Wish) -> object:
-        deed, platform_id, place = request.path_params["deed"], request.path_params["id"], _place(request)
-        world = self._world
-        deeds: dict[str, Callable[[], None]] = {
-            "add": lambda: world.add_connection(_profile(platform_id, wish), **place),
-            "remove": lambda: world.remove_connection(platform_id, **place),
-            "rename": lambda: world.rename_connection(
-                platform_id, username=_text(wish, "username"), display_name=wish.get("displayName"), **place
+    def _change_connection(self, request: Request, options: RequestBody) -> object:
+        command, platform_id, place = request.path_params["deed"], request.path_params["id"], _place(request)
+        fake_service = self._fake_service
+        commands: dict[str, Callable[[], None]] = {
+            "add": lambda: fake_service.add_connection(_profile(platform_id, options), **place),
+            "remove": lambda: fake_service.remove_connection(platform_id, **place),
+            "rename": lambda: fake_service.rename_connection(
+                platform_id,
+                username=_text(options, "username"),
+                display_name=options.get("displayName"),
+                **place,
             ),
-            "expire": lambda: world.expire(platform_id, **place),
-            "expiry": lambda: world.set_expiry(platform_id, _time(wish.get("accessTokenExpiresAt")), **place),
-            "reconnect": lambda: world.reconnect(platform_id, lifetime=_lifetime(wish), **place),
-            "revoke": lambda: world.revoke_grant(platform_id, **place),
-            "post": lambda: world.post(platform_id, **place),
-            "fail": lambda: world.fail(platform_id, _text(wish, "message", _MISHAP), **place),
-            "clear-error": lambda: world.clear_error(platform_id, **place),
-            "fields": lambda: world.override(
-                platform_id, wish.get("fields"), left_out=wish.get("leftOut", ()), **place
+            "expire": lambda: fake_service.expire(platform_id, **place),
+            "expiry": lambda: fake_service.set_expiry(
+                platform_id, _time(options.get("accessTokenExpiresAt")), **place
+            ),
+            "reconnect": lambda: fake_service.reconnect(platform_id, lifetime=_lifetime(options), **place),
+            "revoke": lambda: fake_service.revoke_grant(platform_id, **place),
+            "post": lambda: fake_service.post(platform_id, **place),
+            "fail": lambda: fake_service.fail(platform_id, _text(options, "message", _MISHAP), **place),
+            "clear-error": lambda: fake_service.clear_error(platform_id, **place),
+            "fields": lambda: fake_service.override(
+                platform_id, options.get("fields"), left_out=options.get("leftOut", ()), **place
             ),
         }
-        if deed not in deeds:
-            raise LookupError(f"a connection can't be told to {deed}; it can be told to {', '.join(deeds)}")
-        deeds[deed]()
-        if deed == "remove":
+        if command not in commands:
+            raise LookupError(
+                f"a connection can't be told to {command}; it can be told to {', '.join(commands)}"
+            )
+        commands[command]()
+        if command == "remove":
             return None
-        return listed(world.profile(platform_id, **place), world.now(), world.contract)
+        return listed(fake_service.profile(platform_id, **place), fake_service.now(), fake_service.contract)
 
 
-def _doing(deed: Deed) -> Callable[[Request], Awaitable[Response]]:
+def _doing(command: Command) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            wish = json.loads(await request.body() or b"{}")
-            if not isinstance(wish, dict):
+            options = json.loads(await request.body() or b"{}")
+            if not isinstance(options, dict):
                 raise ValueError("send a JSON object")
-            done = deed(request, wish)
+            done = command(request, options)
         except LookupError as error:
             return json_response({"error": str(error)}, 404)
         except (TypeError, ValueError) as error:
@@ -179,14 +187,14 @@ def _shown(fault: Fault) -> dict[str, object]:
     return {**asdict(fault), "body": body, "key": fault.key and "…"}
 
 
-def _known(wish: Wish, names: Mapping[str, str] | tuple[str, ...]) -> None:
-    unknown = wish.keys() - set(names)
+def _known(options: RequestBody, names: Mapping[str, str] | tuple[str, ...]) -> None:
+    unknown = options.keys() - set(names)
     if unknown:
         raise ValueError(f"{', '.join(sorted(unknown))} isn't known here; give {', '.join(names)}")
 
 
-def _text(wish: Wish, name: str, default: str = "") -> str:
-    text = wish.get(name, default)
+def _text(options: RequestBody, name: str, default: str = "") -> str:
+    text = options.get(name, default)
     if not isinstance(text, str) or not text:
         raise ValueError(f"give a {name}")
     return text
@@ -196,16 +204,16 @@ def _time(text: object) -> datetime | None:
     return None if text is None else to_milliseconds(datetime.fromisoformat(str(text)))
 
 
-def _lifetime(wish: Wish) -> timedelta | None:
-    days = wish.get("expiresInDays")
+def _lifetime(options: RequestBody) -> timedelta | None:
+    days = options.get("expiresInDays")
     return None if days is None else timedelta(days=float(days))
 
 
-def _profile(platform_id: str, wish: Wish) -> Profile:
-    _known(wish, ("username", "displayName", "accessTokenExpiresAt"))
-    return Profile(
+def _profile(platform_id: str, options: RequestBody) -> SocialProfile:
+    _known(options, ("username", "displayName", "accessTokenExpiresAt"))
+    return SocialProfile(
         platform_id=platform_id,
-        username=_text(wish, "username"),
-        display_name=wish.get("displayName"),
-        expires_at=_time(wish.get("accessTokenExpiresAt")),
+        username=_text(options, "username"),
+        display_name=options.get("displayName"),
+        expires_at=_time(options.get("accessTokenExpiresAt")),
     )

@@ -20,21 +20,21 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import text
 
-from monitor.app import App, assemble
+from monitor.app import App, build_app
 from monitor.clock import Clock, utc_now
 from monitor.config import load_config
-from monitor.core.messages import span
+from monitor.core.messages.message import Message
+from monitor.core.messages.render import format_duration
 from monitor.core.model import Severity
-from monitor.core.outgoing import Message
-from monitor.daemon import Daemon
+from monitor.daemon.service import Daemon
 from monitor.logs import configure_logs
 from monitor.sandbox.clock import FastClock
+from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.faults import Fault
-from monitor.sandbox.profiles import Profile
+from monitor.sandbox.profiles import SocialProfile
+from monitor.sandbox.program_name import program
 from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.sandbox.server import Server, serve
-from monitor.sandbox.typed import program
-from monitor.sandbox.world import World
 
 DAYS = 16
 SECONDS = 56.0
@@ -51,7 +51,7 @@ accounts: [{{name: north-bakery, base_url: "{url}", api_key_env: KEY}}]
 channels: [{{name: terminal, url: "json://127.0.0.1"}}]
 routes: [{{channels: [terminal], group_wait: 15m}}]
 """
-_COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.NOTICE: "blue", None: "green"}
+_COLORS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.NOTICE: "blue", None: "green"}
 
 
 def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> None:
@@ -65,15 +65,15 @@ def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> Non
     clock = FastClock(DAYS * 86400 / seconds, utc_now())
     stage = _Stage(console, clock)
     configure_logs(format="console", level="error", secrets=[], stream=sys.stderr)
-    world = _world(clock)
+    fake_service = _fake_service(clock)
     stage.say("A bakery with three accounts; its Instagram token has 9 days left.")
     stage.say(f"The monitor asks every 2 hours; a second of yours is {24 * DAYS / seconds:.0f} of them.")
     with (
         tempfile.TemporaryDirectory(prefix="postpost-demo-") as folder,
-        serve(world) as server,
+        serve(fake_service) as server,
         _monitor(Path(folder), server, stage, clock) as app,
     ):
-        _play(world, server, stage)
+        _play(fake_service, server, stage)
         stage.sum_up(app)
 
 
@@ -81,7 +81,7 @@ class _Stage:
     """The terminal: what the story does, and what the monitor says of it."""
 
     name = "terminal"
-    private = False
+    allow_reconnect_links = False
     service = "terminal"
     body_limit = None
     title_limit = 250
@@ -101,15 +101,15 @@ class _Stage:
 
     def send(self, message: Message) -> None:
         """Show a message as it is sent."""
-        colour = _COLOURS[message.severity]
+        color = _COLORS[message.severity]
         with self._lock:
             self.sent += 1
             self._console.print(
                 Panel(
                     Text(message.body),
-                    title=Text(f"{self._day()} · {message.title}", style=f"bold {colour}"),
+                    title=Text(f"{self._day()} · {message.title}", style=f"bold {color}"),
                     title_align="left",
-                    border_style=colour,
+                    border_style=color,
                 )
             )
 
@@ -130,7 +130,7 @@ class _Stage:
         self._console.print()
         self._console.print(table)
         self._console.print(
-            f"{self.sent} messages sent in {span(self._clock() - self._began_at)} of the demo's time.\n\n"
+            f"{self.sent} messages sent in {format_duration(self._clock() - self._began_at)} of the demo's time.\n\n"
             "Next: watch your own account (ctrl-c ends it):\n"
             f"  POSTPOST_API_KEY=sk_… POSTPOST_MONITOR_NOTIFY='slack://…' {program()} run"
         )
@@ -152,9 +152,9 @@ _STORY = """
 """
 
 
-def _world(clock: Clock) -> World:
-    world = World(clock)
-    world.add_account(SANDBOX_KEY, owner="hello@northbakery.example")
+def _fake_service(clock: Clock) -> FakeService:
+    fake_service = FakeService(clock)
+    fake_service.add_account(SANDBOX_KEY, owner="hello@northbakery.example")
     now = clock()
     for platform_id, username, left in (
         (TWITTER, "northbakery", None),
@@ -162,8 +162,8 @@ def _world(clock: Clock) -> World:
         (INSTAGRAM, "northbakery", 9),
     ):
         expires_at = None if left is None else now + timedelta(days=left)
-        world.add_connection(
-            Profile(
+        fake_service.add_connection(
+            SocialProfile(
                 platform_id=platform_id,
                 username=username,
                 display_name="North Bakery",
@@ -171,27 +171,27 @@ def _world(clock: Clock) -> World:
                 last_successful_post_at=now - timedelta(hours=5),
             )
         )
-    return world
+    return fake_service
 
 
-def _play(world: World, server: Server, stage: _Stage) -> None:
+def _play(fake_service: FakeService, server: Server, stage: _Stage) -> None:
     story: list[tuple[float, str, Callable[[], object]]] = [
         (
             4.0,
             "LinkedIn refuses a post: the picture is too large.",
-            lambda: world.fail(LINKEDIN, "Media upload failed: image exceeds 8 MB"),
+            lambda: fake_service.fail(LINKEDIN, "Media upload failed: image exceeds 8 MB"),
         ),
-        (5.0, "The post is mended and goes out.", lambda: world.post(LINKEDIN)),
+        (5.0, "The post is mended and goes out.", lambda: fake_service.post(LINKEDIN)),
         (
             10.0,
             "The API goes away: every call answers 500.",
-            lambda: server.faults.put(Fault.error(500, "Failed to fetch platform connections")),
+            lambda: server.faults.set(Fault.error(500, "Failed to fetch platform connections")),
         ),
         (11.0, "The API is back.", server.faults.clear),
         (
             13.0,
             "Somebody reconnects Instagram and posts.",
-            lambda: _reconnect(world),
+            lambda: _reconnect(fake_service),
         ),
     ]
     for day, what, happens in story:
@@ -201,17 +201,17 @@ def _play(world: World, server: Server, stage: _Stage) -> None:
     stage.wait_until(DAYS)
 
 
-def _reconnect(world: World) -> None:
-    world.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
-    world.post(INSTAGRAM)
+def _reconnect(fake_service: FakeService) -> None:
+    fake_service.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
+    fake_service.post(INSTAGRAM)
 
 
 @contextmanager
 def _monitor(folder: Path, server: Server, stage: _Stage, clock: Clock) -> Iterator[App]:
     file = folder / "config.yaml"
     file.write_text(_CONFIG.format(folder=folder, url=server.url))
-    app = assemble(load_config(file, {"KEY": SANDBOX_KEY}), clock=clock, environ={})
-    app = replace(app, post=replace(app.post, channels={stage.name: stage}))
+    app = build_app(load_config(file, {"KEY": SANDBOX_KEY}), clock=clock, environ={})
+    app = replace(app, delivery=replace(app.delivery, channels={stage.name: stage}))
     app.database.upgrade()
     daemon = Daemon(app, tick=TICK)
     daemon.start()

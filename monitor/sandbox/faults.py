@@ -88,7 +88,7 @@ class Fault:
         """Whether no HTTP library would send this of its own accord."""
         return self.drop is not None or self.drip_seconds is not None or self.cut_after is not None
 
-    def strikes(self, path: str, key: str, user: str) -> bool:
+    def applies_to(self, path: str, key: str, user: str) -> bool:
         """Whether a request is one of those meant."""
         return path.startswith(self.path) and self.key in (None, key) and self.user in (None, user)
 
@@ -112,7 +112,7 @@ class Faults:
         self._lock = Lock()
         self._set: list[Fault] = []
 
-    def put(self, *faults: Fault) -> None:
+    def set(self, *faults: Fault) -> None:
         """Set these faults instead of those that are set."""
         with self._lock:
             self._set = list(faults)
@@ -124,18 +124,18 @@ class Faults:
 
     def clear(self) -> None:
         """Let all be well again."""
-        self.put()
+        self.set()
 
     def current(self) -> tuple[Fault, ...]:
         """Tell what is set, ``times`` counted down."""
         with self._lock:
             return tuple(self._set)
 
-    def take(self, path: str, key: str, user: str) -> Fault | None:
+    def next_for(self, path: str, key: str, user: str) -> Fault | None:
         """Find the fault that strikes a request, and count it."""
         with self._lock:
             for place, fault in enumerate(self._set):
-                if fault.strikes(path, key, user):
+                if fault.applies_to(path, key, user):
                     if fault.times is not None and fault.times <= 1:
                         del self._set[place]
                     elif fault.times is not None:

@@ -55,7 +55,7 @@ _PERMISSIONS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class SocialProfile:
     """
     A linked social profile as the service stores it.
 
@@ -102,7 +102,7 @@ def token_status(expires_at: datetime | None, now: datetime) -> str:
 
 
 def reported(
-    profile: Profile, now: datetime, contract: Contract = Contract.SEED
+    profile: SocialProfile, now: datetime, contract: Contract = Contract.SEED
 ) -> tuple[str, datetime | None]:
     """
     Return what the API reports of a token.
@@ -139,7 +139,7 @@ def token_expires_in(expires_at: datetime | None, now: datetime) -> str | None:
     return f"{left.days}d {left % _DAY // _HOUR}h"
 
 
-def listed(profile: Profile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
+def listed(profile: SocialProfile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
     """Show a profile as one item of ``GET /platform-connections``, keys in the documented order."""
     status, expires_at = reported(profile, now, contract)
     item: dict[str, object] = {
@@ -160,12 +160,12 @@ def listed(profile: Profile, now: datetime, contract: Contract = Contract.SEED) 
     return item
 
 
-def diagnosed(profile: Profile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
+def diagnosed(profile: SocialProfile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
     """Show a profile as the answer of ``POST /test-connection``, its blind spots included."""
     complaint = _complaint(profile, now, contract)
     granted = _PERMISSIONS.get(profile.platform, ())
     if profile.platform == "pinterest":  # the vendor's answer holds nothing of the connection itself
-        profile = Profile(platform_id=profile.platform_id, username="unknown")
+        profile = SocialProfile(platform_id=profile.platform_id, username="unknown")
     name = profile.display_name or profile.username
     is_bot_tested = profile.platform == "telegram" and contract is Contract.NEWER
     return {
@@ -181,7 +181,7 @@ def diagnosed(profile: Profile, now: datetime, contract: Contract = Contract.SEE
     }
 
 
-def _complaint(profile: Profile, now: datetime, contract: Contract) -> str | None:
+def _complaint(profile: SocialProfile, now: datetime, contract: Contract) -> str | None:
     """Say what a test finds wrong, rightly or not; None where it finds nothing."""
     if profile.platform == "pinterest":
         return "Unknown platform: pinterest"
@@ -197,7 +197,7 @@ def _complaint(profile: Profile, now: datetime, contract: Contract) -> str | Non
     return None
 
 
-def _bot_complaint(profile: Profile, contract: Contract) -> str | None:
+def _bot_complaint(profile: SocialProfile, contract: Contract) -> str | None:
     """Say what a test finds wrong with a Telegram connection: it takes every one for a bot's."""
     if contract is Contract.SEED:
         return None if profile.is_bot and not profile.is_revoked else "Invalid bot token"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from monitor.core.model import PublishError
-from monitor.sandbox.profiles import Profile
-from monitor.sandbox.world import World
+from monitor.sandbox.fake_service import FakeService
+from monitor.sandbox.profiles import SocialProfile
 
 # Of the legal shape, and a key to nothing but the sandbox.
 SANDBOX_KEY = "sk_sandbox0_5a4db0c5.0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -14,21 +14,21 @@ SANDBOX_KEY = "sk_sandbox0_5a4db0c5.0123456789abcdef0123456789abcdef0123456789ab
 SEED_NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 
 
-def seed_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> World:
+def seed_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> FakeService:
     """
     Make the account of the vendor's example, its dates moved from SEED_NOW to now.
 
     One date is ours: the example's LinkedIn date and its "82d 4h" exclude each other, and the text is kept.
     """
-    world = World(clock)
-    world.add_account(key)
-    now = world.now()
+    fake_service = FakeService(clock)
+    fake_service.add_account(key)
+    now = fake_service.now()
 
     def moved(day: int, hour: int, minute: int = 0) -> datetime:
         return now + (SEED_NOW.replace(day=day, hour=hour, minute=minute) - SEED_NOW)
 
     for profile in (
-        Profile(
+        SocialProfile(
             platform_id="twitter-123456789",
             username="yourhandle",
             display_name="Your Name",
@@ -36,7 +36,7 @@ def seed_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Worl
             profile_url="https://twitter.com/yourhandle",
             last_successful_post_at=moved(20, 14, 30),
         ),
-        Profile(
+        SocialProfile(
             platform_id="linkedin-Tz9W5i6ZYG",
             username="John Doe",
             display_name="John Doe",
@@ -45,7 +45,7 @@ def seed_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Worl
             expires_at=now + timedelta(days=82, hours=4),
             last_successful_post_at=moved(22, 9, 15),
         ),
-        Profile(
+        SocialProfile(
             platform_id="instagram-17841412345678",
             username="yourinstagram",
             display_name="Your Brand",
@@ -57,15 +57,15 @@ def seed_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Worl
             ),
         ),
     ):
-        world.add_connection(profile)
-    return world
+        fake_service.add_connection(profile)
+    return fake_service
 
 
-def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> World:
+def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> FakeService:
     """Make a small agency: its own profiles on all eleven platforms, and three managed users."""
-    world = World(clock)
-    world.add_account(key, owner="studio@harbour.example")
-    now = world.now()
+    fake_service = FakeService(clock)
+    fake_service.add_account(key, owner="studio@harbour.example")
+    now = fake_service.now()
 
     def link(
         platform_id: str,
@@ -77,7 +77,7 @@ def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Wo
         error: str | None = None,
         user: str | None = None,
     ) -> None:
-        profile = Profile(
+        profile = SocialProfile(
             platform_id=platform_id,
             username=username,
             display_name=name,
@@ -87,7 +87,7 @@ def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Wo
             last_successful_post_at=None if posted is None else now - posted,
             last_error=PublishError(message=error, occurred_at=now - timedelta(hours=2)) if error else None,
         )
-        world.add_connection(profile, user=user)
+        fake_service.add_connection(profile, user=user)
 
     def days(number: float) -> timedelta:
         return timedelta(days=number)
@@ -111,15 +111,15 @@ def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Wo
     link("telegram--1001234567890", "harbournews", "Harbour News", posted=None)
     link("pinterest-549755885175", "harbourstudio", "Harbour Studio", days(20.5), posted=days(14))
 
-    bakery = world.add_user("hello@northbakery.example", display_name="North Bakery")
+    bakery = fake_service.add_user("hello@northbakery.example", display_name="North Bakery")
     link("instagram-17841400022233", "northbakery", "North Bakery", days(33), user=bakery)
     link("facebook-223344556677", "North Bakery", "North Bakery", days(50.2), user=bakery)
-    world.make_link(bakery)
+    fake_service.make_link(bakery)
 
-    cycles = world.add_user("team@veloworks.example", display_name="Velo Works")
+    cycles = fake_service.add_user("team@veloworks.example", display_name="Velo Works")
     link("linkedin-Ve3Lo9WrKs", "Velo Works", "Velo Works GmbH", days(0.8), user=cycles)
     link("youtube-UCv3l0W0rks00000000", "@veloworks", "Velo Works", days(100), user=cycles)
     link("bluesky-did:plc:v3l0w0rks42", "veloworks.bsky.social", None, posted=None, user=cycles)
 
-    world.add_user("studio@stillempty.example", display_name="Nothing Linked Yet")
-    return world
+    fake_service.add_user("studio@stillempty.example", display_name="Nothing Linked Yet")
+    return fake_service

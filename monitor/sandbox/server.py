@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 
 from monitor.sandbox.api import Api, RequestSeen
 from monitor.sandbox.control import Control
+from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.faults import Faults
 from monitor.sandbox.wire import OnePacketProtocol
-from monitor.sandbox.world import World
 
 
 class Server:
@@ -30,8 +30,8 @@ class Server:
         port: where it really listens.
     """
 
-    def __init__(self, world: World, api: Api, host: str, port: int) -> None:
-        self.world = world
+    def __init__(self, fake_service: FakeService, api: Api, host: str, port: int) -> None:
+        self.fake_service = fake_service
         self.host = host
         self.port = port
         self._api = api
@@ -54,7 +54,7 @@ class Server:
 
 
 @contextmanager
-def serve(world: World, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Server]:
+def serve(fake_service: FakeService, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Server]:
     """
     Serve a world from a thread for as long as the context lasts; signals are left alone.
 
@@ -67,8 +67,8 @@ def serve(world: World, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[S
         OSError: the port is taken; the text says what to do.
     """
     listening = _listen(host, port)
-    api = Api(world)
-    app = Starlette(routes=[*Control(world, api.faults, api.requests).routes(), *api.routes()])
+    api = Api(fake_service)
+    app = Starlette(routes=[*Control(fake_service, api.faults, api.requests).routes(), *api.routes()])
     config = uvicorn.Config(
         app,
         http=OnePacketProtocol,
@@ -88,13 +88,13 @@ def serve(world: World, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[S
     thread.start()
     try:
         engine.ready.wait()
-        yield Server(world, api, host, bound_port)
+        yield Server(fake_service, api, host, bound_port)
     finally:
         engine.should_exit = True
         thread.join()
 
 
-def run(world: World, port: int, announce: Callable[[Server], None]) -> None:
+def run(fake_service: FakeService, port: int, announce: Callable[[Server], None]) -> None:
     """
     Serve a world until SIGINT or SIGTERM; for the main thread.
 
@@ -109,7 +109,7 @@ def run(world: World, port: int, announce: Callable[[Server], None]) -> None:
     for number in before:
         signal.signal(number, lambda *_: stopped.set())
     try:
-        with serve(world, port=port) as server:
+        with serve(fake_service, port=port) as server:
             announce(server)
             stopped.wait()
     finally:

@@ -16,8 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from monitor.errors import StorageError
 from monitor.storage import migrate
+from monitor.storage.file_lock import daemon_lock
 from monitor.storage.store import Store
-from monitor.storage.watch import watching
 
 BUSY_SECONDS = 10.0
 # Of a file: its device and its inode.
@@ -51,7 +51,7 @@ class Database:
         self._identity: Identity | None = None
         self._log: Identity | None = None
         # Held only to begin and to end a transaction, not while one lasts.
-        self._gate = Condition()
+        self._drain_lock = Condition()
         self._users = 0
         self._renewing = False
         self._writer = self._engine("BEGIN IMMEDIATE")
@@ -63,7 +63,7 @@ class Database:
         )
 
     @property
-    def name(self) -> str:
+    def display_name(self) -> str:
         """What the database is called in messages: no password in it."""
         return self.url.render_as_string(hide_password=True)
 
@@ -77,41 +77,41 @@ class Database:
         Returns:
             The revision that was found, None for an empty database.
         """
-        with self._in_our_words(), self._file_in_our_words():
+        with self._translate_errors(), self._translate_file_errors():
             if self._file:
-                self._refuse_what_is_not_ours(self._file)
+                self._refuse_foreign_file(self._file)
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # Names of people are in it: nobody else on the machine may read.
                 os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
             found = migrate.upgrade(self.url, self._writer, on_step)
             if self._file:
-                self._make_shrinkable()
+                self._enable_auto_vacuum()
             return found
 
-    def current(self) -> str | None:
+    def current_revision(self) -> str | None:
         """Give the revision of the schema; None where there is none yet. Touches nothing."""
-        with self._in_our_words(), self._file_in_our_words():
+        with self._translate_errors(), self._translate_file_errors():
             if self._file:
                 if not self._file.exists():
                     return None
-                return self._refuse_what_is_not_ours(self._file)
+                return self._refuse_foreign_file(self._file)
             with self._reader.connect() as connection:
-                return migrate.current(connection)
+                return migrate.current_revision(connection)
 
     @contextmanager
     def begin(self) -> Iterator[Store]:
         """Open one transaction that may write; it is committed when the block ends well."""
-        with self._in_our_words(), self._found(), self._writer.begin() as connection:
-            yield Store(connection, takes_turns=not self.is_sqlite)
+        with self._translate_errors(), self._checked_file(), self._writer.begin() as connection:
+            yield Store(connection, uses_locks=not self.is_sqlite)
 
     @contextmanager
     def read(self) -> Iterator[Store]:
         """Open one transaction that only reads: a consistent state, and never a wait for a writer."""
-        with self._in_our_words(), self._found(), self._reader.connect() as connection:
+        with self._translate_errors(), self._checked_file(), self._reader.connect() as connection:
             yield Store(connection)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """
         Keep a SQLite file for one daemon; a server is shared.
 
@@ -122,9 +122,9 @@ class Database:
             yield
             return
         with ExitStack() as held:
-            with self._file_in_our_words():
+            with self._translate_file_errors():
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                held.enter_context(watching(self._file))
+                held.enter_context(daemon_lock(self._file))
             yield
 
     def close(self) -> None:
@@ -164,22 +164,22 @@ class Database:
 
         return quote(str(self._file))
 
-    def _refuse_what_is_not_ours(self, file: Path) -> str | None:
+    def _refuse_foreign_file(self, file: Path) -> str | None:
         """Look into a file without changing a byte of it; even the journal mode is kept."""
         if not file.exists() or file.stat().st_size == 0:
             return None
         how = {"mode": "ro", "uri": "true"}
-        if _is_at_rest(file):
+        if _has_no_wal(file):
             how["immutable"] = "1"  # or looking would leave a log and an index beside the file
         url = URL.create("sqlite", database=f"file:{self._quoted()}", query=how)
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
         try:
             with engine.connect() as connection:
-                return migrate.current(connection)
+                return migrate.current_revision(connection)
         finally:
             engine.dispose()
 
-    def _make_shrinkable(self) -> None:
+    def _enable_auto_vacuum(self) -> None:
         """Make a file anew that was made in another way, and keeps the room of what is forgotten for ever."""
         with self._writer.connect() as connection:
             driver = connection.connection.driver_connection
@@ -192,71 +192,72 @@ class Database:
                     driver.execute("VACUUM")
 
     @contextmanager
-    def _found(self) -> Iterator[None]:
+    def _checked_file(self) -> Iterator[None]:
         """Be sure, from the beginning of a transaction to its end, that the file that is open is the one there."""
         if not self._file:
             yield
             return
-        with self._gate:
-            self._gate.wait_for(lambda: not self._renewing, BUSY_SECONDS)
-            self._find_again(self._file)
+        with self._drain_lock:
+            self._drain_lock.wait_for(lambda: not self._renewing, BUSY_SECONDS)
+            self._check_file_identity(self._file)
             self._users += 1
         try:
             yield
             if self._log is None:
-                with self._file_in_our_words():
+                with self._translate_file_errors():
                     self._log = _identity(f"{self._file}-wal")
         finally:
-            with self._gate:
+            with self._drain_lock:
                 self._users -= 1
-                self._gate.notify_all()
+                self._drain_lock.notify_all()
 
-    def _find_again(self, file: Path) -> None:
+    def _check_file_identity(self, file: Path) -> None:
         """
         Notice files that were removed or replaced: open connections would go on writing to nowhere.
 
         Where it is the log that somebody deleted, what it held is saved, for the open connections still have it.
         Nobody may be half-way through a transaction then: the old log and a new one must not be used at once.
         """
-        with self._file_in_our_words():
+        with self._translate_file_errors():
             found, log = _identity(file), _identity(f"{file}-wal")
         if found is None:
             raise StorageError(
-                f"the database file {file} is gone; bring it back, or restart to begin anew", passing=True
+                f"the database file {file} is gone; bring it back, or restart to begin anew", transient=True
             )
         is_other = self._identity not in {None, found}
         if is_other or self._log not in {None, log}:
             self._renewing = True
             try:
-                if not self._gate.wait_for(lambda: self._users == 0, BUSY_SECONDS):
-                    raise StorageError(f"the log of {file} was deleted, and it is in use", passing=True)
+                if not self._drain_lock.wait_for(lambda: self._users == 0, BUSY_SECONDS):
+                    raise StorageError(f"the log of {file} was deleted, and it is in use", transient=True)
                 if not is_other:
                     with closing(self._writer.raw_connection()) as connection:
                         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 self.close()
             finally:
                 self._renewing = False
-                self._gate.notify_all()
+                self._drain_lock.notify_all()
         self._identity = found
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             passing = isinstance(error, OperationalError) and "not a database" not in reason
             raise StorageError(
-                f"{self.name}: {reason}; {_remedy(reason, is_sqlite=self.is_sqlite)}", passing=passing
+                f"{self.display_name}: {reason}; {_remedy(reason, is_sqlite=self.is_sqlite)}",
+                transient=passing,
             ) from error
         except SQLAlchemyError as error:
             passing = isinstance(error, PoolTimeout)
             raise StorageError(
-                f"{self.name}: {type(error).__name__}: {str(error)[:200]}", passing=passing
+                f"{self.display_name}: {type(error).__name__}: {str(error)[:200]}", transient=passing
             ) from error
 
     @contextmanager
-    def _file_in_our_words(self, *, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    def _translate_file_errors(self, *, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
         """Never around a block of a caller's: what goes wrong there, on standard output perhaps, isn't ours."""
         try:
             yield
@@ -265,7 +266,7 @@ class Database:
         except OSError as error:
             is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
             remedy = _REMEDIES["full"] if is_full else _FILE_REMEDY
-            raise StorageError(f"{self.name}: {error.strerror or error}; {remedy}") from error
+            raise StorageError(f"{self.display_name}: {error.strerror or error}; {remedy}") from error
 
 
 def _identity(file: Path | str) -> Identity | None:
@@ -276,7 +277,7 @@ def _identity(file: Path | str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _is_at_rest(file: Path) -> bool:
+def _has_no_wal(file: Path) -> bool:
     """Tell whether a file keeps a write-ahead log but has none now: then nobody has it open."""
     with file.open("rb") as opened:
         return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()

@@ -8,13 +8,13 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, case, select, update
 
 from monitor.core.model import DeliveryState
-from monitor.storage.items import owed_an_end
+from monitor.storage.notification_items import needs_resolution
 from monitor.storage.outbox import UNDELIVERED
 from monitor.storage.rows import in_chunks
 from monitor.storage.tables import incidents, notifications
 
 # At each start it is tried again, but a monitor that is started every minute must not try it for ever.
-ATTEMPTS_AT_MOST = 60
+MAX_ATTEMPTS = 60
 # A channel that takes nothing is tried again this often: nothing else may come that shows that it works.
 TRIED_AGAIN_AFTER = timedelta(days=2)
 DEAD = and_(UNDELIVERED, notifications.c.state == DeliveryState.FAILED)
@@ -22,13 +22,13 @@ DEAD = and_(UNDELIVERED, notifications.c.state == DeliveryState.FAILED)
 _REQUEUE = update(notifications).values(
     state=DeliveryState.PENDING,
     # A receiver that drops what it has seen the key of must be able to drop this.
-    claim=case((notifications.c.is_possibly_delivered, notifications.c.claim)),
+    message_key=case((notifications.c.is_possibly_delivered, notifications.c.message_key)),
     is_possibly_delivered=None,
-    first_tried_at=None,
+    first_attempt_at=None,
 )
 
 
-def revive(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> list[int]:
+def requeue_on_request(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> list[int]:
     """Make dead letters due again because somebody asked for it; returns the ids that were dead."""
     dead = and_(DEAD, notifications.c.id.in_(ids))
     found = list(connection.execute(select(notifications.c.id).where(dead)).scalars())
@@ -56,7 +56,7 @@ def lost(
     if attempts_below is not None:
         wanted = and_(wanted, notifications.c.attempts < attempts_below)
     if tried_before is not None:
-        wanted = and_(wanted, notifications.c.first_tried_at <= tried_before)
+        wanted = and_(wanted, notifications.c.first_attempt_at <= tried_before)
     query = (
         select(notifications.c.id, notifications.c.channel, incidents.c.id.label("incident_id"))
         .add_columns(incidents.c.resolved_at)
@@ -68,7 +68,7 @@ def lost(
     for row in rows:
         if row.resolved_at is not None:
             over[row.channel].add(row.incident_id)
-    owed = {channel: owed_an_end(connection, ids, channel) for channel, ids in over.items()}
+    owed = {channel: needs_resolution(connection, ids, channel) for channel, ids in over.items()}
     return [
         row.id
         for row in rows

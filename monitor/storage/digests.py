@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import func, insert, select
 
-from monitor.core.digest import AHEAD, Expiring, Summary
-from monitor.core.expiry import deadline_of
-from monitor.core.messages import Item
-from monitor.core.model import DeliveryState, KnownConnection, Reason, RuleName, Severity, TokenStatus
-from monitor.core.routes import Circumstances, Match, Routing, circumstances
-from monitor.core.wording import Cause
-from monitor.storage.items import item_query
-from monitor.storage.rows import as_connection, as_habit, as_incident, as_target, target_of
+from monitor.core.messages.digest import LOOKAHEAD, Expiring, Summary
+from monitor.core.messages.render import Item
+from monitor.core.model import ConnectionState, DeliveryState, Reason, RuleName, Severity, TokenStatus
+from monitor.core.routing.routes import Labels, Matcher, Routing, labels_of
+from monitor.core.rules.error_catalog import Cause
+from monitor.core.rules.token_expiry import deadline_of
+from monitor.storage.notification_items import item_query
+from monitor.storage.rows import as_connection, as_incident, as_renewals, as_target, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
 
 
@@ -54,9 +54,9 @@ def write_digest(connection: DatabaseConnection, channel: str, group: str, now: 
     )
 
 
-def summary(
+def load_summary(
     connection: DatabaseConnection,
-    match: Match,
+    match: Matcher,
     now: datetime,
     *,
     since: datetime,
@@ -82,23 +82,25 @@ def summary(
         )
         for row in connection.execute(item_query(select(incidents.c.id).where(recent))).mappings()
     ]
-    taken = [item for item in items if match.takes(circumstances(item.incident, item.target, routing))]
+    taken = [item for item in items if match.matches(labels_of(item.incident, item.target, routing))]
     open_ones = sorted((item for item in taken if item.incident.is_open), key=_worst_first)
-    troubled = {(each.incident.subject.target_id, each.incident.subject.platform_id) for each in open_ones}
-    listed = _listed(connection, match, routing, now, clock_offset)
-    well = [each for each in listed if (each.target.id, each.connection.platform_id) not in troubled]
+    with_incidents = {
+        (each.incident.subject.target_id, each.incident.subject.platform_id) for each in open_ones
+    }
+    listed = _load_items(connection, match, routing, now, clock_offset)
+    well = [each for each in listed if (each.target.id, each.connection.platform_id) not in with_incidents]
     coming = [each for each in well if _is_coming(each, now) and not each.renews_itself]
     return Summary(
         open=open_ones,
         expiring=sorted(coming, key=lambda each: each.connection.expires_at or now),
         recovered=[item for item in taken if not item.incident.is_open],
-        well=len(well) - len(coming),
+        healthy_count=len(well) - len(coming),
     )
 
 
-def _listed(
+def _load_items(
     connection: DatabaseConnection,
-    match: Match,
+    match: Matcher,
     routing: Routing,
     now: datetime,
     clock_offset: Callable[[str], timedelta],
@@ -106,15 +108,17 @@ def _listed(
     query = (
         select(connections, targets.c.account, targets.c.managed_user_id, targets.c.managed_user)
         .join(targets, targets.c.id == connections.c.target_id)
-        .where(connections.c.removed_at.is_(None), targets.c.detached_at.is_(None))
+        .where(connections.c.removed_at.is_(None), targets.c.deactivated_at.is_(None))
     )
     found = (
         Expiring(
             target=as_target({**row, "id": row["target_id"]}),
             connection=as_connection(row),
             renews_itself=deadline_of(
-                KnownConnection(
-                    connection=as_connection(row), first_seen_at=row["first_seen_at"], habit=as_habit(row)
+                ConnectionState(
+                    connection=as_connection(row),
+                    first_seen_at=row["first_seen_at"],
+                    renewals=as_renewals(row),
                 ),
                 now + clock_offset(row["account"]),
             )
@@ -123,17 +127,17 @@ def _listed(
         )
         for row in connection.execute(query).mappings()
     )
-    return [each for each in found if match.takes(_circumstances(each, routing))]
+    return [each for each in found if match.matches(_labels(each, routing))]
 
 
-def _circumstances(each: Expiring, routing: Routing) -> Circumstances:
+def _labels(each: Expiring, routing: Routing) -> Labels:
     names = (each.target.managed_user, each.target.managed_user_id)
-    return Circumstances(
+    return Labels(
         account=each.target.account,
         rule=RuleName.TOKEN_EXPIRY,
         severity=Severity.CRITICAL,
         platform=each.connection.platform,
-        cause=(Cause.AUTHORISATION,),
+        cause=(Cause.AUTHORIZATION,),
         managed_user=tuple(name for name in names if name),
         labels=routing.labels.get(each.target.account, {}),
     )
@@ -142,7 +146,9 @@ def _circumstances(each: Expiring, routing: Routing) -> Circumstances:
 def _is_coming(each: Expiring, now: datetime) -> bool:
     expires_at = each.connection.expires_at
     known = each.connection.status is not TokenStatus.UNKNOWN
-    return known and expires_at is not None and timedelta() < expires_at - (now + each.clock_offset) <= AHEAD
+    return (
+        known and expires_at is not None and timedelta() < expires_at - (now + each.clock_offset) <= LOOKAHEAD
+    )
 
 
 def _worst_first(item: Item) -> tuple[Any, ...]:

@@ -10,27 +10,29 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import DeliveryState, RuleName
-from monitor.core.routes import fits
+from monitor.core.routing.routes import glob_match
 from monitor.storage.database import Database
 from monitor.storage.rows import TARGET_COLUMNS
 from monitor.storage.tables import (
+    account_status,
     connections,
     erasures,
     incidents,
     notifications,
     poll_runs,
-    polls,
     silences,
     snapshots,
-    sources,
+    target_schedule,
     targets,
 )
 
 # Targets erased in one transaction: the daemon waits for no longer than these take.
-AT_ONCE = 20
+CHUNK = 20
 
 
-def known(connection: DatabaseConnection, account: str, managed_user_id: str | None) -> tuple[int, bool]:
+def count_known(
+    connection: DatabaseConnection, account: str, managed_user_id: str | None
+) -> tuple[int, bool]:
     """
     Say what there is to erase.
 
@@ -40,7 +42,7 @@ def known(connection: DatabaseConnection, account: str, managed_user_id: str | N
     Returns:
         How many targets there are, and whether any is polled.
     """
-    query = select(targets.c.detached_at).where(_of(account, managed_user_id))
+    query = select(targets.c.deactivated_at).where(_client_targets(account, managed_user_id))
     detached = list(connection.execute(query).scalars())
     return len(detached), None in detached
 
@@ -59,7 +61,7 @@ def erase(
     """
     kept_as = account if managed_user_id else None
     with database.begin() as store:
-        store.take_turns(account)
+        store.lock(account)
         erasure_id = store.connection.execute(
             insert(erasures).values(erased_at=now, account=kept_as).returning(erasures.c.id)
         ).scalar_one()
@@ -67,8 +69,8 @@ def erase(
         _erase_from_summaries(store.connection, account)
     while True:
         with database.begin() as store:
-            store.take_turns(account)
-            query = select(targets.c.id).where(_of(account, managed_user_id)).limit(AT_ONCE)
+            store.lock(account)
+            query = select(targets.c.id).where(_client_targets(account, managed_user_id)).limit(CHUNK)
             ids = list(store.connection.execute(query).scalars())
             gone = _erase_targets(store.connection, ids) if ids else Counter[str]()
             if not ids and managed_user_id is None:
@@ -81,7 +83,7 @@ def erase(
             return
 
 
-def _of(account: str, managed_user_id: str | None) -> ColumnElement[bool]:
+def _client_targets(account: str, managed_user_id: str | None) -> ColumnElement[bool]:
     of_account = targets.c.account == account
     return (
         of_account
@@ -92,7 +94,11 @@ def _of(account: str, managed_user_id: str | None) -> ColumnElement[bool]:
 
 def _names(connection: DatabaseConnection, account: str, managed_user_id: str | None) -> dict[str, set[str]]:
     """Give the words by which silences may name the client, by the key of their match."""
-    rows = list(connection.execute(select(*TARGET_COLUMNS).where(_of(account, managed_user_id))).mappings())
+    rows = list(
+        connection.execute(
+            select(*TARGET_COLUMNS).where(_client_targets(account, managed_user_id))
+        ).mappings()
+    )
     users = {row[key] for row in rows for key in ("managed_user_id", "managed_user", "managed_username")}
     names = {"managed_user": {str(name) for name in users if name}}
     return names if managed_user_id else names | {"account": {account}}
@@ -106,7 +112,7 @@ def _erase_silences(connection: DatabaseConnection, names: Mapping[str, set[str]
             hits = [
                 pattern
                 for pattern in patterns
-                if pattern.strip("*") and any(fits(pattern, name) for name in names.get(key, ()))
+                if pattern.strip("*") and any(glob_match(pattern, name) for name in names.get(key, ()))
             ]
             if hits and (is_over or set(hits) <= names[key]):
                 gone.append(row["id"])
@@ -137,10 +143,12 @@ def _erase_targets(connection: DatabaseConnection, ids: Sequence[int]) -> Counte
         snapshots.c.from_status.is_(None), snapshots.c.from_status != snapshots.c.token_status
     )
     ended = connection.execute(
-        select(func.coalesce(func.sum(poll_runs.c.polls), 0)).where(poll_runs.c.target_id.in_(ids))
+        select(func.coalesce(func.sum(poll_runs.c.poll_count), 0)).where(poll_runs.c.target_id.in_(ids))
     ).scalar_one()
     running = connection.execute(
-        select(func.coalesce(func.sum(polls.c.polls), 0)).where(polls.c.target_id.in_(ids))
+        select(func.coalesce(func.sum(target_schedule.c.run_length), 0)).where(
+            target_schedule.c.target_id.in_(ids)
+        )
     ).scalar_one()
     counts = Counter(
         targets=len(ids),
@@ -162,7 +170,7 @@ def _erase_account(connection: DatabaseConnection, account: str) -> Counter[str]
         deliveries=_count_deliveries(connection, about),
     )
     connection.execute(delete(incidents).where(about))
-    connection.execute(delete(sources).where(sources.c.account == account))
+    connection.execute(delete(account_status).where(account_status.c.account == account))
     return counts
 
 

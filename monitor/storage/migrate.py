@@ -16,8 +16,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StorageError
+from monitor.storage.file_lock import lock_owner
 from monitor.storage.tables import metadata
-from monitor.storage.watch import watcher_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -31,7 +31,7 @@ OnStep: TypeAlias = Callable[[str, str], None]
 ADVISORY_LOCK = 7_085_320_771
 
 
-def current(connection: Connection) -> str | None:
+def current_revision(connection: Connection) -> str | None:
     """
     Give the revision of the schema in a database; None where it is empty.
 
@@ -73,7 +73,7 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
             the file; the database is as it was.
     """
     with engine.connect() as connection:
-        found = current(connection)
+        found = current_revision(connection)
     if found == HEAD:
         return found
     from alembic import command
@@ -82,10 +82,10 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
         config = _config()
         with _without_cascades(connection):
             # Somebody else may have been first, with a newer program.
-            steps = _Steps(_scripts(config, current(connection)), on_step)
+            steps = _Steps(_scripts(config, current_revision(connection)), on_step)
             connection.rollback()
             if steps.are_left and url.get_backend_name() == "sqlite":
-                _refuse_while_watched(Path(str(url.database)))
+                _refuse_while_locked(Path(str(url.database)))
             config.attributes.update(connection=connection, on_version_apply=steps.next)
             steps.next()
             try:
@@ -102,9 +102,9 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
     return found
 
 
-def _refuse_while_watched(file: Path) -> None:
+def _refuse_while_locked(file: Path) -> None:
     """An older daemon that went on would write into the new tables what it wrote into the old ones."""
-    if watcher := watcher_of(file):
+    if watcher := lock_owner(file):
         raise StorageError(
             f"{file} is watched by a daemon of another version (process {watcher}); nothing was changed: "
             "stop it first, the new one brings the schema up to date when it starts"

@@ -14,15 +14,15 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, or_,
 from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import DeliveryState, Reason
-from monitor.core.retry import RETRY_AFTER_AT_MOST
-from monitor.core.routes import Hold
+from monitor.core.routing.routes import Suppression
+from monitor.core.scheduling.backoff import MAX_RETRY_AFTER
 from monitor.storage.tables import notifications
 from monitor.storage.types import UtcMillis
 
 LEASE = timedelta(minutes=2)
 # A row that would come due this soon after another of its group goes along with it.
-COMPANY = timedelta(minutes=1)
-TOLD_RESOLVED = "resolved"
+COALESCE_WINDOW = timedelta(minutes=1)
+NOTIFIED_RESOLVED = "resolved"
 
 # Beside every state that isn't ``delivered``: what is undelivered is found among that, not in all that ever was.
 UNDELIVERED = notifications.c.delivered_at.is_(None)
@@ -41,20 +41,20 @@ class Claim:
         name: stable however often the message is tried while it may have been delivered.
         ids: the rows, oldest first.
         attempts: the most that any of them was tried, this time included.
-        first_tried_at: when the first of them was first tried.
+        first_attempt_at: when the first of them was first tried.
         digest: the group of a digest; None for a message about incidents.
         leased_until: when it is somebody else's; no other sender ever held it until that very moment.
         may_be_out: whether an earlier attempt may have delivered it.
     """
 
-    name: str
+    message_key: str
     channel: str
     ids: tuple[int, ...]
     attempts: int
-    first_tried_at: datetime
+    first_attempt_at: datetime
     leased_until: datetime
     digest: str | None = None
-    may_be_out: bool = False
+    may_be_delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def claim(
     now: datetime,
     *,
     channel: str,
-    name: str,
+    message_key: str,
     wait: bool = True,
     whole: bool = False,
     one_incident: bool = False,
@@ -108,23 +108,27 @@ def claim(
         None where nothing is due.
     """
     of_channel = and_(UNDELIVERED, notifications.c.channel == channel)
-    is_kept = and_(PENDING, notifications.c.claim.is_not(None), _is_due(now, wait=True))
+    is_kept = and_(PENDING, notifications.c.message_key.is_not(None), _is_due(now, wait=True))
     is_free = or_(_is_abandoned(now), is_kept)
     abandoned = (
-        select(notifications.c.claim)
+        select(notifications.c.message_key)
         .where(of_channel, is_free)
-        .order_by(notifications.c.first_tried_at, notifications.c.id)
+        .order_by(notifications.c.first_attempt_at, notifications.c.id)
     )
     if taken := connection.execute(abandoned).scalars().first():
-        whole_claim = and_(of_channel, notifications.c.claim == taken, or_(PENDING, _is_abandoned(now)))
+        whole_claim = and_(of_channel, notifications.c.message_key == taken, or_(PENDING, _is_abandoned(now)))
         retaken = connection.execute(_lease(now).where(whole_claim))
         # Where another sender was faster, the claim is alive again, and not ours.
-        return replace(_claim(connection, channel, taken), may_be_out=True) if retaken.rowcount else None
+        return (
+            replace(_load_claim(connection, channel, taken), may_be_delivered=True)
+            if retaken.rowcount
+            else None
+        )
     is_due = _is_due(now, wait=wait)
     about = notifications.c.incident_id
-    being_told = select(about).where(of_channel, SENDING, about.is_not(None))
-    is_new_row = and_(PENDING, notifications.c.claim.is_(None))
-    is_new = and_(is_new_row, or_(about.is_(None), about.not_in(being_told)))
+    in_delivery = select(about).where(of_channel, SENDING, about.is_not(None))
+    is_new_row = and_(PENDING, notifications.c.message_key.is_(None))
+    is_new = and_(is_new_row, or_(about.is_(None), about.not_in(in_delivery)))
     # What is about no incident has none for a key either.
     unit = func.coalesce(about, 0) if one_incident else notifications.c.group_key
     units = (
@@ -136,26 +140,30 @@ def claim(
     first = connection.execute(units).scalars().first()
     if first is None:
         return None
-    goes_along = and_(notifications.c.attempts == 0, notifications.c.due_at <= now + COMPANY)
+    goes_along = and_(notifications.c.attempts == 0, notifications.c.due_at <= now + COALESCE_WINDOW)
     if whole:
         goes_along = notifications.c.silence_id.is_(None) | (notifications.c.due_at <= now)
     taken_now = connection.execute(
-        _lease(now).values(claim=name).where(of_channel, is_new, unit == first, or_(is_due, goes_along))
+        _lease(now)
+        .values(message_key=message_key)
+        .where(of_channel, is_new, unit == first, or_(is_due, goes_along))
     )
     if not taken_now.rowcount:
         return None
     # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
-    in_it = select(about).where(of_channel, SENDING, notifications.c.claim == name)
-    not_held = or_(notifications.c.held_until.is_(None), notifications.c.held_until <= now)
+    in_it = select(about).where(of_channel, SENDING, notifications.c.message_key == message_key)
+    not_suppressed = or_(notifications.c.suppressed_until.is_(None), notifications.c.suppressed_until <= now)
     connection.execute(
-        _lease(now).values(claim=name).where(of_channel, is_new_row, not_held, about.in_(in_it))
+        _lease(now)
+        .values(message_key=message_key)
+        .where(of_channel, is_new_row, not_suppressed, about.in_(in_it))
     )
-    return _claim(connection, channel, name)
+    return _load_claim(connection, channel, message_key)
 
 
-def pull_in(connection: DatabaseConnection, now: datetime) -> None:
+def cap_due(connection: DatabaseConnection, now: datetime) -> None:
     """Have due now what waits for its group or for another attempt: the clock was set back meanwhile."""
-    waits = and_(PENDING, notifications.c.held_until.is_(None), notifications.c.silence_id.is_(None))
+    waits = and_(PENDING, notifications.c.suppressed_until.is_(None), notifications.c.silence_id.is_(None))
     connection.execute(update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now))
     connection.execute(
         update(notifications)
@@ -164,8 +172,8 @@ def pull_in(connection: DatabaseConnection, now: datetime) -> None:
     )
 
 
-def settle(
-    connection: DatabaseConnection, claimed: Claim, now: datetime, *, told: Mapping[int, Notified]
+def mark_delivered(
+    connection: DatabaseConnection, claimed: Claim, now: datetime, *, notified: Mapping[int, Notified]
 ) -> None:
     """
     Write down that a claim is done.
@@ -174,16 +182,16 @@ def settle(
         told: what the channel was told of each incident; one that is not in it had nothing left to tell.
     """
     # Also what another sender has put aside, who took us for dead: it was delivered all the same.
-    mine = and_(of_claim(claimed), UNSENT)
-    if told:
+    mine = and_(rows_of_claim(claimed), UNSENT)
+    if notified:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
         connection.execute(
             update(notifications)
             .where(mine, of_incident)
-            .values(told=bindparam("b_told"), content_hash=bindparam("b_content_hash")),
+            .values(notified_status=bindparam("b_told"), content_hash=bindparam("b_content_hash")),
             [
                 {"b_incident_id": id_, "b_told": what.status, "b_content_hash": what.content_hash}
-                for id_, what in told.items()
+                for id_, what in notified.items()
             ],
         )
     connection.execute(
@@ -192,7 +200,7 @@ def settle(
         .values(
             state=DeliveryState.DELIVERED,
             delivered_at=now,
-            first_tried_at=None,
+            first_attempt_at=None,
             leased_until=None,
             error=None,
             # What it went along with is told by the claim; only a digest has its next one look for it.
@@ -201,7 +209,7 @@ def settle(
     )
 
 
-def hold(connection: DatabaseConnection, claimed: Claim, held: Mapping[int, Hold]) -> None:
+def suppress(connection: DatabaseConnection, claimed: Claim, suppressed: Mapping[int, Suppression]) -> None:
     """
     Give back what of a claim is not to be told yet: nobody has tried to send it.
 
@@ -211,35 +219,35 @@ def hold(connection: DatabaseConnection, claimed: Claim, held: Mapping[int, Hold
     Args:
         held: until when and by which silence, if by one, for each incident.
     """
-    about = select(notifications.c.incident_id).where(_is_ours(claimed))
-    keeps_name = claimed.may_be_out and set(connection.execute(about).scalars()) <= held.keys()
+    about = select(notifications.c.incident_id).where(_owns_claim(claimed))
+    keeps_name = claimed.may_be_delivered and set(connection.execute(about).scalars()) <= suppressed.keys()
     connection.execute(
         update(notifications)
-        .where(_is_ours(claimed), notifications.c.incident_id == bindparam("b_incident_id"))
+        .where(_owns_claim(claimed), notifications.c.incident_id == bindparam("b_incident_id"))
         .values(
             state=DeliveryState.PENDING,
-            claim=claimed.name if keeps_name else None,
+            message_key=claimed.message_key if keeps_name else None,
             leased_until=None,
             attempts=notifications.c.attempts - 1,
-            first_tried_at=None,
+            first_attempt_at=None,
             error=None,
             due_at=bindparam("b_until"),
-            held_until=bindparam("b_until"),
+            suppressed_until=bindparam("b_until"),
             silence_id=func.coalesce(bindparam("b_silence_id"), notifications.c.silence_id),
         ),
         [
-            {"b_incident_id": id_, "b_until": hold.until, "b_silence_id": hold.silence_id}
-            for id_, hold in held.items()
+            {"b_incident_id": id_, "b_until": suppression.until, "b_silence_id": suppression.silence_id}
+            for id_, suppression in suppressed.items()
         ],
     )
 
 
-def put_back(connection: DatabaseConnection, claimed: Claim, *, due_at: datetime, error: str) -> None:
+def release(connection: DatabaseConnection, claimed: Claim, *, due_at: datetime, error: str) -> None:
     """Give up a claim whose message was surely not delivered: its rows are grouped anew when due."""
     connection.execute(
         update(notifications)
-        .where(_is_ours(claimed))
-        .values(state=DeliveryState.PENDING, claim=None, leased_until=None, due_at=due_at, error=error)
+        .where(_owns_claim(claimed))
+        .values(state=DeliveryState.PENDING, message_key=None, leased_until=None, due_at=due_at, error=error)
     )
 
 
@@ -247,59 +255,59 @@ def defer(connection: DatabaseConnection, claimed: Claim, *, until: datetime) ->
     """Let a claim wait that nobody has tried to send yet, since its time has not come."""
     connection.execute(
         update(notifications)
-        .where(_is_ours(claimed))
+        .where(_owns_claim(claimed))
         .values(
             state=DeliveryState.PENDING,
-            claim=None,
+            message_key=None,
             leased_until=None,
-            first_tried_at=None,
+            first_attempt_at=None,
             error=None,
             due_at=until,
         )
     )
 
 
-def renew(connection: DatabaseConnection, claimed: Claim, now: datetime) -> Claim | None:
+def renew_lease(connection: DatabaseConnection, claimed: Claim, now: datetime) -> Claim | None:
     """Hold a claim for longer; None where its lease ended and another sender has it."""
     until = now + LEASE
-    renewed = connection.execute(update(notifications).where(_is_ours(claimed)).values(leased_until=until))
+    renewed = connection.execute(update(notifications).where(_owns_claim(claimed)).values(leased_until=until))
     return replace(claimed, leased_until=until) if renewed.rowcount else None
 
 
-def keep(connection: DatabaseConnection, claimed: Claim, *, until: datetime, error: str) -> None:
+def retry_same_key(connection: DatabaseConnection, claimed: Claim, *, until: datetime, error: str) -> None:
     """Keep a claim together whose message may have been delivered: it is retried under the same name."""
     connection.execute(
         update(notifications)
-        .where(_is_ours(claimed))
+        .where(_owns_claim(claimed))
         .values(state=DeliveryState.PENDING, leased_until=None, due_at=until, error=error)
     )
 
 
-def bury(
+def mark_dead(
     connection: DatabaseConnection, claimed: Claim, *, error: str, is_possibly_delivered: bool = False
 ) -> None:
     """Make dead letters of a claim; they remember whether its message may have arrived."""
     connection.execute(
         update(notifications)
-        .where(_is_ours(claimed))
+        .where(_owns_claim(claimed))
         .values(
             state=DeliveryState.FAILED,
             leased_until=None,
             error=error,
-            is_possibly_delivered=is_possibly_delivered or claimed.may_be_out,
+            is_possibly_delivered=is_possibly_delivered or claimed.may_be_delivered,
         )
     )
 
 
-def of_claim(claimed: Claim) -> ColumnElement[bool]:
+def rows_of_claim(claimed: Claim) -> ColumnElement[bool]:
     """Give what holds for the rows of a claim, as long as it isn't delivered."""
     of_channel = notifications.c.channel == claimed.channel
-    return and_(UNDELIVERED, of_channel, notifications.c.claim == claimed.name)
+    return and_(UNDELIVERED, of_channel, notifications.c.message_key == claimed.message_key)
 
 
-def _is_ours(claimed: Claim) -> Any:
+def _owns_claim(claimed: Claim) -> Any:
     """Whoever let a lease end may find that another sender has retaken the claim: its fate is theirs."""
-    return and_(of_claim(claimed), SENDING, notifications.c.leased_until == claimed.leased_until)
+    return and_(rows_of_claim(claimed), SENDING, notifications.c.leased_until == claimed.leased_until)
 
 
 def _is_abandoned(now: datetime) -> Any:
@@ -314,46 +322,46 @@ def _lease(now: datetime) -> Any:
         state=DeliveryState.SENDING,
         leased_until=now + LEASE,
         attempts=notifications.c.attempts + 1,
-        first_tried_at=func.coalesce(notifications.c.first_tried_at, literal(now, UtcMillis)),
+        first_attempt_at=func.coalesce(notifications.c.first_attempt_at, literal(now, UtcMillis)),
     )
 
 
 def _is_due(now: datetime, *, wait: bool) -> Any:
     # Once the clock was set back, what was written before lies too far ahead.
     is_ahead = and_(
-        notifications.c.held_until.is_(None),
+        notifications.c.suppressed_until.is_(None),
         or_(
             notifications.c.created_at > now,
-            and_(notifications.c.error.is_not(None), notifications.c.due_at > now + RETRY_AFTER_AT_MOST),
+            and_(notifications.c.error.is_not(None), notifications.c.due_at > now + MAX_RETRY_AFTER),
         ),
     )
     is_due = or_(notifications.c.due_at <= now, is_ahead)
     if wait:
         return is_due
-    is_held = notifications.c.held_until.is_not(None) & (notifications.c.held_until > now)
-    return or_(is_due, and_(notifications.c.attempts == 0, ~is_held))
+    is_suppressed = notifications.c.suppressed_until.is_not(None) & (notifications.c.suppressed_until > now)
+    return or_(is_due, and_(notifications.c.attempts == 0, ~is_suppressed))
 
 
-def _claim(connection: DatabaseConnection, channel: str, name: str) -> Claim:
+def _load_claim(connection: DatabaseConnection, channel: str, message_key: str) -> Claim:
     query = (
         select(
             notifications.c.id,
             notifications.c.attempts,
-            notifications.c.first_tried_at,
+            notifications.c.first_attempt_at,
             notifications.c.reason,
             notifications.c.group_key,
             notifications.c.leased_until,
         )
-        .where(SENDING, notifications.c.channel == channel, notifications.c.claim == name)
+        .where(SENDING, notifications.c.channel == channel, notifications.c.message_key == message_key)
         .order_by(notifications.c.id)
     )
     rows = connection.execute(query).all()
     return Claim(
-        name=name,
+        message_key=message_key,
         channel=channel,
         leased_until=max(row.leased_until for row in rows),
         ids=tuple(row.id for row in rows),
         attempts=max(row.attempts for row in rows),
-        first_tried_at=min(row.first_tried_at for row in rows),
+        first_attempt_at=min(row.first_attempt_at for row in rows),
         digest=rows[0].group_key if rows[0].reason == Reason.DIGEST else None,
     )

@@ -22,7 +22,7 @@ class Page:
     next_after: int | None
 
 
-def first(
+def first_page(
     database: DatabaseConnection,
     view: TableClause,
     *conditions: ColumnElement[bool],
@@ -35,7 +35,7 @@ def first(
     return database.execute(query).mappings().all()
 
 
-def page(
+def read_page(
     database: DatabaseConnection,
     view: TableClause,
     *conditions: ColumnElement[bool],

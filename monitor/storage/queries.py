@@ -23,12 +23,19 @@ from sqlalchemy import (
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.types import TypeEngine
 
-from monitor.core.expiry import has_expired
-from monitor.core.model import KnownConnection, Severity, TokenStatus
+from monitor.core.model import ConnectionState, Severity, TokenStatus
+from monitor.core.rules.token_expiry import has_expired
 from monitor.storage import dead_letters, outbox
-from monitor.storage.rows import as_connection, as_habit
-from monitor.storage.sources import is_resting
-from monitor.storage.tables import connections, incidents, notifications, polls, sources, targets
+from monitor.storage.account_status import is_paused
+from monitor.storage.rows import as_connection, as_renewals
+from monitor.storage.tables import (
+    account_status,
+    connections,
+    incidents,
+    notifications,
+    target_schedule,
+    targets,
+)
 from monitor.storage.types import UtcDateTime
 
 # Rows held in memory at once, however many there are.
@@ -155,7 +162,7 @@ def since(view: TableClause, moment: datetime) -> ColumnElement[bool]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class TargetStatus:
     """
     How looking at one target goes.
 
@@ -168,9 +175,9 @@ class Watched:
     account: str
     managed_user_id: str | None
     first_seen_at: datetime
-    last_at: datetime | None
+    last_polled_at: datetime | None
     last_ok_at: datetime | None
-    is_resting: bool = False
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,17 +193,17 @@ class Health:
         waiting_since: since when the oldest message that should have been sent has been waiting.
     """
 
-    watched: tuple[Watched, ...]
+    targets: tuple[TargetStatus, ...]
     connections: int
     incidents: Mapping[Severity, int]
     expired: int
     expiring: int
-    given_up: int
-    waiting_since: datetime | None
+    dead_letters: int
+    pending_since: datetime | None
 
 
 def health(
-    database: DatabaseConnection, now: datetime, *, account: str | None = None, lately: timedelta
+    database: DatabaseConnection, now: datetime, *, account: str | None = None, recently: timedelta
 ) -> Health:
     """
     Gather how everything is, of all accounts or of one.
@@ -206,9 +213,9 @@ def health(
     """
     of_account = [] if account is None else [targets.c.account == account]
     watched = (
-        select(targets, polls.c.last_at, is_resting().label("is_resting"))
-        .join(polls, polls.c.target_id == targets.c.id)
-        .join(sources, sources.c.account == targets.c.account, isouter=True)
+        select(targets, target_schedule.c.last_polled_at, is_paused().label("is_resting"))
+        .join(target_schedule, target_schedule.c.target_id == targets.c.id)
+        .join(account_status, account_status.c.account == targets.c.account, isouter=True)
     )
     by_severity = (
         select(incidents.c.severity, func.count())
@@ -218,7 +225,7 @@ def health(
     tokens = (
         select(connections.c.token_status, func.count())
         .join(targets, targets.c.id == connections.c.target_id)
-        .where(connections.c.removed_at.is_(None), targets.c.detached_at.is_(None), *of_account)
+        .where(connections.c.removed_at.is_(None), targets.c.deactivated_at.is_(None), *of_account)
         .group_by(connections.c.token_status)
     )
     counted = Counter[str]()
@@ -228,25 +235,25 @@ def health(
         counted[status] -= 1
         counted[TokenStatus.EXPIRED] += 1
     return Health(
-        watched=tuple(
-            Watched(
+        targets=tuple(
+            TargetStatus(
                 account=row["account"],
                 managed_user_id=row["managed_user_id"],
                 first_seen_at=row["first_seen_at"],
-                last_at=row["last_at"],
-                last_ok_at=row["last_ok_at"] if row["failures"] else row["last_at"],
-                is_resting=bool(row["is_resting"]),
+                last_polled_at=row["last_polled_at"],
+                last_ok_at=row["last_ok_at"] if row["consecutive_failures"] else row["last_polled_at"],
+                is_paused=bool(row["is_resting"]),
             )
             for row in database.execute(
-                watched.where(targets.c.detached_at.is_(None), *of_account).order_by(targets.c.id)
+                watched.where(targets.c.deactivated_at.is_(None), *of_account).order_by(targets.c.id)
             ).mappings()
         ),
         connections=counted.total(),
         incidents={Severity(severity): count for severity, count in database.execute(by_severity)},
         expired=counted[TokenStatus.EXPIRED],
         expiring=counted[TokenStatus.EXPIRING_SOON],
-        given_up=_given_up(database, now - lately, account),
-        waiting_since=_waiting_since(database, now, account),
+        dead_letters=_count_dead_letters(database, now - recently, account),
+        pending_since=_pending_since(database, now, account),
     )
 
 
@@ -255,22 +262,27 @@ def _expired_since(
 ) -> Iterator[str]:
     """Return the status of each token that has expired since it was reported, which the API has yet to say."""
     query = (
-        select(connections, targets.c.failures, targets.c.last_ok_at, polls.c.last_at)
+        select(
+            connections,
+            targets.c.consecutive_failures,
+            targets.c.last_ok_at,
+            target_schedule.c.last_polled_at,
+        )
         .join(targets, targets.c.id == connections.c.target_id)
-        .join(polls, polls.c.target_id == targets.c.id)
+        .join(target_schedule, target_schedule.c.target_id == targets.c.id)
         .where(
             connections.c.token_status != TokenStatus.EXPIRED,
             connections.c.expires_at <= now,
             connections.c.removed_at.is_(None),
-            targets.c.detached_at.is_(None),
+            targets.c.deactivated_at.is_(None),
             *conditions,
         )
     )
     for row in database.execute(query).mappings():
-        known = KnownConnection(
-            connection=as_connection(row), first_seen_at=row["first_seen_at"], habit=as_habit(row)
+        known = ConnectionState(
+            connection=as_connection(row), first_seen_at=row["first_seen_at"], renewals=as_renewals(row)
         )
-        answered_at = row["last_ok_at"] if row["failures"] else row["last_at"]
+        answered_at = row["last_ok_at"] if row["consecutive_failures"] else row["last_polled_at"]
         if has_expired(known, now, reported_at=row["last_seen_at"] or answered_at or now):
             yield row["token_status"]
 
@@ -279,18 +291,18 @@ def _about(account: str | None) -> list[ColumnElement[bool]]:
     return [] if account is None else [incidents.c.account == account]
 
 
-def _given_up(database: DatabaseConnection, after: datetime, account: str | None) -> int:
+def _count_dead_letters(database: DatabaseConnection, after: datetime, account: str | None) -> int:
     # A dead letter was last due when it was last tried, which is when it died.
-    query = select(func.count(func.distinct(func.coalesce(notifications.c.claim, "")))).where(
+    query = select(func.count(func.distinct(func.coalesce(notifications.c.message_key, "")))).where(
         dead_letters.DEAD, notifications.c.due_at >= after
     )
     count: int = database.execute(_with_incident(query, account)).scalar_one()
     return count
 
 
-def _waiting_since(database: DatabaseConnection, now: datetime, account: str | None) -> datetime | None:
+def _pending_since(database: DatabaseConnection, now: datetime, account: str | None) -> datetime | None:
     # A message that was tried has been waiting since then, though it is due again only later.
-    waiting_since = func.coalesce(notifications.c.first_tried_at, notifications.c.due_at)
+    waiting_since = func.coalesce(notifications.c.first_attempt_at, notifications.c.due_at)
     query = select(func.min(waiting_since, type_=notifications.c.due_at.type)).where(
         outbox.UNSENT, waiting_since <= now
     )

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import bindparam, func, insert, select, update
 
-from monitor.core.decide import Decision
-from monitor.core.incidents import IncidentChange
+from monitor.core.evaluation.evaluate import Evaluation
+from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Incident, Outcome, Reason, Target
-from monitor.core.routes import Telling
+from monitor.core.routing.routes import PlannedNotification
 from monitor.storage.rows import connection_row, error_columns, incident_row, notification_row
 from monitor.storage.tables import (
     acknowledgements,
@@ -19,14 +19,14 @@ from monitor.storage.tables import (
     incidents,
     notifications,
     poll_runs,
-    polls,
     snapshots,
+    target_schedule,
     targets,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
+class PollRecord:
     """
     One poll to be recorded.
 
@@ -42,39 +42,45 @@ class Polled:
     taken_at: datetime
     next_poll_at: datetime
     last_ok_at: datetime | None = None
-    decision: Decision | None = None
-    is_alone: bool = False
+    evaluation: Evaluation | None = None
+    is_isolated: bool = False
 
 
-Told: TypeAlias = tuple[IncidentChange, tuple[Telling, ...]]
+RoutedChange: TypeAlias = tuple[IncidentChange, tuple[PlannedNotification, ...]]
 
 
-def record(database: DatabaseConnection, batch: Sequence[Polled]) -> None:
+def save_polls(database: DatabaseConnection, records: Sequence[PollRecord]) -> None:
     """Write what a batch of polls saw and changed; incidents apart."""
-    decided = [polled for polled in batch if polled.decision]
-    _record_connections(database, [polled.decision for polled in decided if polled.decision])
-    _record_targets(database, decided)
-    _record_runs(database, decided)
+    decided = [poll_record for poll_record in records if poll_record.evaluation]
+    _save_connections(database, [poll_record.evaluation for poll_record in decided if poll_record.evaluation])
+    _save_targets(database, decided)
+    _save_runs(database, decided)
     steady = [
-        {"b_id": polled.target.id, "next_poll_at": polled.next_poll_at, "last_at": polled.taken_at}
-        for polled in batch
-        if polled.decision is None
+        {
+            "b_id": poll_record.target.id,
+            "next_poll_at": poll_record.next_poll_at,
+            "last_polled_at": poll_record.taken_at,
+        }
+        for poll_record in records
+        if poll_record.evaluation is None
     ]
     if steady:
         database.execute(_EXTEND_RUN, steady)
 
 
-def reviewed(database: DatabaseConnection, decisions: Sequence[Decision]) -> None:
+def save_reevaluations(database: DatabaseConnection, evaluations: Sequence[Evaluation]) -> None:
     """Write down when the targets of reviews must be decided again: at the latest by their next poll."""
-    rows = [{"b_id": each.target.id, "next_review_at": each.next_review_at} for each in decisions]
+    rows = [{"b_id": each.target.id, "next_evaluation_at": each.next_evaluation_at} for each in evaluations]
     if rows:
         statement = update(targets).where(targets.c.id == bindparam("b_id"))
-        database.execute(statement.values(next_review_at=bindparam("next_review_at"), fingerprint=None), rows)
+        database.execute(
+            statement.values(next_evaluation_at=bindparam("next_evaluation_at"), response_digest=None), rows
+        )
 
 
-def record_incidents(
+def save_incidents(
     database: DatabaseConnection,
-    told: Sequence[Told],
+    changes: Sequence[RoutedChange],
     now: datetime,
     *,
     incident_channels: Collection[str] = (),
@@ -89,20 +95,20 @@ def record_incidents(
     Returns:
         The id of each incident, in the order given.
     """
-    opened = [change.incident for change, _ in told if change.incident.id is None]
+    opened = [change.incident for change, _ in changes if change.incident.id is None]
     new_ids = iter(_open(database, opened))
-    moved = [incident_row(change.incident) for change, _ in told if change.incident.id is not None]
+    moved = [incident_row(change.incident) for change, _ in changes if change.incident.id is not None]
     if moved:
-        database.execute(_MOVE_INCIDENT, moved)
-        end_acknowledgements(database, told, now)
-    ids = [change.incident.id or next(new_ids) for change, _ in told]
+        database.execute(_UPDATE_INCIDENT, moved)
+        end_acknowledgements(database, changes, now)
+    ids = [change.incident.id or next(new_ids) for change, _ in changes]
     rows = [
-        notification_row(id_, telling, now)
-        for id_, (_, tellings) in zip(ids, told, strict=True)
-        for telling in tellings
+        notification_row(id_, notification, now)
+        for id_, (_, planned) in zip(ids, changes, strict=True)
+        for notification in planned
     ]
     if incident_channels:
-        rows += _owed_ends(database, ids, told, now, incident_channels)
+        rows += _owed_ends(database, ids, changes, now, incident_channels)
     if rows:
         database.execute(insert(notifications), rows)
     return ids
@@ -111,14 +117,14 @@ def record_incidents(
 def _owed_ends(
     database: DatabaseConnection,
     ids: Sequence[int],
-    told: Sequence[Told],
+    notified: Sequence[RoutedChange],
     now: datetime,
     channels: Collection[str],
 ) -> list[dict[str, Any]]:
     """Make the rows for the ends that services were not going to be told of, of what was written to them."""
     ended = {
-        id_: {telling.channel for telling in tellings}
-        for id_, (change, tellings) in zip(ids, told, strict=True)
+        id_: {notification.channel for notification in planned}
+        for id_, (change, planned) in zip(ids, notified, strict=True)
         if not change.incident.is_open
     }
     if not ended:
@@ -129,16 +135,22 @@ def _owed_ends(
         .distinct()
     )
     return [
-        notification_row(id_, Telling(channel=channel, group="", reason=Reason.RESOLVED, due_at=now), now)
+        notification_row(
+            id_, PlannedNotification(channel=channel, group="", reason=Reason.RESOLVED, due_at=now), now
+        )
         for id_, channel in database.execute(query)
         if channel not in ended[id_]
     ]
 
 
-def end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now: datetime) -> None:
+def end_acknowledgements(
+    database: DatabaseConnection, notified: Sequence[RoutedChange], now: datetime
+) -> None:
     """Close the acknowledgements of incidents that ended, or got worse than whoever took them knew."""
     worse = [
-        change.incident.id for change, _ in told if change.incident.id and change.reason is Reason.ESCALATED
+        change.incident.id
+        for change, _ in notified
+        if change.incident.id and change.reason is Reason.ESCALATED
     ]
     if worse:
         database.execute(
@@ -147,7 +159,7 @@ def end_acknowledgements(database: DatabaseConnection, told: Sequence[Told], now
             .values(acknowledged_at=None, acknowledged_by=None, acknowledged_until=None)
         )
     ended = worse + [
-        change.incident.id for change, _ in told if change.incident.id and not change.incident.is_open
+        change.incident.id for change, _ in notified if change.incident.id and not change.incident.is_open
     ]
     if ended:
         database.execute(
@@ -186,17 +198,17 @@ def _open(database: DatabaseConnection, opened: Sequence[Incident]) -> list[int]
     return [new[each.rule, each.subject.key] for each in opened]
 
 
-def _record_connections(database: DatabaseConnection, decisions: Sequence[Decision]) -> None:
-    changes = [(decision, change) for decision in decisions for change in decision.changes]
+def _save_connections(database: DatabaseConnection, evaluations: Sequence[Evaluation]) -> None:
+    changes = [(evaluation, change) for evaluation in evaluations for change in evaluation.changes]
     new = [
         {
             **connection_row(change.after),
-            "target_id": decision.target.id,
+            "target_id": evaluation.target.id,
             "platform": change.after.connection.platform,
             "platform_id": change.after.connection.platform_id,
             "first_seen_at": change.after.first_seen_at,
         }
-        for decision, change in changes
+        for evaluation, change in changes
         if change.before is None
     ]
     for row in new:
@@ -210,11 +222,12 @@ def _record_connections(database: DatabaseConnection, decisions: Sequence[Decisi
             ids[target_id, platform_id] = id_
     moved = [connection_row(change.after) for _, change in changes if change.before is not None]
     if moved:
-        database.execute(_MOVE_CONNECTION, moved)
+        database.execute(_UPDATE_CONNECTION, moved)
     story = [
         {
-            "connection_id": change.after.id or ids[decision.target.id, change.after.connection.platform_id],
-            "taken_at": decision.snapshot.taken_at,
+            "connection_id": change.after.id
+            or ids[evaluation.target.id, change.after.connection.platform_id],
+            "taken_at": evaluation.snapshot.taken_at,
             "from_status": change.before.connection.token_status if change.before else None,
             "token_status": change.after.connection.token_status,
             "expires_at": change.after.connection.expires_at,
@@ -222,38 +235,40 @@ def _record_connections(database: DatabaseConnection, decisions: Sequence[Decisi
             **error_columns(change.after.connection.last_error),
             "removed_at": change.after.removed_at,
         }
-        for decision, change in changes
-        if change.is_history and decision.snapshot
+        for evaluation, change in changes
+        if change.is_history and evaluation.snapshot
     ]
     if story:
         database.execute(insert(snapshots), story)
 
 
-def _record_targets(database: DatabaseConnection, decided: Sequence[Polled]) -> None:
+def _save_targets(database: DatabaseConnection, decided: Sequence[PollRecord]) -> None:
     failed, good = [], []
-    for polled in decided:
-        decision = polled.decision
-        if decision is None:
+    for poll_record in decided:
+        evaluation = poll_record.evaluation
+        if evaluation is None:
             continue
-        row = {"b_id": polled.target.id, "b_at": polled.taken_at}
-        if decision.failure:
-            failure = decision.failure
+        row = {"b_id": poll_record.target.id, "b_at": poll_record.taken_at}
+        if evaluation.failure:
+            failure = evaluation.failure
             failed.append(
                 row
-                | {"b_rule": failure.rule, "b_remedy": failure.remedy, "b_ok": polled.last_ok_at}
-                | {"b_reach": failure.reach, "b_alone": int(polled.is_alone)}
-                | {"b_doubted": decision.doubted, "b_review": decision.next_review_at}
+                | {"b_rule": failure.rule, "b_remedy": failure.remedy, "b_ok": poll_record.last_ok_at}
+                | {"b_reach": failure.scope, "b_alone": int(poll_record.is_isolated)}
+                | {"b_doubted": evaluation.suspect_changes, "b_review": evaluation.next_evaluation_at}
                 | {
-                    "b_short": decision.short_since,
-                    "b_offset": _offset(decision) if decision.changes else None,
+                    "b_short": evaluation.shrunk_since,
+                    "b_offset": _offset(evaluation) if evaluation.changes else None,
                 }
             )
         else:
-            settled = decision.snapshot.fingerprint if decision.snapshot and decision.is_settled else None
+            settled = (
+                evaluation.snapshot.response_digest if evaluation.snapshot and evaluation.is_stable else None
+            )
             good.append(
                 row
-                | {"b_fingerprint": settled, "b_review": decision.next_review_at}
-                | {"b_offset": _offset(decision)}
+                | {"b_fingerprint": settled, "b_review": evaluation.next_evaluation_at}
+                | {"b_offset": _offset(evaluation)}
             )
     if failed:
         database.execute(_TARGET_FAILED, failed)
@@ -261,100 +276,118 @@ def _record_targets(database: DatabaseConnection, decided: Sequence[Polled]) -> 
         database.execute(_TARGET_ANSWERED, good)
 
 
-def _offset(decision: Decision) -> int:
-    return round(decision.snapshot.clock_offset.total_seconds()) if decision.snapshot else 0
+def _offset(evaluation: Evaluation) -> int:
+    return round(evaluation.snapshot.clock_offset.total_seconds()) if evaluation.snapshot else 0
 
 
-def _record_runs(database: DatabaseConnection, decided: Sequence[Polled]) -> None:
+def _save_runs(database: DatabaseConnection, decided: Sequence[PollRecord]) -> None:
     if not decided:
         return
     query = (
-        select(polls.c.target_id, polls.c.last_at, polls.c.polls, poll_runs)
-        .join(poll_runs, poll_runs.c.target_id == polls.c.target_id)
-        .where(polls.c.target_id.in_([polled.target.id for polled in decided]), poll_runs.c.last_at.is_(None))
+        select(
+            target_schedule.c.target_id,
+            target_schedule.c.last_polled_at,
+            target_schedule.c.run_length,
+            poll_runs,
+        )
+        .join(poll_runs, poll_runs.c.target_id == target_schedule.c.target_id)
+        .where(
+            target_schedule.c.target_id.in_([poll_record.target.id for poll_record in decided]),
+            poll_runs.c.ended_at.is_(None),
+        )
     )
     running = {row["target_id"]: row for row in database.execute(query).mappings()}
     same, new, ended = [], [], []
-    for polled in decided:
-        failure = polled.decision.failure if polled.decision else None
+    for poll_record in decided:
+        failure = poll_record.evaluation.failure if poll_record.evaluation else None
         story = (
             failure.outcome if failure else Outcome.OK,
             failure.http_status if failure else 200,
             failure.error if failure else None,
         )
-        run = running.get(polled.target.id)
+        run = running.get(poll_record.target.id)
         if run and (run["outcome"], run["http_status"], run["error"]) == story:
-            same.append(polled)
+            same.append(poll_record)
             continue
-        new.append((polled, story))
+        new.append((poll_record, story))
         if run:
-            ended.append({"b_id": run["id"], "last_at": run[polls.c.last_at], "polls": run[polls.c.polls]})
+            ended.append(
+                {
+                    "b_id": run["id"],
+                    "ended_at": run[target_schedule.c.last_polled_at],
+                    "poll_count": run[target_schedule.c.run_length],
+                }
+            )
     if same:
-        database.execute(_EXTEND_RUN, [_hands(polled) for polled in same])
+        database.execute(_EXTEND_RUN, [_poll_row(poll_record) for poll_record in same])
     if ended:
         database.execute(_END_RUN, ended)
     if new:
         rows = [
             {
-                "target_id": polled.target.id,
+                "target_id": poll_record.target.id,
                 "outcome": outcome,
                 "http_status": http_status,
                 "error": error,
-                "first_at": polled.taken_at,
+                "started_at": poll_record.taken_at,
             }
-            for polled, (outcome, http_status, error) in new
+            for poll_record, (outcome, http_status, error) in new
         ]
         database.execute(insert(poll_runs), rows)
-        database.execute(_BEGIN_RUN, [_hands(polled) for polled, _ in new])
+        database.execute(_BEGIN_RUN, [_poll_row(poll_record) for poll_record, _ in new])
 
 
-def _hands(polled: Polled) -> dict[str, Any]:
-    return {"b_id": polled.target.id, "next_poll_at": polled.next_poll_at, "last_at": polled.taken_at}
+def _poll_row(poll_record: PollRecord) -> dict[str, Any]:
+    return {
+        "b_id": poll_record.target.id,
+        "next_poll_at": poll_record.next_poll_at,
+        "last_polled_at": poll_record.taken_at,
+    }
 
 
 _EXTEND_RUN = (
-    update(polls)
-    .where(polls.c.target_id == bindparam("b_id"))
+    update(target_schedule)
+    .where(target_schedule.c.target_id == bindparam("b_id"))
     .values(
         next_poll_at=bindparam("next_poll_at"),
-        last_at=bindparam("last_at"),
-        polls=polls.c.polls + 1,
+        last_polled_at=bindparam("last_polled_at"),
+        run_length=target_schedule.c.run_length + 1,
     )
 )
 _BEGIN_RUN = (
-    update(polls)
-    .where(polls.c.target_id == bindparam("b_id"))
+    update(target_schedule)
+    .where(target_schedule.c.target_id == bindparam("b_id"))
     .values(
         next_poll_at=bindparam("next_poll_at"),
-        last_at=bindparam("last_at"),
-        polls=1,
+        last_polled_at=bindparam("last_polled_at"),
+        run_length=1,
     )
 )
 _END_RUN = (
     update(poll_runs)
     .where(poll_runs.c.id == bindparam("b_id"))
-    .values(last_at=bindparam("last_at"), polls=bindparam("polls"))
+    .values(ended_at=bindparam("ended_at"), poll_count=bindparam("poll_count"))
 )
 _TARGET_FAILED = (
     update(targets)
     .where(targets.c.id == bindparam("b_id"))
     .values(
-        failures=targets.c.failures + 1,
-        failed_alone=targets.c.failed_alone + bindparam("b_alone"),
+        consecutive_failures=targets.c.consecutive_failures + 1,
+        isolated_failures=targets.c.isolated_failures + bindparam("b_alone"),
         last_ok_at=bindparam("b_ok"),
         failing_since=func.coalesce(
             targets.c.failing_since, bindparam("b_at", type_=targets.c.failing_since.type)
         ),
         failure_rule=bindparam("b_rule"),
-        failure_reach=bindparam("b_reach"),
+        failure_scope=bindparam("b_reach"),
         failure_remedy=bindparam("b_remedy"),
-        fingerprint=None,
-        doubted=bindparam("b_doubted"),
-        short_since=bindparam("b_short"),
+        response_digest=None,
+        suspect_changes=bindparam("b_doubted"),
+        shrunk_since=bindparam("b_short"),
         clock_offset_seconds=func.coalesce(
             bindparam("b_offset", type_=targets.c.clock_offset_seconds.type), targets.c.clock_offset_seconds
         ),
-        next_review_at=bindparam("b_review"),
+        next_evaluation_at=bindparam("b_review"),
     )
 )
 _TARGET_ANSWERED = (
@@ -362,17 +395,17 @@ _TARGET_ANSWERED = (
     .where(targets.c.id == bindparam("b_id"))
     .values(
         last_ok_at=bindparam("b_at"),
-        failures=0,
-        failed_alone=0,
+        consecutive_failures=0,
+        isolated_failures=0,
         failing_since=None,
         failure_rule=None,
         failure_remedy=None,
-        fingerprint=bindparam("b_fingerprint"),
-        doubted=0,
-        short_since=None,
+        response_digest=bindparam("b_fingerprint"),
+        suspect_changes=0,
+        shrunk_since=None,
         clock_offset_seconds=bindparam("b_offset"),
-        next_review_at=bindparam("b_review"),
+        next_evaluation_at=bindparam("b_review"),
     )
 )
-_MOVE_CONNECTION = update(connections).where(connections.c.id == bindparam("b_id"))
-_MOVE_INCIDENT = update(incidents).where(incidents.c.id == bindparam("b_id"))
+_UPDATE_CONNECTION = update(connections).where(connections.c.id == bindparam("b_id"))
+_UPDATE_INCIDENT = update(incidents).where(incidents.c.id == bindparam("b_id"))

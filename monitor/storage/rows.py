@@ -10,9 +10,9 @@ from sqlalchemy import RowMapping, Select, select
 from monitor.core.model import (
     API_KEY_PREFIX,
     Connection,
+    ConnectionState,
     DeliveryState,
     Incident,
-    KnownConnection,
     PublishError,
     Resolution,
     RuleName,
@@ -20,10 +20,10 @@ from monitor.core.model import (
     Subject,
     Target,
 )
-from monitor.core.probing import NEVER_TESTED, Findings, Meaning
-from monitor.core.renewal import Habit, Renewal
-from monitor.core.routes import Match, Silence, Telling
-from monitor.core.wording import Cause
+from monitor.core.routing.routes import Matcher, PlannedNotification, Silence
+from monitor.core.rules.connection_test import NEVER_TESTED, ConnectionTestHistory, ConnectionTestResult
+from monitor.core.rules.error_catalog import Cause
+from monitor.core.rules.renewal import Renewal, RenewalHistory
 from monitor.storage.tables import connections, incidents, targets
 
 _CHUNK = 10_000
@@ -74,15 +74,15 @@ def as_incident(row: RowMapping) -> Incident:
             base_url=_base_url(row["subject"]),
         ),
         severity=Severity(row["severity"]),
-        worst=Severity(row["worst"]),
+        max_severity=Severity(row["max_severity"]),
         summary=row["summary"],
         remedy=row["remedy"],
         cause=Cause(row["cause"]) if row["cause"] else None,
         deadline_at=row["deadline_at"],
-        memory=json.loads(row["memory"]),
-        announced=Severity(row["announced"]) if row["announced"] else None,
-        flaps=row["flaps"],
-        calm_since=row["calm_since"],
+        notified_levels=json.loads(row["notified_levels"]),
+        notified_severity=Severity(row["notified_severity"]) if row["notified_severity"] else None,
+        flap_count=row["flap_count"],
+        recovering_since=row["recovering_since"],
         acknowledged_at=row["acknowledged_at"],
         acknowledged_by=row["acknowledged_by"],
         acknowledged_until=row["acknowledged_until"],
@@ -105,7 +105,7 @@ def target_of(row: RowMapping) -> Target | None:
 def as_silence(row: RowMapping) -> Silence:
     """Turn a row of ``silences`` into a silence."""
     match: dict[str, Any] = {key: tuple(patterns) for key, patterns in json.loads(row["match"]).items()}
-    return Silence(id=row["id"], match=Match(**match), ends_at=row["ends_at"])
+    return Silence(id=row["id"], match=Matcher(**match), ends_at=row["ends_at"])
 
 
 def as_connection(row: RowMapping) -> Connection:
@@ -122,42 +122,42 @@ def as_connection(row: RowMapping) -> Connection:
     )
 
 
-def as_known(row: RowMapping) -> KnownConnection:
-    return KnownConnection(
+def as_known(row: RowMapping) -> ConnectionState:
+    return ConnectionState(
         id=row["id"],
         connection=as_connection(row),
         first_seen_at=row["first_seen_at"],
         error_seen_at=row["error_seen_at"],
-        settled_error_at=row["settled_error_at"],
-        missing=row["missing"],
+        error_cleared_at=row["error_cleared_at"],
+        missed_polls=row["missed_polls"],
         last_seen_at=row["last_seen_at"],
         removed_at=row["removed_at"],
-        habit=as_habit(row),
-        tested=_as_tested(row) if row["tested_at"] else NEVER_TESTED,
+        renewals=as_renewals(row),
+        last_test=_as_test_history(row) if row["tested_at"] else NEVER_TESTED,
     )
 
 
-def as_habit(row: RowMapping) -> Habit:
+def as_renewals(row: RowMapping) -> RenewalHistory:
     """Turn a row of ``connections`` into what is remembered of the renewals of its token."""
-    newest = json.loads(row["habit"]) if row["habit"] else ()
-    return Habit(
-        renewals=row["renewals"],
+    newest = json.loads(row["recent_renewals"]) if row["recent_renewals"] else ()
+    return RenewalHistory(
+        count=row["renewals"],
         renewed_at=row["renewed_at"],
-        dated_at=row["dated_at"],
-        newest=tuple(
+        expiry_set_at=row["expiry_set_at"],
+        recent=tuple(
             Renewal(lead=_seconds(lead), lifetime=_seconds(lifetime), gap=_seconds(gap))
             for lead, lifetime, gap in newest
         ),
     )
 
 
-def _as_tested(row: RowMapping) -> Findings:
-    return Findings(
-        meaning=Meaning(row["meaning"]) if row["meaning"] else None,
-        meant_at=row["meant_at"],
+def _as_test_history(row: RowMapping) -> ConnectionTestHistory:
+    return ConnectionTestHistory(
+        result=ConnectionTestResult(row["result"]) if row["result"] else None,
+        result_at=row["result_at"],
         message=row["message"],
         permissions=tuple(json.loads(row["permissions"])),
-        lost=tuple(json.loads(row["lost"])),
+        missing_permissions=tuple(json.loads(row["missing_permissions"])),
         passed_at=row["passed_at"],
     )
 
@@ -173,7 +173,7 @@ def error_columns(error: PublishError | None) -> dict[str, Any]:
     }
 
 
-def connection_row(known: KnownConnection) -> dict[str, Any]:
+def connection_row(known: ConnectionState) -> dict[str, Any]:
     seen = known.connection
     return {
         "b_id": known.id,
@@ -184,51 +184,51 @@ def connection_row(known: KnownConnection) -> dict[str, Any]:
         "last_successful_post_at": seen.last_successful_post_at,
         **error_columns(seen.last_error),
         "error_seen_at": known.error_seen_at,
-        "settled_error_at": known.settled_error_at,
+        "error_cleared_at": known.error_cleared_at,
         "last_seen_at": known.last_seen_at,
-        "missing": known.missing,
+        "missed_polls": known.missed_polls,
         "removed_at": known.removed_at,
-        **_habit_columns(known.habit),
+        **_renewal_columns(known.renewals),
     }
 
 
-def _habit_columns(habit: Habit) -> dict[str, Any]:
+def _renewal_columns(renewals: RenewalHistory) -> dict[str, Any]:
     newest = [
         [each.lead.total_seconds(), each.lifetime.total_seconds(), each.gap.total_seconds()]
-        for each in habit.newest
+        for each in renewals.recent
     ]
     return {
-        "dated_at": habit.dated_at,
-        "renewed_at": habit.renewed_at,
-        "renewals": habit.renewals,
-        "habit": json.dumps(newest) if newest else None,
+        "expiry_set_at": renewals.expiry_set_at,
+        "renewed_at": renewals.renewed_at,
+        "renewals": renewals.count,
+        "recent_renewals": json.dumps(newest) if newest else None,
     }
 
 
-def tested_columns(tested: Findings) -> dict[str, Any]:
-    """Write what tests of a connection have shown, as ``probes`` keeps it."""
+def connection_test_columns(tested: ConnectionTestHistory) -> dict[str, Any]:
+    """Write what tests of a connection have shown, as ``connection_tests`` keeps it."""
     return {
-        "meaning": tested.meaning,
-        "meant_at": tested.meant_at,
+        "result": tested.result,
+        "result_at": tested.result_at,
         "message": tested.message,
         "permissions": json.dumps(tested.permissions),
-        "lost": json.dumps(tested.lost),
+        "missing_permissions": json.dumps(tested.missing_permissions),
         "passed_at": tested.passed_at,
     }
 
 
-def notification_row(incident_id: int, telling: Telling, now: datetime) -> dict[str, Any]:
+def notification_row(incident_id: int, notification: PlannedNotification, now: datetime) -> dict[str, Any]:
     """Make the outbox row that tells a channel of an incident."""
     return {
         "incident_id": incident_id,
-        "channel": telling.channel,
-        "reason": telling.reason,
-        "group_key": telling.group,
+        "channel": notification.channel,
+        "reason": notification.reason,
+        "group_key": notification.group,
         "state": DeliveryState.PENDING,
         "created_at": now,
-        "due_at": telling.due_at,
-        "held_until": telling.held_until,
-        "silence_id": telling.silence_id,
+        "due_at": notification.due_at,
+        "suppressed_until": notification.suppressed_until,
+        "silence_id": notification.silence_id,
     }
 
 
@@ -237,15 +237,15 @@ def incident_row(incident: Incident) -> dict[str, Any]:
     return {
         "b_id": incident.id,
         "severity": incident.severity,
-        "worst": incident.worst,
+        "max_severity": incident.max_severity,
         "cause": incident.cause,
         "summary": incident.summary,
         "remedy": incident.remedy,
         "deadline_at": incident.deadline_at,
-        "memory": json.dumps(incident.memory),
-        "announced": incident.announced,
-        "flaps": incident.flaps,
-        "calm_since": incident.calm_since,
+        "notified_levels": json.dumps(incident.notified_levels),
+        "notified_severity": incident.notified_severity,
+        "flap_count": incident.flap_count,
+        "recovering_since": incident.recovering_since,
         "resolved_at": incident.resolved_at,
         "resolution": incident.resolution,
     }

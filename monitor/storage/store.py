@@ -9,22 +9,29 @@ from typing import Any
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import func, not_, or_, select, text, update
 
-from monitor.core.decide import Decision
+from monitor.core.evaluation.accounts import AccountState
+from monitor.core.evaluation.evaluate import Evaluation
 from monitor.core.model import (
+    ConnectionState,
     Incident,
-    KnownConnection,
     RuleName,
     Subject,
     Target,
     TargetState,
 )
-from monitor.core.routes import Silence
-from monitor.core.source import SourceState
-from monitor.storage import recording, registration, sources
-from monitor.storage.recording import Polled, Told
+from monitor.core.routing.routes import Silence
+from monitor.storage import account_status, recording, registration
+from monitor.storage.recording import PollRecord, RoutedChange
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_known, as_silence, as_target, incident_query
-from monitor.storage.tables import connections, incidents, polls, probes, silences, targets
-from monitor.storage.tables import sources as sources_table
+from monitor.storage.tables import account_status as sources_table
+from monitor.storage.tables import (
+    connection_tests,
+    connections,
+    incidents,
+    silences,
+    target_schedule,
+    targets,
+)
 
 
 class Store:
@@ -36,9 +43,9 @@ class Store:
             SQLite has one writer anyway.
     """
 
-    def __init__(self, connection: DatabaseConnection, *, takes_turns: bool = False) -> None:
+    def __init__(self, connection: DatabaseConnection, *, uses_locks: bool = False) -> None:
         self.connection = connection
-        self._takes_turns = takes_turns
+        self._uses_locks = uses_locks
 
     # Targets
 
@@ -51,11 +58,11 @@ class Store:
         due_at: Callable[[Target], datetime] | None = None,
     ) -> list[Target]:
         """Make the targets what the configuration says; see ``registration``."""
-        self.take_turns("register")
+        self.lock("register")
         registration.register(self.connection, wanted, now, as_listed=as_listed, due_at=due_at)
-        return self.watched()
+        return self.active_targets()
 
-    def reconsider(self, now: datetime, accounts: Collection[str] | None = None) -> None:
+    def invalidate_evaluations(self, now: datetime, accounts: Collection[str] | None = None) -> None:
         """
         Have targets decided anew: the rules may have changed while nobody looked, or the clock.
 
@@ -65,44 +72,46 @@ class Store:
         of_these = [] if accounts is None else [targets.c.account.in_(accounts)]
         self.connection.execute(
             update(targets)
-            .where(targets.c.detached_at.is_(None), *of_these)
-            .values(next_review_at=now, fingerprint=None)
+            .where(targets.c.deactivated_at.is_(None), *of_these)
+            .values(next_evaluation_at=now, response_digest=None)
         )
 
     def poll_one_now(self, account: str, now: datetime) -> None:
         """Bring the next poll of one target of an account forward: of the one that is due first."""
         first = (
-            select(polls.c.target_id)
-            .join(targets, targets.c.id == polls.c.target_id)
-            .where(targets.c.account == account, targets.c.detached_at.is_(None))
-            .order_by(polls.c.next_poll_at, polls.c.target_id)
+            select(target_schedule.c.target_id)
+            .join(targets, targets.c.id == target_schedule.c.target_id)
+            .where(targets.c.account == account, targets.c.deactivated_at.is_(None))
+            .order_by(target_schedule.c.next_poll_at, target_schedule.c.target_id)
             .limit(1)
             .scalar_subquery()
         )
         self.connection.execute(
-            update(polls)
-            .where(polls.c.target_id == first, polls.c.next_poll_at > now)
+            update(target_schedule)
+            .where(target_schedule.c.target_id == first, target_schedule.c.next_poll_at > now)
             .values(next_poll_at=now)
         )
 
-    def pull_in(self, account: str, *, latest: datetime) -> None:
+    def cap_next_poll(self, account: str, *, latest: datetime) -> None:
         """Bring polls forward that lie further off than they can: the clock or the interval was changed."""
         of_account = select(targets.c.id).where(targets.c.account == account)
         self.connection.execute(
-            update(polls)
-            .where(polls.c.target_id.in_(of_account), polls.c.next_poll_at > latest)
+            update(target_schedule)
+            .where(target_schedule.c.target_id.in_(of_account), target_schedule.c.next_poll_at > latest)
             .values(next_poll_at=latest)
         )
 
-    def put_off(self, ids: Sequence[int], *, until: datetime) -> None:
+    def defer_polls(self, ids: Sequence[int], *, until: datetime) -> None:
         """Poll targets no sooner than this."""
-        self.connection.execute(update(polls).where(polls.c.target_id.in_(ids)).values(next_poll_at=until))
+        self.connection.execute(
+            update(target_schedule).where(target_schedule.c.target_id.in_(ids)).values(next_poll_at=until)
+        )
 
-    def watched(self) -> list[Target]:
+    def active_targets(self) -> list[Target]:
         """Give the targets that are polled."""
-        return registration.watched(self.connection)
+        return registration.active_targets(self.connection)
 
-    def due(self, now: datetime, *, limit: int, of_each: int | None = None) -> list[Target]:
+    def due_targets(self, now: datetime, *, limit: int, of_each: int | None = None) -> list[Target]:
         """
         Give the targets whose next poll is due, the longest overdue first.
 
@@ -110,58 +119,64 @@ class Store:
             of_each: how many of one account at most: one that is far behind must not hide the others.
         """
         query = (
-            select(*TARGET_COLUMNS, polls.c.next_poll_at)
-            .join(polls, polls.c.target_id == targets.c.id)
+            select(*TARGET_COLUMNS, target_schedule.c.next_poll_at)
+            .join(target_schedule, target_schedule.c.target_id == targets.c.id)
             .join(sources_table, sources_table.c.account == targets.c.account, isouter=True)
-            .where(targets.c.detached_at.is_(None), polls.c.next_poll_at <= now, not_(sources.is_resting()))
+            .where(
+                targets.c.deactivated_at.is_(None),
+                target_schedule.c.next_poll_at <= now,
+                not_(account_status.is_paused()),
+            )
         )
         if of_each is not None:
-            place = func.row_number().over(partition_by=targets.c.account, order_by=polls.c.next_poll_at)
+            place = func.row_number().over(
+                partition_by=targets.c.account, order_by=target_schedule.c.next_poll_at
+            )
             behind = query.add_columns(place.label("place")).subquery()
             query = select(behind).where(behind.c.place <= of_each)
         rows = self.connection.execute(query.order_by("next_poll_at").limit(limit)).mappings().all()
         return [as_target(row) for row in rows]
 
-    def due_for_review(
+    def due_for_reevaluation(
         self, now: datetime, *, limit: int, except_accounts: Collection[str] = ()
     ) -> list[Target]:
         """Give the targets for which a deadline has passed."""
         others = [targets.c.account.not_in(except_accounts)] if except_accounts else []
         return self._targets(
-            targets.c.detached_at.is_(None),
-            targets.c.next_review_at <= now,
+            targets.c.deactivated_at.is_(None),
+            targets.c.next_evaluation_at <= now,
             *others,
-            order=targets.c.next_review_at,
+            order=targets.c.next_evaluation_at,
             limit=limit,
         )
 
     def _targets(self, *conditions: Any, order: Any = None, limit: int | None = None) -> list[Target]:
         query = (
             select(*TARGET_COLUMNS)
-            .join(polls, polls.c.target_id == targets.c.id)
+            .join(target_schedule, target_schedule.c.target_id == targets.c.id)
             .where(*conditions)
             .order_by(targets.c.id if order is None else order)
             .limit(limit)
         )
         return [as_target(row) for row in self.connection.execute(query).mappings()]
 
-    def resting(self) -> frozenset[int]:
+    def paused_targets(self) -> frozenset[int]:
         """Pick the targets that nobody is to ask about for now, since their key is refused."""
         query = (
             select(targets.c.id)
             .join(sources_table, sources_table.c.account == targets.c.account)
-            .where(targets.c.detached_at.is_(None), sources.is_resting())
+            .where(targets.c.deactivated_at.is_(None), account_status.is_paused())
         )
         return frozenset(self.connection.execute(query).scalars())
 
-    def states_of(self, wanted: Sequence[Target]) -> dict[int, TargetState]:
+    def target_states(self, wanted: Sequence[Target]) -> dict[int, TargetState]:
         """
         Load what is known of targets, without their connections and incidents.
 
         Those that are going to write about the same accounts take turns until their transactions end. Not
         about the same targets: what happens to one may wake or stop all the others of its account.
         """
-        self.take_turns(*(target.account for target in wanted))
+        self.lock(*(target.account for target in wanted))
         ids = [target.id for target in wanted]
         found = self.connection.execute(_STATES.where(targets.c.id.in_(ids))).all()
         return {
@@ -175,12 +190,12 @@ class Store:
                 ),
                 taken_at=last_at,
                 last_ok_at=last_ok_at if failures or not last_at else last_at,
-                failures=failures,
+                consecutive_failures=failures,
                 failing_since=failing_since,
-                fingerprint=bytes(fingerprint or b""),
-                next_review_at=next_review_at,
-                doubted=doubted,
-                short_since=short_since,
+                response_digest=bytes(fingerprint or b""),
+                next_evaluation_at=next_evaluation_at,
+                suspect_changes=suspect_changes,
+                shrunk_since=shrunk_since,
                 clock_offset=timedelta(seconds=clock_offset_seconds),
             )
             for (
@@ -194,14 +209,14 @@ class Store:
                 failures,
                 failing_since,
                 fingerprint,
-                next_review_at,
-                doubted,
-                short_since,
+                next_evaluation_at,
+                suspect_changes,
+                shrunk_since,
                 clock_offset_seconds,
             ) in found
         }
 
-    def completed(
+    def with_connections(
         self, states: Mapping[int, TargetState], *, recent_since: datetime
     ) -> dict[int, TargetState]:
         """
@@ -213,11 +228,11 @@ class Store:
         if not states:
             return {}
         ids = list(states)
-        by_target: dict[int, dict[str, KnownConnection]] = {id_: {} for id_ in ids}
-        tested = (each for each in probes.c if each is not probes.c.connection_id)
+        by_target: dict[int, dict[str, ConnectionState]] = {id_: {} for id_ in ids}
+        tested = (each for each in connection_tests.c if each is not connection_tests.c.connection_id)
         query = (
             select(connections, *tested)
-            .join(probes, probes.c.connection_id == connections.c.id, isouter=True)
+            .join(connection_tests, connection_tests.c.connection_id == connections.c.id, isouter=True)
             .where(connections.c.target_id.in_(ids))
             .order_by(connections.c.id)
         )
@@ -229,41 +244,41 @@ class Store:
         of_target = {
             id_: tuple(group) for id_, group in groupby(open_ones, key=lambda each: each.subject.target_id)
         }
-        recent = self._recent(incidents.c.target_id.in_(ids), since=recent_since)
+        recent = self._recent_opens(incidents.c.target_id.in_(ids), since=recent_since)
         return {
             id_: replace(
                 state,
                 connections=by_target[id_],
                 incidents=of_target.get(id_, ()),
-                recent=recent.get(id_, {}),
+                recent_opens=recent.get(id_, {}),
             )
             for id_, state in states.items()
         }
 
-    def sources_of(self, accounts: Iterable[str], *, recent_since: datetime) -> list[SourceState]:
+    def account_states(self, accounts: Iterable[str], *, recent_since: datetime) -> list[AccountState]:
         """Load what is known of accounts as sources; ``recent_since`` as for ``completed``."""
         names = sorted(set(accounts))
         # Two targets of one account that fail or recover at once must not both take the other one as it was.
-        self.take_turns(*names)
-        recent = self._recent(
+        self.lock(*names)
+        recent = self._recent_opens(
             incidents.c.account.in_(names), incidents.c.connection_id.is_(None), since=recent_since
         )
         flat = {about: times for found in recent.values() for about, times in found.items()}
-        return sources.load(self.connection, names, recent=flat)
+        return account_status.load_accounts(self.connection, names, recent_opens=flat)
 
     def orphaned_incidents(self, accounts: Sequence[str]) -> list[Incident]:
         """Give the open incidents of targets that are polled no more, and of accounts that are gone."""
-        detached = select(targets.c.id).where(targets.c.detached_at.is_not(None))
+        detached = select(targets.c.id).where(targets.c.deactivated_at.is_not(None))
         return self._open_incidents(
             incidents.c.channel.is_(None),
             or_(incidents.c.target_id.in_(detached), incidents.c.account.not_in(accounts)),
         )
 
-    def calm_sources(self, before: datetime) -> list[str]:
+    def recovering_accounts(self, before: datetime) -> list[str]:
         """Name the accounts with a flapping problem that has been away since ``before``."""
         query = select(incidents.c.account).where(
             incidents.c.resolved_at.is_(None),
-            incidents.c.calm_since <= before,
+            incidents.c.recovering_since <= before,
             incidents.c.connection_id.is_(None),
             incidents.c.account.is_not(None),
         )
@@ -280,14 +295,16 @@ class Store:
         )
         return self.connection.scalar(query) or 0
 
-    def silences(self, now: datetime) -> list[Silence]:
+    def active_silences(self, now: datetime) -> list[Silence]:
         """Give the silences that are in force."""
         query = select(silences).where(
             silences.c.starts_at <= now, silences.c.ends_at > now, silences.c.ended_at.is_(None)
         )
         return [as_silence(row) for row in self.connection.execute(query).mappings()]
 
-    def _recent(self, *conditions: Any, since: datetime) -> dict[int | None, dict[tuple[str, RuleName], int]]:
+    def _recent_opens(
+        self, *conditions: Any, since: datetime
+    ) -> dict[int | None, dict[tuple[str, RuleName], int]]:
         query = (
             select(incidents.c.target_id, incidents.c.subject, incidents.c.rule, func.count())
             .where(*conditions, incidents.c.opened_at >= since)
@@ -298,14 +315,14 @@ class Store:
             found.setdefault(target_id, {})[subject, RuleName(rule)] = times
         return found
 
-    def take_turns(self, *about: str) -> None:
+    def lock(self, *about: str) -> None:
         """
         Keep everybody else who calls this with one of the words waiting until this transaction ends.
 
         Apart from any reading: whoever had to wait here must read what the other one has written.
         """
-        if self._takes_turns:
-            self.connection.execute(_TURNS, {"about": sorted(set(about))})
+        if self._uses_locks:
+            self.connection.execute(_LOCK, {"about": sorted(set(about))})
 
     def _open_incidents(self, *conditions: Any) -> list[Incident]:
         query = (
@@ -317,19 +334,19 @@ class Store:
 
     # Recording
 
-    def record(self, batch: Sequence[Polled]) -> None:
+    def save_polls(self, records: Sequence[PollRecord]) -> None:
         """Write what a batch of polls saw and changed; incidents apart."""
-        recording.record(self.connection, batch)
+        recording.save_polls(self.connection, records)
 
-    def reviewed(self, decisions: Sequence[Decision]) -> None:
+    def save_reevaluations(self, evaluations: Sequence[Evaluation]) -> None:
         """Write down when the targets of reviews must be looked at again."""
-        recording.reviewed(self.connection, decisions)
+        recording.save_reevaluations(self.connection, evaluations)
 
-    def record_incidents(
-        self, told: Sequence[Told], now: datetime, *, incident_channels: Collection[str] = ()
+    def save_incidents(
+        self, changes: Sequence[RoutedChange], now: datetime, *, incident_channels: Collection[str] = ()
     ) -> list[int]:
         """Write incidents and the outbox rows that tell of them; returns the incidents' ids in order."""
-        return recording.record_incidents(self.connection, told, now, incident_channels=incident_channels)
+        return recording.save_incidents(self.connection, changes, now, incident_channels=incident_channels)
 
 
 # In one order for everybody, or two that wait for each other would wait for ever.
@@ -337,20 +354,20 @@ class Store:
 _STATES = (
     select(
         *TARGET_COLUMNS,
-        polls.c.last_at,
+        target_schedule.c.last_polled_at,
         targets.c.last_ok_at,
-        targets.c.failures,
+        targets.c.consecutive_failures,
         targets.c.failing_since,
-        targets.c.fingerprint,
-        targets.c.next_review_at,
-        targets.c.doubted,
-        targets.c.short_since,
+        targets.c.response_digest,
+        targets.c.next_evaluation_at,
+        targets.c.suspect_changes,
+        targets.c.shrunk_since,
         targets.c.clock_offset_seconds,
     )
-    .join(polls, polls.c.target_id == targets.c.id)
+    .join(target_schedule, target_schedule.c.target_id == targets.c.id)
     .order_by(targets.c.id)
 )
-_TURNS = text(
+_LOCK = text(
     "SELECT pg_advisory_xact_lock(turn) FROM (SELECT DISTINCT hashtext(words) AS turn"
     " FROM unnest(CAST(:about AS text[])) AS words ORDER BY turn) AS turns"
 )

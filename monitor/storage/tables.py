@@ -55,25 +55,25 @@ targets = Table(
     Column("managed_user", Text),
     Column("first_seen_at", UtcDateTime, nullable=False),
     # Set while the configuration or the workspace no longer names it: it is polled no more.
-    Column("detached_at", UtcDateTime),
+    Column("deactivated_at", UtcDateTime),
     Column("last_ok_at", UtcDateTime),
-    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("consecutive_failures", Integer, nullable=False, server_default="0"),
     Column("failing_since", UtcDateTime),
     Column("failure_rule", Text),
     Column("failure_remedy", Text),
-    Column("fingerprint", LargeBinary),
-    Column("next_review_at", UtcDateTime),
+    Column("response_digest", LargeBinary),
+    Column("next_evaluation_at", UtcDateTime),
     # How many connections the newest snapshot would have changed at once, had it been believed.
-    Column("doubted", Integer, nullable=False, server_default="0"),
+    Column("suspect_changes", Integer, nullable=False, server_default="0"),
     # The managed user's own name, by which a client channel may find its address.
     Column("managed_username", Text),
     # Since when the workspace has not listed the managed user; null while it does.
     Column("missing_since", UtcDateTime),
-    Column("failure_reach", Text),
+    Column("failure_scope", Text),
     # Of its failures in a row, those before which others of its account had an answer.
-    Column("failed_alone", Integer, nullable=False, server_default="0"),
+    Column("isolated_failures", Integer, nullable=False, server_default="0"),
     # Since when its list has been too short to be believed; null after a good one.
-    Column("short_since", UtcDateTime),
+    Column("shrunk_since", UtcDateTime),
     # Seconds by which the API's time was ahead of local time at the newest look at its connections.
     Column("clock_offset_seconds", Integer, nullable=False, server_default="0"),
 )
@@ -85,42 +85,42 @@ Index(
     unique=True,
 )
 # Read by the review: whose deadline has passed.
-Index("ix_targets_next_review_at", targets.c.next_review_at)
+Index("ix_targets_next_evaluation_at", targets.c.next_evaluation_at)
 
 # An account as a source of answers: how its discovery goes, and whether its key is paused.
-sources = Table(
-    "sources",
+account_status = Table(
+    "account_status",
     metadata,
     Column("account", Text, primary_key=True),
     Column("next_discovery_at", UtcDateTime),
     Column("discovered_at", UtcDateTime),
-    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("consecutive_failures", Integer, nullable=False, server_default="0"),
     Column("failing_since", UtcDateTime),
     Column("failed_at", UtcDateTime),
     Column("failure_rule", Text),
-    Column("failure_reach", Text),
+    Column("failure_scope", Text),
     Column("failure_error", Text),
     Column("failure_remedy", Text),
     # Set while the key, or its access to managed users, is refused: only the probe is polled.
     Column("paused_at", UtcDateTime),
-    Column("paused_reach", Text),
-    Column("probe_id", Integer),
+    Column("paused_scope", Text),
+    Column("canary_target_id", Integer),
     # Since when the list of managed users has been too short to be believed; null after a good one.
-    Column("short_since", UtcDateTime),
+    Column("shrunk_since", UtcDateTime),
 )
 
 # The moving hands of a target, apart from the rest and narrow on purpose: every poll rewrites this row.
-polls = Table(
-    "polls",
+target_schedule = Table(
+    "target_schedule",
     metadata,
     Column("target_id", Integer, ForeignKey("targets.id", ondelete="CASCADE"), primary_key=True),
     Column("next_poll_at", UtcMillis, nullable=False),
-    Column("last_at", UtcMillis),
-    Column("polls", Integer, nullable=False, server_default="0"),
+    Column("last_polled_at", UtcMillis),
+    Column("run_length", Integer, nullable=False, server_default="0"),
 )
 
 # Polls in a row that ended alike. The newest run of a target is still growing, and has no end yet: its end and
-# its length are in ``polls`` until another outcome closes it.
+# its length are in ``target_schedule`` until another outcome closes it.
 poll_runs = Table(
     "poll_runs",
     metadata,
@@ -129,14 +129,14 @@ poll_runs = Table(
     Column("outcome", Text, nullable=False),
     Column("http_status", Integer),
     Column("error", Text),
-    Column("first_at", UtcMillis, nullable=False),
-    Column("last_at", UtcMillis),
-    Column("polls", Integer),
+    Column("started_at", UtcMillis, nullable=False),
+    Column("ended_at", UtcMillis),
+    Column("poll_count", Integer),
 )
 # Read by the poll log of one target, and by the retention.
-Index("ix_poll_runs_target_id_first_at", poll_runs.c.target_id, poll_runs.c.first_at)
+Index("ix_poll_runs_target_id_started_at", poll_runs.c.target_id, poll_runs.c.started_at)
 # At most one growing run a target; read by every decision that isn't steady.
-_partial("uq_poll_runs_growing", poll_runs.c.target_id, unique=True, where="last_at IS NULL")
+_partial("uq_poll_runs_growing", poll_runs.c.target_id, unique=True, where="ended_at IS NULL")
 
 connections = Table(
     "connections",
@@ -154,18 +154,18 @@ connections = Table(
     Column("last_error", Text),
     Column("last_error_at", UtcDateTime),
     Column("error_seen_at", UtcDateTime),
-    Column("settled_error_at", UtcDateTime),
+    Column("error_cleared_at", UtcDateTime),
     Column("first_seen_at", UtcDateTime, nullable=False),
     # Null while every good poll of its target lists it.
     Column("last_seen_at", UtcDateTime),
-    Column("missing", Integer, nullable=False, server_default="0"),
+    Column("missed_polls", Integer, nullable=False, server_default="0"),
     Column("removed_at", UtcDateTime),
     # Since when its token has had the date that it has; null where that is since it was first seen.
-    Column("dated_at", UtcDateTime),
+    Column("expiry_set_at", UtcDateTime),
     Column("renewed_at", UtcDateTime),
     Column("renewals", Integer, nullable=False, server_default="0"),
     # The newest renewals, as JSON: seconds before the expiry, of the new life, between the looks.
-    Column("habit", Text),
+    Column("recent_renewals", Text),
 )
 # One row a connection of a target; read by every decision.
 Index(
@@ -182,19 +182,19 @@ UNHEARD = "token_status NOT IN ('valid', 'expiring_soon', 'expired', 'unknown') 
 _partial("ix_connections_unheard", connections.c.target_id, where=UNHEARD)
 
 # The newest test of a connection, and when the next one is due.
-probes = Table(
-    "probes",
+connection_tests = Table(
+    "connection_tests",
     metadata,
     Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
     Column("tested_at", UtcDateTime, nullable=False),
     Column("next_test_at", UtcDateTime, nullable=False),
     # What the newest test that proved something proved, and when; later ones may have proved nothing.
-    Column("meaning", Text),
-    Column("meant_at", UtcDateTime),
+    Column("result", Text),
+    Column("result_at", UtcDateTime),
     Column("message", Text, nullable=False),
     # As JSON: those that a test has shown, and of these the ones that were missing when it last passed.
     Column("permissions", Text, nullable=False),
-    Column("lost", Text, nullable=False),
+    Column("missing_permissions", Text, nullable=False),
     # When a test last passed, whatever the newest one proved: a Telegram connection that ever did is a bot's.
     Column("passed_at", UtcDateTime),
 )
@@ -229,14 +229,14 @@ incidents = Table(
     Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE")),
     Column("channel", Text),
     Column("severity", Text, nullable=False),
-    Column("worst", Text, nullable=False),
+    Column("max_severity", Text, nullable=False),
     Column("summary", Text, nullable=False),
     Column("remedy", Text, nullable=False),
     Column("deadline_at", UtcMillis),
-    Column("memory", Text, nullable=False),
+    Column("notified_levels", Text, nullable=False),
     Column("opened_at", UtcMillis, nullable=False),
-    Column("flaps", Integer, nullable=False, server_default="0"),
-    Column("calm_since", UtcMillis),
+    Column("flap_count", Integer, nullable=False, server_default="0"),
+    Column("recovering_since", UtcMillis),
     # Who has it in hand now; who had it before is in ``acknowledgements``.
     Column("acknowledged_at", UtcMillis),
     Column("acknowledged_by", Text),
@@ -247,9 +247,9 @@ incidents = Table(
     # What lies behind it, where that can be told: routes match by it.
     Column("cause", Text),
     # The severity that people were last to hear of; null where it never moved since it was opened.
-    Column("announced", Text),
+    Column("notified_severity", Text),
     _one_of("severity", *Severity),
-    _one_of("worst", *Severity),
+    _one_of("max_severity", *Severity),
     CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name="resolved"),
     sqlite_autoincrement=True,  # an id that people have seen is never given to another incident
 )
@@ -279,8 +279,8 @@ acknowledgements = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("incident_id", Integer, ForeignKey("incidents.id", ondelete="CASCADE"), nullable=False),
-    Column("by", Text, nullable=False),
-    Column("why", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
     Column("acknowledged_at", UtcDateTime, nullable=False),
     Column("until", UtcDateTime),
     Column("ended_at", UtcDateTime),
@@ -289,8 +289,8 @@ acknowledgements = Table(
 Index("ix_acknowledgements_incident_id", acknowledgements.c.incident_id)
 
 # When nobody watched: from the newest poll before a daemon's start to that start.
-gaps = Table(
-    "gaps",
+downtimes = Table(
+    "downtimes",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("began_at", UtcDateTime, nullable=False),
@@ -304,8 +304,8 @@ silences = Table(
     Column("id", Integer, primary_key=True),
     # The keys of a route's match, as JSON.
     Column("match", Text, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("why", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
     Column("starts_at", UtcDateTime, nullable=False),
     Column("ends_at", UtcDateTime, nullable=False),
     # Set when somebody ended it sooner.
@@ -351,17 +351,17 @@ notifications = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcMillis, nullable=False),
     Column("due_at", UtcMillis, nullable=False),
-    Column("first_tried_at", UtcMillis),
+    Column("first_attempt_at", UtcMillis),
     # Rows of one claim are one message; a crashed sender's claim is retaken whole, under the same name.
-    Column("claim", Text),
+    Column("message_key", Text),
     # Quiet hours or a silence hold it back until then, also from a pass that waits for no group to fill.
-    Column("held_until", UtcMillis),
+    Column("suppressed_until", UtcMillis),
     # The silence that held it back; what was over when that ended is not told.
     Column("silence_id", Integer, ForeignKey("silences.id")),
     Column("leased_until", UtcMillis),
     Column("delivered_at", UtcMillis),
     # What the channel was told: a severity, or "resolved"; null where another message had said it.
-    Column("told", Text),
+    Column("notified_status", Text),
     # Of the severity and summary that the channel was told: the same again is no news.
     Column("content_hash", Text),
     # Of a dead letter: whether its message may have arrived. If so, it keeps its key when it is sent again.
@@ -380,10 +380,10 @@ _partial(
 )
 # Read by the health of a channel: when it last took a message.
 _partial(
-    "ix_notifications_told",
+    "ix_notifications_notified",
     notifications.c.channel,
     notifications.c.delivered_at,
-    where="told IS NOT NULL",
+    where="notified_status IS NOT NULL",
 )
 # Read by the digests: when the newest was written.
 _partial(

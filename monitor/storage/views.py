@@ -69,7 +69,7 @@ def view_queries(dialect: str) -> dict[str, str]:
     """
     sql = _SQLite() if dialect == "sqlite" else _PostgreSQL()
     # The end of the growing run, and the newest time that its target's connections were listed.
-    last_poll_at = sql.time("p.last_at")
+    last_poll_at = sql.time("p.last_polled_at")
     resolved_at = sql.from_text("i.resolved_at")
     # What people call a connection, everywhere: its display name, else its handle, else its id.
     name = "coalesce(nullif(c.display_name, ''), nullif(c.username, ''), c.platform_id)"
@@ -86,12 +86,12 @@ def view_queries(dialect: str) -> dict[str, str]:
                    c.display_name, c.token_status, c.expires_at, c.last_successful_post_at, c.last_error,
                    c.last_error_at, c.first_seen_at,
                    coalesce(
-                       c.last_seen_at, CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END
+                       c.last_seen_at, CASE WHEN t.consecutive_failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END
                    ) AS last_seen_at,
                    c.removed_at, c.id, {name} AS name
             FROM connections c
             JOIN targets t ON t.id = c.target_id
-            JOIN polls p ON p.target_id = t.id
+            JOIN target_schedule p ON p.target_id = t.id
             """,
         "token_transitions": f"""
             SELECT {sql.time("s.taken_at")} AS at, t.account, t.managed_user_id, c.platform, c.platform_id,
@@ -116,17 +116,17 @@ def view_queries(dialect: str) -> dict[str, str]:
         "delivery_log": f"""
             SELECT n.id, n.incident_id, n.channel, n.reason, n.state, n.attempts,
                    {sql.time("n.created_at")} AS created_at, {sql.time("n.delivered_at")} AS delivered_at,
-                   n.error, n.claim AS message
+                   n.error, n.message_key AS message
             FROM notifications n
             """,
         "poll_log": f"""
             SELECT t.account, t.managed_user_id, r.outcome, r.http_status, r.error,
-                   {sql.time("r.first_at")} AS first_at,
-                   {sql.time("coalesce(r.last_at, p.last_at)")} AS last_at,
-                   coalesce(r.polls, p.polls) AS polls, r.id, t.managed_user
+                   {sql.time("r.started_at")} AS first_at,
+                   {sql.time("coalesce(r.ended_at, p.last_polled_at)")} AS last_at,
+                   coalesce(r.poll_count, p.run_length) AS polls, r.id, t.managed_user
             FROM poll_runs r
             JOIN targets t ON t.id = r.target_id
-            LEFT JOIN polls p ON p.target_id = r.target_id AND r.last_at IS NULL
+            LEFT JOIN target_schedule p ON p.target_id = r.target_id AND r.ended_at IS NULL
             """,
         "expiring_tokens": f"""
             SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
@@ -139,7 +139,7 @@ def view_queries(dialect: str) -> dict[str, str]:
                 WHERE o.target_id = c.target_id AND o.connection_id = c.id AND o.resolved_at IS NULL
                   AND o.rule IN ('token_expiry', 'renewal_overdue')
             )
-            WHERE c.removed_at IS NULL AND t.detached_at IS NULL
+            WHERE c.removed_at IS NULL AND t.deactivated_at IS NULL
               AND (c.expires_at IS NOT NULL OR c.token_status IN ('expiring_soon', 'expired'))
             """,
         "connection_timeline": f"""
@@ -178,8 +178,8 @@ def view_queries(dialect: str) -> dict[str, str]:
                        WHEN 1 THEN 'unknown'
                    END AS worst_status,
                    {last_poll_at} AS last_poll_at,
-                   CASE WHEN t.failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END AS last_ok_at,
-                   t.failures,
+                   CASE WHEN t.consecutive_failures = 0 THEN {last_poll_at} ELSE t.last_ok_at END AS last_ok_at,
+                   t.consecutive_failures AS failures,
                    (SELECT count(*) FROM incidents i WHERE i.target_id = t.id AND i.resolved_at IS NULL)
                        AS open_incidents,
                    (SELECT count(*) FROM incidents i
@@ -192,10 +192,11 @@ def view_queries(dialect: str) -> dict[str, str]:
                    END AS worst_severity,
                    t.id
             FROM targets t
-            JOIN polls p ON p.target_id = t.id
+            JOIN target_schedule p ON p.target_id = t.id
             LEFT JOIN connections c ON c.target_id = t.id AND c.removed_at IS NULL
-            WHERE t.detached_at IS NULL
-            GROUP BY t.account, t.managed_user_id, t.managed_user, t.id, t.failures, t.last_ok_at, p.last_at
+            WHERE t.deactivated_at IS NULL
+            GROUP BY t.account, t.managed_user_id, t.managed_user, t.id, t.consecutive_failures,
+            t.last_ok_at, p.last_polled_at
             """,
         "reconnect_times": f"""
             SELECT r.account, r.managed_user_id, r.managed_user, r.platform, r.platform_id, r.username,
@@ -208,14 +209,14 @@ def view_queries(dialect: str) -> dict[str, str]:
                 SELECT t.account, t.managed_user_id, t.managed_user, c.platform, c.platform_id, c.username,
                        i.opened_at AS warned_at, i.id AS incident_id, {name} AS name,
                        CASE
-                           WHEN i.deadline_at <= coalesce(i.calm_since, {resolved_at}) THEN i.deadline_at
-                           WHEN i.deadline_at IS NULL AND i.worst = 'critical' THEN (
+                           WHEN i.deadline_at <= coalesce(i.recovering_since, {resolved_at}) THEN i.deadline_at
+                           WHEN i.deadline_at IS NULL AND i.max_severity = 'critical' THEN (
                                SELECT min(s.taken_at) FROM snapshots s
                                WHERE s.connection_id = i.connection_id AND s.token_status = 'expired'
                                  AND s.taken_at >= i.opened_at AND s.taken_at <= {resolved_at}
                            )
                        END AS expired_at,
-                       coalesce(i.calm_since, {resolved_at}) AS reconnected_at
+                       coalesce(i.recovering_since, {resolved_at}) AS reconnected_at
                 FROM incidents i
                 JOIN connections c ON c.id = i.connection_id
                 JOIN targets t ON t.id = c.target_id
@@ -239,9 +240,9 @@ def view_queries(dialect: str) -> dict[str, str]:
                   AND b.id = {previous_snapshot}
             )
             """,
-        "monitor_gaps": f"""
-            SELECT g.began_at, g.ended_at, {sql.text_seconds("g.began_at", "g.ended_at")} AS seconds, g.id
-            FROM gaps g
+        "monitor_downtimes": f"""
+            SELECT d.began_at, d.ended_at, {sql.text_seconds("d.began_at", "d.ended_at")} AS seconds, d.id
+            FROM downtimes d
             """,
         "erasure_log": """
             SELECT e.id, e.erased_at AS at, e.account, e.targets, e.connections, e.polls, e.transitions,

@@ -11,6 +11,6 @@ The web door: how things stand, for people and for machines; nothing can be chan
     One kind of answer each.
 """
 
-from monitor.web.door import Door
+from monitor.web.listener import WebListener
 
-__all__ = ["Door"]
+__all__ = ["WebListener"]

@@ -8,15 +8,15 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 from monitor.storage import queries
-from monitor.storage.pages import Page, page
+from monitor.storage.pages import Page, read_page
 from monitor.storage.store import Store
 
 LIMIT = 100
-LIMIT_AT_MOST = 1000
-_LARGEST = 2**31 - 1
+MAX_LIMIT = 1000
+_MAX_INTEGER = 2**31 - 1
 
 
-class AskedWrongly(ValueError):  # noqa: N818 - reads as what happened
+class BadQuery(ValueError):  # noqa: N818 - reads as what happened
     """A question that has no answer; the text says what would have one."""
 
 
@@ -43,16 +43,16 @@ def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
     wanted = queries.equals(queries.INCIDENTS, account=given.get("account"))
     everything = given.get("all", "false")
     if everything not in {"true", "false"}:
-        raise AskedWrongly("all: want true or false")
+        raise BadQuery("all: want true or false")
     if everything == "false":
         wanted.append(queries.is_open())
     return _page(store, queries.INCIDENTS, wanted, given)
 
 
 def _page(store: Store, view: Any, wanted: list[ColumnElement[bool]], given: Mapping[str, str]) -> bytes:
-    limit = _number(given, "limit", LIMIT, 1, LIMIT_AT_MOST)
-    after = _number(given, "cursor", 0, 0, _LARGEST)
-    return _written(page(store.connection, view, *wanted, after=after, limit=limit))
+    limit = _number(given, "limit", LIMIT, 1, MAX_LIMIT)
+    after = _number(given, "cursor", 0, 0, _MAX_INTEGER)
+    return _as_json_object(read_page(store.connection, view, *wanted, after=after, limit=limit))
 
 
 def _given(asked: Iterable[tuple[str, str]], *names: str) -> Mapping[str, str]:
@@ -60,11 +60,11 @@ def _given(asked: Iterable[tuple[str, str]], *names: str) -> Mapping[str, str]:
     given: dict[str, str] = {}
     for name, value in asked:
         if name not in known:
-            raise AskedWrongly(f"unknown parameter; want {', '.join(known)}")
+            raise BadQuery(f"unknown parameter; want {', '.join(known)}")
         if name in given:
-            raise AskedWrongly(f"{name}: given twice; want it once")
+            raise BadQuery(f"{name}: given twice; want it once")
         if "\0" in value:
-            raise AskedWrongly(f"{name}: want plain text")
+            raise BadQuery(f"{name}: want plain text")
         given[name] = value
     return given
 
@@ -75,11 +75,11 @@ def _number(given: Mapping[str, str], name: str, default: int, low: int, high: i
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and low <= int(text) <= high):
         what = "what next was" if name == "cursor" else f"a whole number from {low} to {high}"
-        raise AskedWrongly(f"{name}: want {what}")
+        raise BadQuery(f"{name}: want {what}")
     return int(text)
 
 
-def _written(found: Page) -> bytes:
+def _as_json_object(found: Page) -> bytes:
     following = None if found.next_after is None else str(found.next_after)
     items = [{name: _wire(value) for name, value in row.items()} for row in found.rows]
     return json.dumps({"items": items, "next": following}).encode()

@@ -9,14 +9,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from monitor.budgets import Pace
+from monitor.core.messages.phrases import PLATFORMS
 from monitor.core.model import DeliveryState, RuleName, Severity, TokenStatus
-from monitor.core.phrases import PLATFORMS
 from monitor.metrics import PREFIX
-from monitor.storage import figures
-from monitor.storage.figures import Expiry, Figures
+from monitor.rate_limits import PollRate
+from monitor.storage import stats
+from monitor.storage.stats import Expiry, Stats
 from monitor.storage.store import Store
-from monitor.web.readiness import overdue_of
+from monitor.web.readiness import count_overdue
 
 OTHER_PLATFORM = "other"
 _STATUSES = {status.value for status in TokenStatus}
@@ -24,7 +24,7 @@ _UNSENT = tuple(state for state in DeliveryState if state is not DeliveryState.D
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class MetricsData:
     """
     What the history database says at one moment.
 
@@ -34,15 +34,15 @@ class Standing:
         left_out: how many more expire than that.
     """
 
-    figures: Figures
+    stats: Stats
     overdue: Mapping[str, int]
     expiries: Sequence[Expiry]
-    left_out: int
+    dropped_expiries: int
 
 
-def read_standing(
+def load_metrics_data(
     store: Store, now: datetime, *, every: Mapping[str, timedelta], expiries_at_most: int
-) -> Standing:
+) -> MetricsData:
     """
     Read what the gauges show.
 
@@ -50,13 +50,13 @@ def read_standing(
         every: how often the targets of each account are polled.
         expiries_at_most: how many tokens are shown one by one; 0 for none.
     """
-    found = figures.gather(store.connection, now)
-    shown = figures.expiries(store.connection, limit=expiries_at_most) if expiries_at_most else []
-    return Standing(
-        figures=found,
-        overdue=overdue_of(found.due_at, every, now),
+    found = stats.collect(store.connection, now)
+    shown = stats.expiries(store.connection, limit=expiries_at_most) if expiries_at_most else []
+    return MetricsData(
+        stats=found,
+        overdue=count_overdue(found.due_at, every, now),
         expiries=shown,
-        left_out=figures.expiring_ever(store.connection) - len(shown),
+        dropped_expiries=stats.expiring_ever(store.connection) - len(shown),
     )
 
 
@@ -74,74 +74,72 @@ class Gauges(Collector):
 
     def __init__(
         self,
-        standing: Standing | None,
+        data: MetricsData | None,
         *,
-        paces: Sequence[Pace],
+        rates: Sequence[PollRate],
         skews: Mapping[str, timedelta],
         idle: Mapping[str, float],
         now: datetime,
     ) -> None:
-        self._standing = standing
-        self._paces = paces
+        self._data = data
+        self._rates = rates
         self._skews = skews
         self._idle = idle
         self._now = now
 
     def collect(self) -> Iterable[Metric]:
         """Give every family, those without a sample too."""
-        yield _family(
-            "database_up", "Whether the history database answers.", [((), self._standing is not None)]
-        )
+        yield _family("database_up", "Whether the history database answers.", [((), self._data is not None)])
         now = self._now.timestamp()
         yield _family(
-            "part_moved_timestamp_seconds",
+            "component_last_progress_timestamp_seconds",
             "When each part of the daemon last moved.",
             [((part,), now - age) for part, age in self._idle.items()],
-            "part",
+            "component",
         )
-        yield from _pacing(self._paces)
+        yield from _rate_metrics(self._rates)
         yield _family(
             "clock_skew_seconds",
             "How far the local clock is ahead of the API's; negative if it is behind.",
             [((url,), skew.total_seconds()) for url, skew in sorted(self._skews.items())],
             "base_url",
         )
-        if self._standing:
-            yield from _watching(self._standing)
-            yield from _known(self._standing)
-            yield from _telling(self._standing.figures)
+        if self._data:
+            yield from _poll_metrics(self._data)
+            yield from _connection_metrics(self._data)
+            yield from _notification_metrics(self._data.stats)
 
 
-def _pacing(paces: Sequence[Pace]) -> Iterator[Metric]:
+def _rate_metrics(rates: Sequence[PollRate]) -> Iterator[Metric]:
     yield _by_account(
         "request_budget_per_minute",
         "Requests that the key of the account has a minute.",
-        {pace.account: pace.per_minute for pace in paces},
+        {rate.account: rate.per_minute for rate in rates},
     )
     yield _by_account(
         "poll_interval_configured_seconds",
         "How often each target of the account is to be polled.",
-        {pace.account: pace.every.total_seconds() for pace in paces},
+        {rate.account: rate.every.total_seconds() for rate in rates},
     )
     yield _by_account(
-        "poll_interval_kept_seconds",
+        "poll_interval_effective_seconds",
         "How often each target of the account can be polled with the budget of its key.",
-        {pace.account: pace.kept.total_seconds() for pace in paces},
+        {rate.account: rate.effective_interval.total_seconds() for rate in rates},
     )
 
 
-def _watching(standing: Standing) -> Iterator[Metric]:
-    found = standing.figures
+def _poll_metrics(data: MetricsData) -> Iterator[Metric]:
+    found = data.stats
     accounts = sorted(found.targets)
     yield _by_account("targets", "Targets that are watched.", found.targets)
     due = {account: len(found.due_at.get(account, ())) for account in accounts}
     yield _by_account("targets_due", "Targets whose next poll is due.", due)
-    late = {account: standing.overdue.get(account, 0) for account in accounts}
+    late = {account: data.overdue.get(account, 0) for account in accounts}
     yield _by_account("targets_overdue", "Targets whose poll is late by three intervals or more.", late)
     yield _by_account(
         "last_poll_timestamp_seconds",
         "When a target of the account was last polled, whatever came of it.",
-        {account: at.timestamp() for account, at in found.last_at.items()},
+        {account: at.timestamp() for account, at in found.last_polled_at.items()},
     )
     yield _by_account(
         "last_successful_poll_timestamp_seconds",
@@ -151,9 +149,9 @@ def _watching(standing: Standing) -> Iterator[Metric]:
     yield _family("database_size_bytes", "Size of the history database.", [((), found.size_bytes)])
 
 
-def _known(standing: Standing) -> Iterator[Metric]:
+def _connection_metrics(data: MetricsData) -> Iterator[Metric]:
     counted: Counter[tuple[str, str, str]] = Counter()
-    for (account, platform, status), count in standing.figures.connections.items():
+    for (account, platform, status), count in data.stats.connections.items():
         # Both are words from outside; a label knows only those of a closed set.
         known = status if status in _STATUSES else TokenStatus.UNKNOWN.value
         counted[account, _platform(platform), known] += count
@@ -173,7 +171,7 @@ def _known(standing: Standing) -> Iterator[Metric]:
                 (each.account, each.managed_user_id or "", _platform(each.platform), each.platform_id),
                 each.expires_at.timestamp(),
             )
-            for each in standing.expiries
+            for each in data.expiries
         ),
         "account",
         "managed_user_id",
@@ -181,30 +179,30 @@ def _known(standing: Standing) -> Iterator[Metric]:
         "platform_id",
     )
     yield _family(
-        "token_expiries_left_out",
+        "token_expiry_series_dropped",
         "Tokens that expire and aren't shown one by one: those that expire last.",
-        [((), standing.left_out)],
+        [((), data.dropped_expiries)],
     )
     kinds = [(rule.value, severity.value) for rule in RuleName for severity in Severity]
     yield _family(
         "open_incidents",
         "Incidents that are open.",
-        [(kind, standing.figures.incidents.get(kind, 0)) for kind in kinds],
+        [(kind, data.stats.incidents.get(kind, 0)) for kind in kinds],
         "rule",
         "severity",
     )
 
 
-def _telling(found: Figures) -> Iterator[Metric]:
+def _notification_metrics(found: Stats) -> Iterator[Metric]:
     yield _family(
         "notifications",
         "Notifications that are not delivered; failed are the dead letters.",
         [((state.value,), found.notifications.get(state, 0)) for state in _UNSENT],
         "state",
     )
-    oldest = found.oldest_unsent_at
+    oldest = found.oldest_pending_at
     yield _family(
-        "oldest_unsent_timestamp_seconds",
+        "oldest_pending_notification_timestamp_seconds",
         "Since when the oldest notification that should be on its way has been due; absent where none is.",
         [((), oldest.timestamp())] if oldest else [],
     )

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from monitor.core.messages import span
+from monitor.core.messages.render import format_duration
 from monitor.core.text import one_line
-from monitor.storage import Database, figures
+from monitor.storage import Database, stats
 from monitor.storage.migrate import HEAD
 
-WAITING_TOO_LONG = timedelta(minutes=15)
+MAX_DELIVERY_DELAY = timedelta(minutes=15)
 # A poll that is due just now is still on its way.
 SLACK = timedelta(minutes=1)
 _NAMED = 3
 
 
-def shortcomings(database: Database, every: Mapping[str, timedelta], now: datetime) -> list[str]:
+def readiness_problems(database: Database, every: Mapping[str, timedelta], now: datetime) -> list[str]:
     """
     Say what keeps the monitor from being ready, a line each.
 
@@ -24,19 +24,19 @@ def shortcomings(database: Database, every: Mapping[str, timedelta], now: dateti
     Raises:
         StorageError: the database can't be asked.
     """
-    found = database.current()
+    found = database.current_revision()
     if found != HEAD:
         return [f"the database has schema {found or 'none'}, this program wants {HEAD}"]
     with database.read() as store:
-        due_at = figures.overdue(store.connection, now)
-        unsent_at = figures.oldest_unsent(store.connection, now)
+        due_at = stats.due_since(store.connection, now)
+        unsent_at = stats.oldest_pending(store.connection, now)
     lines = list(_late(due_at, every, now))
-    if unsent_at and now - unsent_at > WAITING_TOO_LONG:
-        lines.append(f"a message has been due for {span(now - unsent_at)}")
+    if unsent_at and now - unsent_at > MAX_DELIVERY_DELAY:
+        lines.append(f"a message has been due for {format_duration(now - unsent_at)}")
     return lines
 
 
-def overdue_of(
+def count_overdue(
     due_at: Mapping[str, list[datetime]], every: Mapping[str, timedelta], now: datetime
 ) -> Mapping[str, int]:
     """Count the targets of each account that are late by more than three times their interval."""
@@ -50,7 +50,7 @@ def overdue_of(
 def _late(
     due_at: Mapping[str, list[datetime]], every: Mapping[str, timedelta], now: datetime
 ) -> Iterator[str]:
-    late = {account: count for account, count in overdue_of(due_at, every, now).items() if count}
+    late = {account: count for account, count in count_overdue(due_at, every, now).items() if count}
     if late:
         total = sum(late.values())
         names = ", ".join(one_line(name) for name in sorted(late)[:_NAMED]) + (

@@ -8,12 +8,12 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from monitor.web.guard import HEADERS, LARGEST_HEAD
-from monitor.web.site import Site
+from monitor.web.access import HEADERS, MAX_HEAD_BYTES
+from monitor.web.app import WebApp
 
 # Whoever asks must have been answered by then: one who asks, or reads, a byte at a time holds nobody up.
-LONGEST_SECONDS = 30.0
-AT_ONCE = 64
+MAX_REQUEST_SECONDS = 30.0
+MAX_CONNECTIONS = 64
 
 
 class Server:
@@ -24,9 +24,9 @@ class Server:
         listening: where; closed with the server.
     """
 
-    def __init__(self, site: Site, listening: socket.socket) -> None:
+    def __init__(self, site: WebApp, sock: socket.socket) -> None:
         self._site = site
-        self._listening = listening
+        self._sock = sock
         config = uvicorn.Config(
             site.asgi,
             http=_Brief,
@@ -38,11 +38,11 @@ class Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=AT_ONCE,
-            h11_max_incomplete_event_size=LARGEST_HEAD,
+            limit_concurrency=MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         self._engine = _Engine(config)
-        self._thread = threading.Thread(target=self._engine.run, args=([listening],), name="web", daemon=True)
+        self._thread = threading.Thread(target=self._engine.run, args=([sock],), name="web", daemon=True)
         self._thread.start()
         self._engine.ready.wait()
 
@@ -51,7 +51,7 @@ class Server:
         self._engine.should_exit = True
         self._thread.join()
         self._site.close()
-        self._listening.close()
+        self._sock.close()
 
 
 class _Engine(uvicorn.Server):
@@ -79,7 +79,7 @@ class _Brief(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._ends = self.loop.call_later(LONGEST_SECONDS, transport.abort)
+        self._ends = self.loop.call_later(MAX_REQUEST_SECONDS, transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what isn't HTTP as everything else is answered: with nothing for a browser to trust."""

@@ -17,9 +17,9 @@ import yaml
 from monitor.cli import main
 from monitor.clock import utc_now
 from monitor.logs import set_secrets
+from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.samples import seed_world
 from monitor.sandbox.server import Server, serve
-from monitor.sandbox.world import World
 from tests.receivers import HttpReceiver, http_receiver
 
 # Of the old shape, which only the configuration's own list of secrets can hide.
@@ -48,7 +48,7 @@ class Ran:
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class CliEnvironment:
     """
     A folder with a configuration, and what it leads to.
 
@@ -63,8 +63,8 @@ class Place:
     tree: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def world(self) -> World:
-        return self.server.world
+    def fake_service(self) -> FakeService:
+        return self.server.fake_service
 
     @property
     def database(self) -> Path:
@@ -103,9 +103,9 @@ class Place:
 
 
 @pytest.fixture
-def place(
+def cli_env(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Place]:
+) -> Iterator[CliEnvironment]:
     """Give a place where the vendor's own example is served, and nothing was polled yet."""
     for name in [name for name in os.environ if name.startswith(("POSTPOST", "PUBLORA", "STATE_DIR"))]:
         monkeypatch.delenv(name)
@@ -115,13 +115,13 @@ def place(
     monkeypatch.setenv("AGENCY_KEY", KEY)
     with serve(seed_world(utc_now, key=KEY)) as server, http_receiver() as receiver:
         monkeypatch.setenv("OPS_URL", f"json://ops:{PASSWORD}@{receiver.address}/{PATH}")
-        place = Place(folder=folder, server=server, receiver=receiver, capture=capfd)
-        place.tree = {
-            "database": {"url": f"sqlite:///{place.database}"},
+        cli_env = CliEnvironment(folder=folder, server=server, receiver=receiver, capture=capfd)
+        cli_env.tree = {
+            "database": {"url": f"sqlite:///{cli_env.database}"},
             "accounts": [{"name": "agency", "base_url": server.url, "api_key_env": "AGENCY_KEY"}],
             "channels": [{"name": "ops", "url_env": "OPS_URL"}],
         }
-        yield place
+        yield cli_env
 
 
 @pytest.fixture(autouse=True)

@@ -22,15 +22,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from monitor.cli import charts
-from monitor.cli.board import Board
-from tests.cli.conftest import Place
+from monitor.cli.live_table import LiveTable
+from tests.cli.conftest import CliEnvironment
 from tests.factories import DAY, HOUR, NOW
 
 INSTAGRAM = "instagram-17841412345678"
 
 
 def drawn(parts: Iterable[Any], *, width: int, height: int = 24, encoding: str = "utf-8") -> list[str]:
-    """Draw for a terminal without colours, and give its lines."""
+    """Draw for a terminal without colors, and give its lines."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=width, height=height, no_color=True, force_terminal=True)
     for part in parts:
@@ -160,7 +160,7 @@ def test_no_expiry_within_sixty_days_is_said() -> None:
     assert drawn(charts.expiries([token(61)], now=NOW), width=80) == ["No token ends within 60 days."]
 
 
-def board(**given: Any) -> Board:
+def board(**given: Any) -> LiveTable:
     headers: Any = (
         *("account", "managed user", "platform", "name", "token", "expires", "last post", "last error"),
         "incident",
@@ -177,8 +177,8 @@ def board(**given: Any) -> Board:
         "critical",
     )
     ordinary: dict[str, Any] = {"headers": headers, "rows": [row] * 50, "total": 80, "problems": 50}
-    ordinary |= {"sources": ["CRITICAL: a key"], "read_at": NOW}
-    return Board(**ordinary | given)
+    ordinary |= {"accounts": ["CRITICAL: a key"], "read_at": NOW}
+    return LiveTable(**ordinary | given)
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 8), (36, 12), (80, 24), (200, 50)])
@@ -194,13 +194,13 @@ def test_the_board_fits_the_terminal_and_says_what_it_leaves_out(width: int, hei
 class Terminal:
     """A process on a terminal of its own, and what it has written there."""
 
-    def __init__(self, place: Place, *args: str, columns: int, rows: int) -> None:
-        place.write()
+    def __init__(self, cli_env: CliEnvironment, *args: str, columns: int, rows: int) -> None:
+        cli_env.write()
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         environ = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES"}}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", "--config", str(place.config), *args],
+            [sys.executable, "-m", "monitor", "--config", str(cli_env.config), *args],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -243,8 +243,8 @@ class Terminal:
 
 
 @contextmanager
-def terminal(place: Place, *args: str, columns: int = 100, rows: int = 20) -> Iterator[Terminal]:
-    found = Terminal(place, *args, columns=columns, rows=rows)
+def terminal(cli_env: CliEnvironment, *args: str, columns: int = 100, rows: int = 20) -> Iterator[Terminal]:
+    found = Terminal(cli_env, *args, columns=columns, rows=rows)
     try:
         yield found
     finally:
@@ -257,13 +257,13 @@ HIDDEN, BACK = "\x1b[?1049h", "\x1b[?1049l\x1b[?25h"
 
 
 @pytest.mark.parametrize("columns", [100, 24])
-def test_what_is_watched_changes_on_the_terminal_until_ctrl_c(place: Place, columns: int) -> None:
-    place.run("poll")
-    with terminal(place, "status", "--watch", columns=columns) as shown:
+def test_what_is_watched_changes_on_the_terminal_until_ctrl_c(cli_env: CliEnvironment, columns: int) -> None:
+    cli_env.run("poll")
+    with terminal(cli_env, "status", "--watch", columns=columns) as shown:
         shown.wait_for("valid")
         assert HIDDEN in shown.shown
-        place.world.expire("linkedin-Tz9W5i6ZYG")
-        place.run("poll")
+        cli_env.fake_service.expire("linkedin-Tz9W5i6ZYG")
+        cli_env.run("poll")
         shown.wait_for("expired")
         shown.press(b"\x03")
         assert shown.end() == 0
@@ -273,9 +273,9 @@ def test_what_is_watched_changes_on_the_terminal_until_ctrl_c(place: Place, colu
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_watch_that_is_told_to_end_gives_the_terminal_back(place: Place, number: int) -> None:
-    place.run("poll")
-    with terminal(place, "status", "--watch") as shown:
+def test_a_watch_that_is_told_to_end_gives_the_terminal_back(cli_env: CliEnvironment, number: int) -> None:
+    cli_env.run("poll")
+    with terminal(cli_env, "status", "--watch") as shown:
         shown.wait_for("valid")
         shown.process.send_signal(number)
         assert shown.end() == 0
@@ -283,13 +283,13 @@ def test_a_watch_that_is_told_to_end_gives_the_terminal_back(place: Place, numbe
     assert "Traceback" not in shown.shown
 
 
-def test_a_watch_outlives_a_database_that_is_away_for_a_while(place: Place) -> None:
-    place.run("poll")
-    with terminal(place, "status", "--watch", columns=160) as shown:
+def test_a_watch_outlives_a_database_that_is_away_for_a_while(cli_env: CliEnvironment) -> None:
+    cli_env.run("poll")
+    with terminal(cli_env, "status", "--watch", columns=160) as shown:
         shown.wait_for("valid")
-        away = place.database.rename(place.folder / "away.db")
+        away = cli_env.database.rename(cli_env.folder / "away.db")
         shown.wait_for("is gone")
-        away.rename(place.database)
+        away.rename(cli_env.database)
         seen = len(shown.shown)
         shown.wait_for("3 connections", seconds=10)
         while "3 connections" not in shown.shown[seen:].rpartition("is gone")[2]:
@@ -299,25 +299,25 @@ def test_a_watch_outlives_a_database_that_is_away_for_a_while(place: Place) -> N
 
 
 @pytest.mark.parametrize("also", [(), ("--json",)])
-def test_only_a_terminal_can_be_watched(place: Place, also: tuple[str, ...]) -> None:
-    ran = place.run("status", "--watch", *also)
+def test_only_a_terminal_can_be_watched(cli_env: CliEnvironment, also: tuple[str, ...]) -> None:
+    ran = cli_env.run("status", "--watch", *also)
     assert (ran.status, ran.out) == (2, "")
     assert "--watch is for a terminal" in ran.complaint
 
 
-def test_without_a_history_there_is_nothing_to_watch(place: Place) -> None:
-    with terminal(place, "status", "--watch") as shown:
+def test_without_a_history_there_is_nothing_to_watch(cli_env: CliEnvironment) -> None:
+    with terminal(cli_env, "status", "--watch") as shown:
         assert shown.end() == 1
     assert "no history yet" in shown.shown
     assert HIDDEN not in shown.shown
 
 
-def test_charts_are_on_terminals_alone(place: Place) -> None:
-    place.run("poll")
+def test_charts_are_on_terminals_alone(cli_env: CliEnvironment) -> None:
+    cli_env.run("poll")
     for args, chart in ((("history",), "within 60 days"), (("history", INSTAGRAM), "▁ valid")):
-        with terminal(place, *args) as shown:
+        with terminal(cli_env, *args) as shown:
             assert shown.end() == 0
         assert chart in re.sub(r"\x1b\[[0-9;]*m", "", shown.shown)
         assert "first seen" in shown.shown
-        assert chart not in place.run(*args).out
-        assert chart.encode() not in place.run(*args, "--json").out.encode()
+        assert chart not in cli_env.run(*args).out
+        assert chart.encode() not in cli_env.run(*args, "--json").out.encode()

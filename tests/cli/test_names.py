@@ -8,16 +8,16 @@ from datetime import timedelta
 
 import pytest
 
+from monitor.channels.templates import template_variables
 from monitor.clock import utc_now
-from monitor.core.client_words import render_for_client
-from monitor.core.listing import spreadsheet
-from monitor.core.messages import in_order, render
-from monitor.core.samples import sample_client_items
-from monitor.sandbox.profiles import Profile
+from monitor.core.messages.client import render_for_client
+from monitor.core.messages.csv_attachment import csv_attachment
+from monitor.core.messages.render import render, sort_for_message
+from monitor.core.messages.samples import sample_client_items
+from monitor.sandbox.profiles import SocialProfile
 from monitor.storage import Database
-from monitor.templates import variables
-from monitor.web.page import page
-from tests.cli.conftest import Place
+from monitor.web.status_page import render_page
+from tests.cli.conftest import CliEnvironment
 from tests.factories import NOW, connection
 
 TELEGRAM = "telegram--1001234567890"
@@ -32,48 +32,56 @@ VIEWS = ("connections", "transitions", "incidents")
 
 
 @pytest.fixture(params=NAMES)
-def named(place: Place, request: pytest.FixtureRequest, empty_database_url: str) -> tuple[Place, str]:
+def named(
+    cli_env: CliEnvironment, request: pytest.FixtureRequest, empty_database_url: str
+) -> tuple[CliEnvironment, str]:
     """Give a place that has polled an expired Telegram channel, and the name that people call it by."""
     if not empty_database_url.startswith("sqlite"):
-        place.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")
+        cli_env.tree["database"]["url"] = empty_database_url.replace("+psycopg", "")
     said, name = NAMES[request.param]
-    profile = Profile(platform_id=TELEGRAM, username="x", expires_at=utc_now() + timedelta(days=60))
-    place.world.add_connection(replace(profile, overrides=dict(said)))
+    profile = SocialProfile(platform_id=TELEGRAM, username="x", expires_at=utc_now() + timedelta(days=60))
+    cli_env.fake_service.add_connection(replace(profile, overrides=dict(said)))
     for removed in ("twitter-123456789", "instagram-17841412345678", "linkedin-Tz9W5i6ZYG"):
-        place.world.remove_connection(removed)
-    place.run("poll")
-    place.world.expire(TELEGRAM)
-    place.run("poll")
-    return place, name
+        cli_env.fake_service.remove_connection(removed)
+    cli_env.run("poll")
+    cli_env.fake_service.expire(TELEGRAM)
+    cli_env.run("poll")
+    return cli_env, name
 
 
-def test_every_table_has_the_same_name_for_a_connection(named: tuple[Place, str]) -> None:
-    place, name = named
+def test_every_table_has_the_same_name_for_a_connection(named: tuple[CliEnvironment, str]) -> None:
+    cli_env, name = named
     for command in ("status", "history", "incidents"):
-        shown = place.run(command).out
+        shown = cli_env.run(command).out
         assert name in shown, command
         assert name == TELEGRAM or TELEGRAM not in shown, command
 
 
-def test_every_view_and_every_export_has_the_same_name_for_a_connection(named: tuple[Place, str]) -> None:
-    place, name = named
+def test_every_view_and_every_export_has_the_same_name_for_a_connection(
+    named: tuple[CliEnvironment, str],
+) -> None:
+    cli_env, name = named
     for command in ("status", "history", "incidents"):
-        assert {row["name"] for row in place.run(command, "--json").json()} == {name}, command
+        assert {row["name"] for row in cli_env.run(command, "--json").json()} == {name}, command
     for view in VIEWS:
-        rows = list(csv.DictReader(io.StringIO(place.run("export", view).out)))
+        rows = list(csv.DictReader(io.StringIO(cli_env.run("export", view).out)))
         assert {row["name"].removeprefix("'") for row in rows} == {name}, view
 
 
-def test_a_message_and_the_page_have_the_same_name_for_a_connection(named: tuple[Place, str]) -> None:
-    place, name = named
-    (told,) = [request.json() for request in place.receiver.requests if "expired" in request.json()["title"]]
-    visible = told["message"].replace("\u200b", "").replace("@", "")
+def test_a_message_and_the_page_have_the_same_name_for_a_connection(
+    named: tuple[CliEnvironment, str],
+) -> None:
+    cli_env, name = named
+    (notified,) = [
+        request.json() for request in cli_env.receiver.requests if "expired" in request.json()["title"]
+    ]
+    visible = notified["message"].replace("\u200b", "").replace("@", "")
     assert visible.startswith(name.removeprefix("@"))
-    url = place.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:")
+    url = cli_env.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:")
     database = Database(url)
     try:
         with database.read() as store:
-            shown = page(store, utc_now(), every={"agency": timedelta(minutes=15)})
+            shown = render_page(store, utc_now(), every={"agency": timedelta(minutes=15)})
     finally:
         database.close()
     assert f"Telegram {name}" in shown
@@ -87,7 +95,7 @@ def test_every_kind_of_message_has_the_same_name_for_a_connection(said: str) -> 
         platform_id=TELEGRAM, username=given["username"] or "", display_name=given["displayName"] or None
     )
     items = [replace(each, connection=seen) for each in sample_client_items("agency", NOW, with_link=False)]
-    (row,) = csv.DictReader(io.StringIO(spreadsheet(in_order(items)).content.decode("utf-8-sig")))
+    (row,) = csv.DictReader(io.StringIO(csv_attachment(sort_for_message(items)).content.decode("utf-8-sig")))
     assert row["name"].removeprefix("'") == name
     for write in (render, render_for_client):
         message = write(items, now=NOW, key="k")
@@ -95,4 +103,4 @@ def test_every_kind_of_message_has_the_same_name_for_a_connection(said: str) -> 
         visible = message.body.replace("\u200b", "")
         assert name in visible
         assert name == TELEGRAM or TELEGRAM not in json.dumps(message.body)
-        assert variables(message, items, NOW)["items"][0]["name"].replace("\u200b", "") == name
+        assert template_variables(message, items, NOW)["items"][0]["name"].replace("\u200b", "") == name

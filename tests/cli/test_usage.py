@@ -14,11 +14,11 @@ import requests
 
 from monitor import __version__
 from monitor.cli import cli
-from tests.cli.conftest import CANARIES, KEY, PASSWORD, Place
+from tests.cli.conftest import CANARIES, KEY, PASSWORD, CliEnvironment
 
 COMMANDS = (
     *("run", "poll", "status", "history", "incidents", "deliveries", "export", "check-health"),
-    *("check-config", "send-test", "db", "sandbox", "demo", "ack", "silence", "test"),
+    *("check-config", "test-channel", "db", "sandbox", "demo", "ack", "silence", "test-connection"),
 )
 HEAVY = (
     "sqlalchemy",
@@ -33,8 +33,8 @@ HEAVY = (
 )
 
 
-def test_help_names_every_command(place: Place) -> None:
-    ran = place.run("--help", bare=True)
+def test_help_names_every_command(cli_env: CliEnvironment) -> None:
+    ran = cli_env.run("--help", bare=True)
     assert ran.status == 0
     listed = ran.out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     names = [line.split()[0] for line in listed if line[2] != " "]
@@ -43,8 +43,8 @@ def test_help_names_every_command(place: Place) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_of_its_own(place: Place, command: str) -> None:
-    ran = place.run(command, "-h", bare=True)
+def test_every_command_has_help_of_its_own(cli_env: CliEnvironment, command: str) -> None:
+    ran = cli_env.run(command, "-h", bare=True)
     assert ran.status == 0
     assert ran.out.startswith(f"Usage: postpost-monitor {command}")
     assert cli.commands[command].help
@@ -59,12 +59,12 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_the_version_is_told(place: Place) -> None:
-    assert place.run("--version", bare=True).out == f"postpost-monitor, version {__version__}\n"
+def test_the_version_is_told(cli_env: CliEnvironment) -> None:
+    assert cli_env.run("--version", bare=True).out == f"postpost-monitor, version {__version__}\n"
 
 
-def test_no_command_shows_the_help_and_is_wrong_usage(place: Place) -> None:
-    ran = place.run(bare=True)
+def test_no_command_shows_the_help_and_is_wrong_usage(cli_env: CliEnvironment) -> None:
+    ran = cli_env.run(bare=True)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.startswith("Usage: postpost-monitor")
 
@@ -85,21 +85,23 @@ def test_no_command_shows_the_help_and_is_wrong_usage(place: Place) -> None:
         ("sandbox", "--contract", "2025"),
     ],
 )
-def test_wrong_usage_is_one_line_that_says_where_to_look(place: Place, args: tuple[str, ...]) -> None:
-    ran = place.run(*args)
+def test_wrong_usage_is_one_line_that_says_where_to_look(
+    cli_env: CliEnvironment, args: tuple[str, ...]
+) -> None:
+    ran = cli_env.run(*args)
     assert (ran.status, ran.out) == (2, "")
     assert ran.complaint.startswith("postpost-monitor: ")
     assert "--help" in ran.complaint
 
 
-@pytest.mark.parametrize("command", ["run", "poll", "status", "check-config", "send-test"])
+@pytest.mark.parametrize("command", ["run", "poll", "status", "check-config", "test-channel"])
 def test_without_configuration_and_key_it_says_what_to_set(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+    cli_env: CliEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    ran = place.run(command, bare=True)
+    ran = cli_env.run(command, bare=True)
     assert (ran.status, ran.out) == (2, "")
     assert "POSTPOST_API_KEY" in ran.complaint
     assert "demo" in ran.complaint
@@ -166,11 +168,11 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
                 {
                     "name": "ops",
                     "url_env": "OPS_URL",
-                    "template": {"body": "{% for each in items %}{{ each.colour }}{% endfor %}"},
+                    "template": {"body": "{% for each in items %}{{ each.color }}{% endfor %}"},
                 }
             ]
         },
-        ("channels[0].template.body", "colour", "docs/alerting.md"),
+        ("channels[0].template.body", "color", "docs/alerting.md"),
     ),
     "a template that reaches for what is behind it": (
         {
@@ -198,50 +200,50 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("command", ["run", "poll", "check-config"])
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_configuration_is_one_line_and_nothing_is_written(
-    place: Place, monkeypatch: pytest.MonkeyPatch, bad: str, command: str
+    cli_env: CliEnvironment, monkeypatch: pytest.MonkeyPatch, bad: str, command: str
 ) -> None:
     monkeypatch.setenv("BROKEN_KEY", f"{KEY}\nx")
     monkeypatch.setenv("ACCENT_KEY", f"{KEY}é")
     change, words = BAD[bad]
-    place.tree |= change
-    ran = place.run(command)
+    cli_env.tree |= change
+    ran = cli_env.run(command)
     assert (ran.status, ran.out) == (2, "")
-    assert ran.complaint.startswith(f"postpost-monitor: {place.config}: ")
+    assert ran.complaint.startswith(f"postpost-monitor: {cli_env.config}: ")
     for word in words:
         assert word in ran.complaint
     assert not any(canary in ran.err for canary in CANARIES)
-    assert set(place.files()) == {"config.yaml"}
-    assert not place.server.requests
+    assert set(cli_env.files()) == {"config.yaml"}
+    assert not cli_env.server.requests
 
 
 @pytest.mark.parametrize("command", ["run", "poll"])
-def test_an_incident_that_no_route_takes_is_refused_at_load(place: Place, command: str) -> None:
-    place.tree["routes"] = [{"channels": ["ops"], "match": {"severity": "critical"}}]
-    ran = place.run(command)
+def test_an_incident_that_no_route_takes_is_refused_at_load(cli_env: CliEnvironment, command: str) -> None:
+    cli_env.tree["routes"] = [{"channels": ["ops"], "match": {"severity": "critical"}}]
+    ran = cli_env.run(command)
     assert (ran.status, ran.out) == (2, "")
     assert "config.yaml: routes: no route takes a notice token_expiry" in ran.complaint
-    assert set(place.files()) == {"config.yaml"}
+    assert set(cli_env.files()) == {"config.yaml"}
 
 
 @pytest.mark.parametrize(("text", "word"), [(b"accounts: [", "line"), (b"\xff\xfe\x00", "UTF-8"), (None, "")])
-def test_a_broken_or_absent_file_is_one_line(place: Place, text: bytes | None, word: str) -> None:
-    file = place.folder / "other.yaml"
+def test_a_broken_or_absent_file_is_one_line(cli_env: CliEnvironment, text: bytes | None, word: str) -> None:
+    file = cli_env.folder / "other.yaml"
     if text:
         file.write_bytes(text)
-    ran = place.run("--config", str(file), "poll", bare=True)
+    ran = cli_env.run("--config", str(file), "poll", bare=True)
     assert (ran.status, ran.out) == (2, "")
     assert str(file) in ran.complaint
     assert word in ran.complaint
 
 
 def test_a_channel_of_the_environment_is_named_by_its_variable(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    cli_env: CliEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTPOST_API_KEY", KEY)
     monkeypatch.setenv("POSTPOST_MONITOR_NOTIFY", "nosuchservice://PATHCANARY7731")
-    place.config.unlink(missing_ok=True)
-    monkeypatch.chdir(place.folder.parent)
-    ran = place.run("poll", bare=True)
+    cli_env.config.unlink(missing_ok=True)
+    monkeypatch.chdir(cli_env.folder.parent)
+    ran = cli_env.run("poll", bare=True)
     assert ran.status == 2
     assert "POSTPOST_MONITOR_NOTIFY" in ran.complaint
     assert "PATHCANARY7731" not in ran.complaint
@@ -249,41 +251,45 @@ def test_a_channel_of_the_environment_is_named_by_its_variable(
 
 @pytest.mark.parametrize("command", ["run", "poll", "status", "db current", "db upgrade", "poll --dry-run"])
 @pytest.mark.parametrize("kind", ["newer", "foreign", "no database"])
-def test_a_database_that_is_not_ours_is_refused_and_left_alone(place: Place, command: str, kind: str) -> None:
+def test_a_database_that_is_not_ours_is_refused_and_left_alone(
+    cli_env: CliEnvironment, command: str, kind: str
+) -> None:
     if kind == "no database":
-        place.database.write_bytes(b"a letter to a friend, and no database at all" * 100)
+        cli_env.database.write_bytes(b"a letter to a friend, and no database at all" * 100)
     else:
-        with sqlite3.connect(place.database) as connection:
+        with sqlite3.connect(cli_env.database) as connection:
             if kind == "newer":
                 connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
                 connection.execute("INSERT INTO alembic_version VALUES ('9999')")
             else:
                 connection.execute("CREATE TABLE recipes (id INTEGER)")
         connection.close()
-    before = place.files()
-    ran = place.run(*command.split())
+    before = cli_env.files()
+    ran = cli_env.run(*command.split())
     assert (ran.status, ran.out) == (1, "")
     *doubts, complaint = ran.err.splitlines()
     assert complaint.startswith("postpost-monitor: ")
-    assert all("doesn't start with sk_" in doubt for doubt in doubts)
-    assert {name: body for name, body in place.files().items() if not name.endswith(".daemon")} == before
+    assert all("doesn't start with sk_" in anomaly for anomaly in doubts)
+    assert {name: body for name, body in cli_env.files().items() if not name.endswith(".daemon")} == before
 
 
-def test_debug_shows_where_it_failed_and_still_no_secret(place: Place) -> None:
-    place.tree["channels"] = [{"name": "ops", "url": f"nosuchservice://{PASSWORD}"}]
-    ran = place.run("--debug", "poll")
+def test_debug_shows_where_it_failed_and_still_no_secret(cli_env: CliEnvironment) -> None:
+    cli_env.tree["channels"] = [{"name": "ops", "url": f"nosuchservice://{PASSWORD}"}]
+    ran = cli_env.run("--debug", "poll")
     assert ran.status == 2
     assert "Traceback" in ran.err
     assert ran.err.splitlines()[-1].startswith("postpost-monitor: ")
     assert PASSWORD not in ran.err
 
 
-def test_a_mistake_of_ours_is_one_line_without_secrets(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_of_ours_is_one_line_without_secrets(
+    cli_env: CliEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stumble(*_: object) -> None:
         raise RuntimeError(f"{KEY}\nsecond line")
 
-    monkeypatch.setattr("monitor.cli.caring._print_accounts", stumble)
-    ran = place.run("check-config")
+    monkeypatch.setattr("monitor.cli.check._print_accounts", stumble)
+    ran = cli_env.run("check-config")
     assert ran.status == 1
     assert "RuntimeError" in ran.complaint
     assert KEY not in ran.complaint
@@ -291,12 +297,12 @@ def test_a_mistake_of_ours_is_one_line_without_secrets(place: Place, monkeypatch
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_gone_ends_it_quietly(
-    place: Place, monkeypatch: pytest.MonkeyPatch, unbuffered: str
+    cli_env: CliEnvironment, monkeypatch: pytest.MonkeyPatch, unbuffered: str
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    assert place.run("poll").status == 0
+    assert cli_env.run("poll").status == 0
     for command in ("status", "export connections"):
-        process = place.start(*command.split())
+        process = cli_env.start(*command.split())
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         errors = process.stderr.read()
@@ -304,50 +310,50 @@ def test_a_reader_that_has_gone_ends_it_quietly(
         assert (process.wait(timeout=20), errors) == (141, "")
 
 
-def in_a_shell(place: Place, command: str, redirected: str) -> tuple[int, list[str]]:
+def in_a_shell(cli_env: CliEnvironment, command: str, redirected: str) -> tuple[int, list[str]]:
     """Run a command with its streams redirected; gives its status and complaints, doubts apart."""
-    place.write()
-    program = f"{sys.executable} -m monitor --config {place.config} {command} {redirected}"
+    cli_env.write()
+    program = f"{sys.executable} -m monitor --config {cli_env.config} {command} {redirected}"
     done = subprocess.run(
-        ["sh", "-c", program], capture_output=True, text=True, cwd=place.folder, timeout=60, check=False
+        ["sh", "-c", program], capture_output=True, text=True, cwd=cli_env.folder, timeout=60, check=False
     )
     return done.returncode, [line for line in done.stderr.splitlines() if ": warning: " not in line]
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_without_standard_streams_it_does_its_work_and_no_file_takes_their_place(
-    place: Place, closed: str
+    cli_env: CliEnvironment, closed: str
 ) -> None:
     for command in ("poll", "status", "status --json", "export connections", "check-config"):
-        assert in_a_shell(place, command, closed) == (0, []), command
-    assert len(place.run("status", "--json").json()) == 3
-    with closing(sqlite3.connect(place.database)) as connection:
+        assert in_a_shell(cli_env, command, closed) == (0, []), command
+    assert len(cli_env.run("status", "--json").json()) == 3
+    with closing(sqlite3.connect(cli_env.database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_an_output_that_takes_nothing_is_not_blamed_on_the_database(place: Place) -> None:
-    assert place.run("poll").status == 0
+def test_an_output_that_takes_nothing_is_not_blamed_on_the_database(cli_env: CliEnvironment) -> None:
+    assert cli_env.run("poll").status == 0
     full = ["postpost-monitor: standard output can't be written: No space left on device"]
     for command in ("poll", "status", "history --json", "export connections"):
-        assert in_a_shell(place, command, "> /dev/full") == (1, full), command
+        assert in_a_shell(cli_env, command, "> /dev/full") == (1, full), command
 
 
 @pytest.mark.parametrize(
     ("folder", "reason"), [("/etc/passwd", "File exists"), ("/proc/nowhere", "No such file or directory")]
 )
 def test_a_folder_that_takes_no_history_is_named_with_what_to_change(
-    place: Place, folder: str, reason: str
+    cli_env: CliEnvironment, folder: str, reason: str
 ) -> None:
-    place.tree["database"] = {"url": f"sqlite:///{folder}/history.db"}
-    ran = place.run("db", "upgrade")
+    cli_env.tree["database"] = {"url": f"sqlite:///{folder}/history.db"}
+    ran = cli_env.run("db", "upgrade")
     assert ran.status == 1
     assert (
         f"sqlite:///{folder}/history.db: {reason}; give database.url (or $STATE_DIRECTORY)" in ran.complaint
     )
 
 
-def test_ctrl_c_ends_a_command_quietly(place: Place) -> None:
-    process = place.start("demo")
+def test_ctrl_c_ends_a_command_quietly(cli_env: CliEnvironment) -> None:
+    process = cli_env.start("demo")
     assert process.stdout is not None
     process.stdout.readline()
     os.kill(process.pid, signal.SIGINT)
@@ -355,13 +361,13 @@ def test_ctrl_c_ends_a_command_quietly(place: Place) -> None:
     assert (process.returncode, errors.strip()) == (130, "")
 
 
-def test_the_sandbox_says_how_to_use_it_and_ends_on_ctrl_c(place: Place) -> None:
-    process = place.start("sandbox", "--speed", "60")
+def test_the_sandbox_says_how_to_use_it_and_ends_on_ctrl_c(cli_env: CliEnvironment) -> None:
+    process = cli_env.start("sandbox", "--speed", "60")
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(4)]
     command = said[3].split()
     environ = dict(pair.split("=", 1) for pair in command if "=" in pair)
-    elsewhere = place.folder / "elsewhere"
+    elsewhere = cli_env.folder / "elsewhere"
     elsewhere.mkdir()
     polled = subprocess.run(
         [sys.executable, "-m", "monitor", command[-1]],
@@ -389,9 +395,9 @@ def test_the_sandbox_says_how_to_use_it_and_ends_on_ctrl_c(place: Place) -> None
     ids=["default", "seed", "2026"],
 )
 def test_the_sandbox_speaks_the_contract_that_is_asked_for(
-    place: Place, args: tuple[str, ...], statuses: list[str]
+    cli_env: CliEnvironment, args: tuple[str, ...], statuses: list[str]
 ) -> None:
-    process = place.start("sandbox", "--world", "example", *args)
+    process = cli_env.start("sandbox", "--world", "example", *args)
     assert process.stdout is not None
     first, key = (process.stdout.readline() for _ in range(2))
     url = first.removeprefix("The sandbox answers at ").partition(";")[0]
@@ -403,8 +409,8 @@ def test_the_sandbox_speaks_the_contract_that_is_asked_for(
     assert statuses == [item["tokenStatus"] for item in answer.json()["connections"]]
 
 
-def test_the_daemon_watches_until_it_is_told_to_stop(place: Place) -> None:
-    process = place.start("run")
+def test_the_daemon_watches_until_it_is_told_to_stop(cli_env: CliEnvironment) -> None:
+    process = cli_env.start("run")
     assert process.stderr is not None
     lines = []
     for line in process.stderr:
@@ -416,4 +422,4 @@ def test_the_daemon_watches_until_it_is_told_to_stop(place: Place) -> None:
     rest = process.communicate(timeout=30)[1]
     assert process.returncode == 0, lines
     assert "Traceback" not in "".join(lines) + rest
-    assert place.database.exists()
+    assert cli_env.database.exists()

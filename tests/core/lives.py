@@ -4,23 +4,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from monitor.core.changes import fold
-from monitor.core.decide import Decision, decide, decide_source, is_steady, review
-from monitor.core.incidents import IncidentChange
+from monitor.core.evaluation.accounts import AccountState, TargetFailure
+from monitor.core.evaluation.diff import apply_changes
+from monitor.core.evaluation.evaluate import Evaluation, evaluate, evaluate_account, is_unchanged, reevaluate
+from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import (
     Connection,
+    ConnectionState,
     Failure,
     Incident,
-    KnownConnection,
     Reason,
     Severity,
     TargetState,
 )
-from monitor.core.rules import Rules
-from monitor.core.source import FailingTarget, SourceState
+from monitor.core.rules.registry import Rules
 from tests.factories import NOW, snapshot, target
 
-Told = tuple[Reason, Severity]
+Notified = tuple[Reason, Severity]
 
 
 def applied(
@@ -51,7 +51,7 @@ class Life:
         failure: Failure | None = None,
         unreadable: Iterable[str] = (),
         clock_offset: timedelta = timedelta(),
-    ) -> list[Told]:
+    ) -> list[Notified]:
         """Look again after a while; gives what is told of it."""
         self.now += after
         seen = snapshot(
@@ -62,33 +62,33 @@ class Life:
             clock_offset=clock_offset,
         )
         if failure is None:
-            seen = replace(seen, fingerprint=repr((connections, unreadable)).encode())
-        if self.shortcut and is_steady(self.state, seen):
+            seen = replace(seen, response_digest=repr((connections, unreadable)).encode())
+        if self.shortcut and is_unchanged(self.state, seen):
             self.steady += 1
             self.state = replace(self.state, taken_at=self.now, last_ok_at=self.now)
             return []
-        decision = decide(self.state, seen, rules=self.rules)
-        failed = decision.failure is not None
+        evaluation = evaluate(self.state, seen, rules=self.rules)
+        failed = evaluation.failure is not None
         self.state = replace(
             self.state,
             taken_at=self.now,
-            last_ok_at=self.state.last_ok_at if failed and not decision.is_partial else self.now,
-            failures=self.state.failures + 1 if failed else 0,
+            last_ok_at=self.state.last_ok_at if failed and not evaluation.is_partial else self.now,
+            consecutive_failures=self.state.consecutive_failures + 1 if failed else 0,
             failing_since=(self.state.failing_since or self.now) if failed else None,
-            fingerprint=seen.fingerprint if decision.is_settled else b"",
-            doubted=decision.doubted,
-            short_since=decision.short_since,
+            response_digest=seen.response_digest if evaluation.is_stable else b"",
+            suspect_changes=evaluation.suspect_changes,
+            shrunk_since=evaluation.shrunk_since,
             clock_offset=clock_offset,
-            connections=fold(self.state, decision.changes),
+            connections=apply_changes(self.state, evaluation.changes),
         )
-        return self._tell(decision)
+        return self._tell(evaluation)
 
-    def review(self, at: datetime | None = None) -> list[Told]:
+    def review(self, at: datetime | None = None) -> list[Notified]:
         """Let the clock decide, at the moment that was asked for unless told otherwise."""
-        moment = at or self.state.next_review_at
+        moment = at or self.state.next_evaluation_at
         assert moment is not None
         self.now = moment
-        return self._tell(review(self.state, self.now, rules=self.rules))
+        return self._tell(reevaluate(self.state, self.now, rules=self.rules))
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -96,20 +96,22 @@ class Life:
         return self.state.incidents
 
     @property
-    def known(self) -> Mapping[str, KnownConnection]:
+    def known(self) -> Mapping[str, ConnectionState]:
         """The connections as they are known."""
         return self.state.connections
 
-    def _tell(self, decision: Decision) -> list[Told]:
+    def _tell(self, evaluation: Evaluation) -> list[Notified]:
         first_id = len(self.history) + 1
-        open_ones = applied(self.state.incidents, decision.incidents, first_id)
-        for id_, change in enumerate(decision.incidents, first_id):
+        open_ones = applied(self.state.incidents, evaluation.incidents, first_id)
+        for id_, change in enumerate(evaluation.incidents, first_id):
             incident = replace(change.incident, id=change.incident.id or id_)
             self.history.append((self.now, replace(change, incident=incident)))
-        self.state = replace(self.state, incidents=tuple(open_ones), next_review_at=decision.next_review_at)
-        if decision.snapshot is None:
-            self.state = replace(self.state, fingerprint=b"")
-        return told(decision.incidents)
+        self.state = replace(
+            self.state, incidents=tuple(open_ones), next_evaluation_at=evaluation.next_evaluation_at
+        )
+        if evaluation.snapshot is None:
+            self.state = replace(self.state, response_digest=b"")
+        return notified(evaluation.incidents)
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ class SourceLife:
     history: list[IncidentChange] = field(default_factory=list)
     unheard: Mapping[str, tuple[int, Sequence[str]]] = field(default_factory=dict)
 
-    def poll(self, *answers: Failure | None) -> list[Told]:
+    def poll(self, *answers: Failure | None) -> list[Notified]:
         """Look at every target once, a quarter of an hour later."""
         before, others_answered = self.now, self.last_ok_at == self.now
         self.now += timedelta(minutes=15)
@@ -141,19 +143,19 @@ class SourceLife:
                 is_alone = others_answered and self.since.get(id_, self.now) <= before
                 self.alone[id_] = self.alone.get(id_, 0) + is_alone
                 failing.append(
-                    FailingTarget(
+                    TargetFailure(
                         target=target(id=id_),
-                        failures=self.failures[id_],
+                        consecutive_failures=self.failures[id_],
                         failing_since=self.since.setdefault(id_, self.now),
                         failed_at=self.now,
-                        reach=failure.reach,
-                        alone=self.alone[id_],
+                        scope=failure.scope,
+                        isolated_failures=self.alone[id_],
                         rule=failure.rule,
                         error=failure.error,
                         remedy=failure.remedy,
                     )
                 )
-        known = SourceState(
+        known = AccountState(
             account="agency",
             targets=len(answers),
             failing=tuple(failing),
@@ -161,12 +163,12 @@ class SourceLife:
             incidents=self.incidents,
             unheard=self.unheard,
         )
-        changes = decide_source(known, self.now, rules=self.rules)
+        changes = evaluate_account(known, self.now, rules=self.rules)
         self.incidents = tuple(applied(self.incidents, changes, len(self.history) + 1))
         self.history.extend(changes)
-        return told(changes)
+        return notified(changes)
 
 
-def told(changes: Iterable[IncidentChange]) -> list[Told]:
+def notified(changes: Iterable[IncidentChange]) -> list[Notified]:
     """Keep what of changes is told to people."""
     return [(change.reason, change.incident.severity) for change in changes if change.reason]

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.api_time import (
+from monitor.core.model import RuleName, Severity
+from monitor.core.rules.base import NoProblem, Problem
+from monitor.core.rules.clock_skew import (
     check_clock,
     date_offset,
     expiry_offset,
@@ -14,8 +16,6 @@ from monitor.core.api_time import (
     is_plausible_date_header,
     median_offset,
 )
-from monitor.core.model import RuleName, Severity
-from monitor.core.problems import Answer, Problem
 from tests.factories import DAY, HOUR, MINUTE, NOW
 
 URL = "https://api.postpost.dev"
@@ -128,23 +128,23 @@ def test_a_time_before_2015_or_more_than_ten_years_ahead_does_not_count(
 def test_more_than_ten_minutes_is_a_warning_that_says_what_is_ahead_of_what(
     offset: timedelta, words: str
 ) -> None:
-    verdict = check_clock(URL, offset)
-    assert isinstance(verdict, Problem)
-    assert (RuleName.CLOCK_SKEW, Severity.WARNING) == (verdict.rule, verdict.severity)
-    assert f"this machine's clock is {words} of the clock of {URL}" == verdict.summary
-    assert "NTP" in verdict.remedy
+    result = check_clock(URL, offset)
+    assert isinstance(result, Problem)
+    assert (RuleName.CLOCK_SKEW, Severity.WARNING) == (result.rule, result.severity)
+    assert f"this machine's clock is {words} of the clock of {URL}" == result.summary
+    assert "NTP" in result.remedy
 
 
 @pytest.mark.parametrize(
-    ("offset", "verdict"),
+    ("offset", "result"),
     [
-        (None, Answer.HOLD),
-        (timedelta(), Answer.CLEAR),
-        (10 * MINUTE, Answer.CLEAR),
-        (-10 * MINUTE, Answer.CLEAR),
+        (None, NoProblem.UNKNOWN),
+        (timedelta(), NoProblem.OK),
+        (10 * MINUTE, NoProblem.OK),
+        (-10 * MINUTE, NoProblem.OK),
     ],
 )
 def test_up_to_ten_minutes_is_no_problem_and_nothing_heard_ends_none(
-    offset: timedelta | None, verdict: Answer
+    offset: timedelta | None, result: NoProblem
 ) -> None:
-    assert check_clock(URL, offset) is verdict
+    assert check_clock(URL, offset) is result

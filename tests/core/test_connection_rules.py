@@ -8,25 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.blind_spots import is_new_since, next_test_at, wants_test
-from monitor.core.messages import Item, render
-from monitor.core.model import KnownConnection, PublishError, Reason, Resolution, RuleName, Severity
-from monitor.core.probing import NEVER_TESTED, UNTESTABLE, Findings, Meaning, after_test, meaning_of
-from monitor.core.problems import Answer, Over, Problem
-from monitor.core.renewal import Habit
-from monitor.core.routes import Routing, circumstances
-from monitor.core.rules import ConnectionRemoved, ConnectionTestFailed, Rules
-from monitor.core.wording import Cause
+from monitor.core.messages.render import Item, render
+from monitor.core.model import ConnectionState, PublishError, Reason, Resolution, RuleName, Severity
+from monitor.core.routing.routes import Routing, labels_of
+from monitor.core.rules.base import NoProblem, Problem, Superseded
+from monitor.core.rules.connection_test import (
+    NEVER_TESTED,
+    UNTESTABLE,
+    ConnectionTestHistory,
+    ConnectionTestResult,
+    add_test_result,
+    interpret_test,
+)
+from monitor.core.rules.error_catalog import Cause
+from monitor.core.rules.registry import ConnectionRemoved, ConnectionTestFailed, Rules
+from monitor.core.rules.renewal import RenewalHistory
+from monitor.core.scheduling.connection_tests import is_new_since, next_test_at, should_test_connection
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, NOW, connection, known, target
 
 MS = timedelta(milliseconds=1)
 NOTICE, WARNING, CRITICAL = Severity
 OPENED, RESOLVED = Reason.OPENED, Reason.RESOLVED
-BROKEN = Findings(meaning=Meaning.BROKEN, meant_at=NOW - HOUR, message="Token has been revoked")
+BROKEN = ConnectionTestHistory(
+    result=ConnectionTestResult.FAILED, result_at=NOW - HOUR, message="Token has been revoked"
+)
 
 
-def probed(status: str = "unknown", platform: str = "mastodon", **given: Any) -> KnownConnection:
+def probed(status: str = "unknown", platform: str = "mastodon", **given: Any) -> ConnectionState:
     seen = connection(platform_id=f"{platform}-1", token_status=status, expires_at=None)
     return known(seen, **given)
 
@@ -37,20 +46,20 @@ def probed(status: str = "unknown", platform: str = "mastodon", **given: Any) ->
 @pytest.mark.parametrize(("since", "is_shown"), [(timedelta(), True), (DAY - MS, True), (DAY, False)])
 def test_what_is_gone_is_shown_for_a_day(since: timedelta, is_shown: bool) -> None:
     gone = known(removed_at=NOW - since, last_seen_at=NOW - since - HOUR)
-    verdict = ConnectionRemoved().look(gone, NOW)
+    result = ConnectionRemoved().check(gone, NOW)
     if is_shown:
-        assert isinstance(verdict, Problem)
-        assert verdict.severity is NOTICE
-        assert ConnectionRemoved().changes_at(gone, NOW) == NOW - since + DAY
+        assert isinstance(result, Problem)
+        assert result.severity is NOTICE
+        assert ConnectionRemoved().next_change_at(gone, NOW) == NOW - since + DAY
     else:
-        assert verdict == Over(resolution=Resolution.REMOVED, told=False)
-        assert ConnectionRemoved().changes_at(gone, NOW) is None
+        assert result == Superseded(resolution=Resolution.REMOVED, is_notified=False)
+        assert ConnectionRemoved().next_change_at(gone, NOW) is None
 
 
 def test_what_is_listed_is_not_gone_and_what_was_missed_is_neither() -> None:
-    assert ConnectionRemoved().look(known(), NOW) is Answer.CLEAR
-    assert ConnectionRemoved().look(known(missing=2), NOW) is Answer.HOLD
-    assert ConnectionRemoved().changes_at(known(), NOW) is None
+    assert ConnectionRemoved().check(known(), NOW) is NoProblem.OK
+    assert ConnectionRemoved().check(known(missed_polls=2), NOW) is NoProblem.UNKNOWN
+    assert ConnectionRemoved().next_change_at(known(), NOW) is None
 
 
 def test_a_life_of_going_and_coming_back() -> None:
@@ -71,7 +80,7 @@ def test_a_life_of_going_and_coming_back() -> None:
 def test_the_rule_may_be_left_out() -> None:
     life = Life(rules=Rules(connection=()))
     life.poll(*(others := [connection(platform_id=f"linkedin-{n}") for n in range(3)]), connection())
-    assert [] == [told for _ in range(5) for told in life.poll(*others)]
+    assert [] == [notified for _ in range(5) for notified in life.poll(*others)]
 
 
 # What a test means
@@ -80,100 +89,115 @@ def test_the_rule_may_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("platform", "passed", "message", "meaning"),
     [
-        ("twitter", True, "Connected as @ann", Meaning.PASSED),
-        ("twitter", False, "Invalid or expired token", Meaning.BROKEN),
-        ("twitter", False, "Something is wrong", Meaning.BROKEN),
-        ("twitter", False, "timeout of 30000ms exceeded", Meaning.NOTHING),
-        ("twitter", False, "Too Many Requests", Meaning.NOTHING),
-        ("pinterest", False, "Unknown platform: pinterest", Meaning.NOTHING),
-        ("newcomer", False, "Unknown platform: newcomer", Meaning.NOTHING),
-        ("bluesky", False, "Missing credentials", Meaning.NOTHING),
-        ("bluesky", False, "Invalid identifier or password", Meaning.NOTHING),
-        ("telegram", False, "Invalid bot token", Meaning.NOTHING),
-        ("telegram", False, "Invalid bot connection", Meaning.NOTHING),
-        ("telegram", True, "Bot can post to Harbour News", Meaning.PASSED),
-        ("telegram", False, "Bot needs channel administrator posting rights", Meaning.BROKEN),
-        ("telegram", False, "Channel is unavailable", Meaning.BROKEN),
-        ("telegram", False, "Request failed with status code 401", Meaning.BROKEN),
-        ("telegram", False, "Request failed with status code 403", Meaning.BROKEN),
-        ("telegram", False, "Request failed with status code 429", Meaning.NOTHING),
-        ("facebook", False, "Authorization Error; code=100; subcode=33", Meaning.NOTHING),
-        ("telegram", False, "Forbidden: bot was kicked from the channel chat", Meaning.BROKEN),
-        ("mastodon", False, "Invalid bot token", Meaning.BROKEN),
+        ("twitter", True, "Connected as @ann", ConnectionTestResult.PASSED),
+        ("twitter", False, "Invalid or expired token", ConnectionTestResult.FAILED),
+        ("twitter", False, "Something is wrong", ConnectionTestResult.FAILED),
+        ("twitter", False, "timeout of 30000ms exceeded", ConnectionTestResult.INCONCLUSIVE),
+        ("twitter", False, "Too Many Requests", ConnectionTestResult.INCONCLUSIVE),
+        ("pinterest", False, "Unknown platform: pinterest", ConnectionTestResult.INCONCLUSIVE),
+        ("newcomer", False, "Unknown platform: newcomer", ConnectionTestResult.INCONCLUSIVE),
+        ("bluesky", False, "Missing credentials", ConnectionTestResult.INCONCLUSIVE),
+        ("bluesky", False, "Invalid identifier or password", ConnectionTestResult.INCONCLUSIVE),
+        ("telegram", False, "Invalid bot token", ConnectionTestResult.INCONCLUSIVE),
+        ("telegram", False, "Invalid bot connection", ConnectionTestResult.INCONCLUSIVE),
+        ("telegram", True, "Bot can post to Harbour News", ConnectionTestResult.PASSED),
+        ("telegram", False, "Bot needs channel administrator posting rights", ConnectionTestResult.FAILED),
+        ("telegram", False, "Channel is unavailable", ConnectionTestResult.FAILED),
+        ("telegram", False, "Request failed with status code 401", ConnectionTestResult.FAILED),
+        ("telegram", False, "Request failed with status code 403", ConnectionTestResult.FAILED),
+        ("telegram", False, "Request failed with status code 429", ConnectionTestResult.INCONCLUSIVE),
+        ("facebook", False, "Authorization Error; code=100; subcode=33", ConnectionTestResult.INCONCLUSIVE),
+        ("telegram", False, "Forbidden: bot was kicked from the channel chat", ConnectionTestResult.FAILED),
+        ("mastodon", False, "Invalid bot token", ConnectionTestResult.FAILED),
     ],
 )
 def test_what_a_test_means_depends_on_the_platform(
-    platform: str, passed: bool, message: str, meaning: Meaning
+    platform: str, passed: bool, message: str, meaning: ConnectionTestResult
 ) -> None:
-    assert meaning_of(platform, passed=passed, message=message) is meaning
+    assert interpret_test(platform, passed=passed, message=message) is meaning
 
 
 @pytest.mark.parametrize("message", ["Invalid bot token", "Invalid bot connection"])
 def test_a_bot_is_known_from_its_tests_and_then_a_lost_token_is_real(message: str) -> None:
-    def meaning(before: Findings, *permissions: str) -> Meaning:
-        return meaning_of("telegram", passed=False, message=message, permissions=permissions, before=before)
+    def meaning(before: ConnectionTestHistory, *permissions: str) -> ConnectionTestResult:
+        return interpret_test(
+            "telegram", passed=False, message=message, permissions=permissions, before=before
+        )
 
-    bot = after_test(NEVER_TESTED, Meaning.PASSED, message="ok", permissions=(), now=NOW - DAY, is_new=False)
-    broken = after_test(bot, Meaning.BROKEN, message=message, permissions=(), now=NOW, is_new=False)
-    assert [Meaning.BROKEN] * 2 == [meaning(bot), meaning(broken)]
-    assert meaning(NEVER_TESTED, "Bot can post to Harbour News") is Meaning.BROKEN
-    assert meaning(replace(BROKEN, permissions=("Bot can post to Harbour News",))) is Meaning.BROKEN
-    assert [Meaning.NOTHING] * 2 == [meaning(NEVER_TESTED), meaning(BROKEN)]
+    bot = add_test_result(
+        NEVER_TESTED, ConnectionTestResult.PASSED, message="ok", permissions=(), now=NOW - DAY, is_new=False
+    )
+    broken = add_test_result(
+        bot, ConnectionTestResult.FAILED, message=message, permissions=(), now=NOW, is_new=False
+    )
+    assert [ConnectionTestResult.FAILED] * 2 == [meaning(bot), meaning(broken)]
+    assert meaning(NEVER_TESTED, "Bot can post to Harbour News") is ConnectionTestResult.FAILED
+    assert (
+        meaning(replace(BROKEN, permissions=("Bot can post to Harbour News",))) is ConnectionTestResult.FAILED
+    )
+    assert [ConnectionTestResult.INCONCLUSIVE] * 2 == [meaning(NEVER_TESTED), meaning(BROKEN)]
 
 
 def test_when_a_test_last_passed_is_remembered_whatever_follows() -> None:
     findings = passed(NEVER_TESTED)
-    for meaning in (Meaning.BROKEN, Meaning.NOTHING):
-        findings = after_test(findings, meaning, message="?", permissions=(), now=NOW + DAY, is_new=True)
+    for meaning in (ConnectionTestResult.FAILED, ConnectionTestResult.INCONCLUSIVE):
+        findings = add_test_result(findings, meaning, message="?", permissions=(), now=NOW + DAY, is_new=True)
         assert NOW == findings.passed_at
 
 
 def test_a_test_that_proves_nothing_leaves_everything_as_it_was() -> None:
     assert (
-        after_test(BROKEN, Meaning.NOTHING, message="?", permissions=("a",), now=NOW, is_new=False) is BROKEN
+        add_test_result(
+            BROKEN, ConnectionTestResult.INCONCLUSIVE, message="?", permissions=("a",), now=NOW, is_new=False
+        )
+        is BROKEN
     )
 
 
-def passed(before: Findings, *permissions: str, is_new: bool = False) -> Findings:
-    return after_test(before, Meaning.PASSED, message="ok", permissions=permissions, now=NOW, is_new=is_new)
+def passed(before: ConnectionTestHistory, *permissions: str, is_new: bool = False) -> ConnectionTestHistory:
+    return add_test_result(
+        before, ConnectionTestResult.PASSED, message="ok", permissions=permissions, now=NOW, is_new=is_new
+    )
 
 
 def test_permissions_that_were_there_before_and_are_no_more_are_lost() -> None:
     first = passed(NEVER_TESTED, "read", "write")
-    assert ((), ("read", "write")) == (first.lost, first.permissions)
+    assert ((), ("read", "write")) == (first.missing_permissions, first.permissions)
     second = passed(first, "read")
-    assert ("write",) == second.lost
-    assert ("write",) == passed(second, "read").lost
-    assert () == passed(second, "write", "read").lost
-    assert () == passed(second, "read", is_new=True).lost  # whoever reconnected has chosen
-    assert second.lost == passed(second).lost  # an API that names none says nothing of them
+    assert ("write",) == second.missing_permissions
+    assert ("write",) == passed(second, "read").missing_permissions
+    assert () == passed(second, "write", "read").missing_permissions
+    assert () == passed(second, "read", is_new=True).missing_permissions  # whoever reconnected has chosen
+    assert (
+        second.missing_permissions == passed(second).missing_permissions
+    )  # an API that names none says nothing of them
 
 
 names = st.lists(st.sampled_from("abcd"), max_size=4)
 
 
-@given(tests=st.lists(st.tuples(st.sampled_from(Meaning), names, st.booleans()), max_size=12))
-def test_what_is_lost_was_there_once(tests: list[tuple[Meaning, list[str], bool]]) -> None:
+@given(tests=st.lists(st.tuples(st.sampled_from(ConnectionTestResult), names, st.booleans()), max_size=12))
+def test_what_is_lost_was_there_once(tests: list[tuple[ConnectionTestResult, list[str], bool]]) -> None:
     now, at_all = NEVER_TESTED, set[str]()
     for meaning, permissions, is_new in tests:
-        now = after_test(now, meaning, message="", permissions=permissions, now=NOW, is_new=is_new)
+        now = add_test_result(now, meaning, message="", permissions=permissions, now=NOW, is_new=is_new)
         at_all |= {*permissions}
-        assert {*now.lost} <= {*now.permissions} <= at_all
-        if meaning is Meaning.PASSED and permissions:
-            assert not {*now.lost} & {*permissions}
+        assert {*now.missing_permissions} <= {*now.permissions} <= at_all
+        if meaning is ConnectionTestResult.PASSED and permissions:
+            assert not {*now.missing_permissions} & {*permissions}
 
 
 # The rule
 
 
 def test_nobody_who_was_never_tested_is_judged() -> None:
-    assert ConnectionTestFailed().look(probed(), NOW) is Answer.HOLD
+    assert ConnectionTestFailed().check(probed(), NOW) is NoProblem.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("message", "severity", "cause"),
     [
-        ("Token has been revoked", CRITICAL, Cause.AUTHORISATION),
+        ("Token has been revoked", CRITICAL, Cause.AUTHORIZATION),
         ("(#200) Permissions error", CRITICAL, Cause.PERMISSION),
         ("Your account is suspended", WARNING, Cause.POLICY),
         ("Request failed with status code 403", WARNING, Cause.UNKNOWN),
@@ -184,10 +208,10 @@ def test_nobody_who_was_never_tested_is_judged() -> None:
 def test_a_broken_connection_is_as_bad_as_what_lies_behind_it(
     message: str, severity: Severity, cause: Cause
 ) -> None:
-    broken = Findings(meaning=Meaning.BROKEN, meant_at=NOW, message=message)
-    verdict = ConnectionTestFailed().look(probed(tested=broken), NOW)
-    assert isinstance(verdict, Problem)
-    assert (severity, cause) == (verdict.severity, verdict.cause)
+    broken = ConnectionTestHistory(result=ConnectionTestResult.FAILED, result_at=NOW, message=message)
+    result = ConnectionTestFailed().check(probed(last_test=broken), NOW)
+    assert isinstance(result, Problem)
+    assert (severity, cause) == (result.severity, result.cause)
 
 
 @pytest.mark.parametrize(
@@ -196,23 +220,28 @@ def test_a_broken_connection_is_as_bad_as_what_lies_behind_it(
         ("Bot needs channel administrator posting rights", Cause.PERMISSION),
         ("Channel is unavailable", Cause.PERMISSION),
         ("Request failed with status code 403", Cause.PERMISSION),
-        ("Request failed with status code 401", Cause.AUTHORISATION),
-        ("Invalid bot token", Cause.AUTHORISATION),
-        ("Invalid bot connection", Cause.AUTHORISATION),
+        ("Request failed with status code 401", Cause.AUTHORIZATION),
+        ("Invalid bot token", Cause.AUTHORIZATION),
+        ("Invalid bot connection", Cause.AUTHORIZATION),
     ],
 )
 def test_what_is_wrong_with_a_bot_is_critical_and_says_why(message: str, cause: Cause) -> None:
-    broken = Findings(meaning=Meaning.BROKEN, meant_at=NOW, message=message)
-    verdict = ConnectionTestFailed().look(probed(platform="telegram", tested=broken), NOW)
-    assert isinstance(verdict, Problem)
-    assert (CRITICAL, cause) == (verdict.severity, verdict.cause)
+    broken = ConnectionTestHistory(result=ConnectionTestResult.FAILED, result_at=NOW, message=message)
+    result = ConnectionTestFailed().check(probed(platform="telegram", last_test=broken), NOW)
+    assert isinstance(result, Problem)
+    assert (CRITICAL, cause) == (result.severity, result.cause)
 
 
 def test_lost_permissions_are_a_matter_of_permission() -> None:
-    lost = Findings(meaning=Meaning.PASSED, meant_at=NOW, permissions=("read", "write"), lost=("write",))
-    verdict = ConnectionTestFailed().look(probed(tested=lost), NOW)
-    assert isinstance(verdict, Problem)
-    assert (WARNING, Cause.PERMISSION) == (verdict.severity, verdict.cause)
+    lost = ConnectionTestHistory(
+        result=ConnectionTestResult.PASSED,
+        result_at=NOW,
+        permissions=("read", "write"),
+        missing_permissions=("write",),
+    )
+    result = ConnectionTestFailed().check(probed(last_test=lost), NOW)
+    assert isinstance(result, Problem)
+    assert (WARNING, Cause.PERMISSION) == (result.severity, result.cause)
 
 
 @pytest.mark.parametrize(
@@ -227,37 +256,44 @@ def test_lost_permissions_are_a_matter_of_permission() -> None:
     ],
 )
 def test_nobody_is_asked_to_reconnect_an_account_that_the_platform_blocks(message: str, remedy: str) -> None:
-    broken = Findings(meaning=Meaning.BROKEN, meant_at=NOW, message=message)
-    verdict = ConnectionTestFailed().look(probed(tested=broken), NOW)
-    assert isinstance(verdict, Problem)
-    assert remedy == verdict.remedy
+    broken = ConnectionTestHistory(result=ConnectionTestResult.FAILED, result_at=NOW, message=message)
+    result = ConnectionTestFailed().check(probed(last_test=broken), NOW)
+    assert isinstance(result, Problem)
+    assert remedy == result.remedy
 
 
 def test_something_good_that_was_seen_since_takes_it_back() -> None:
     rule = ConnectionTestFailed()
     posted = connection(last_successful_post_at=NOW)
-    assert rule.look(known(posted, tested=BROKEN), NOW) is Answer.CLEAR
-    assert rule.look(known(tested=BROKEN, habit=Habit(dated_at=NOW)), NOW) is Answer.CLEAR
+    assert rule.check(known(posted, last_test=BROKEN), NOW) is NoProblem.OK
+    assert (
+        rule.check(known(last_test=BROKEN, renewals=RenewalHistory(expiry_set_at=NOW)), NOW) is NoProblem.OK
+    )
     earlier = connection(last_successful_post_at=NOW - DAY)
-    assert isinstance(rule.look(known(earlier, tested=BROKEN), NOW), Problem)
+    assert isinstance(rule.check(known(earlier, last_test=BROKEN), NOW), Problem)
 
 
 def test_words_of_the_api_are_harmless_in_the_summary() -> None:
     for shown in (
-        Findings(meaning=Meaning.BROKEN, meant_at=NOW, message="@everyone\n<!channel>"),
-        Findings(
-            meaning=Meaning.PASSED, meant_at=NOW, permissions=("@everyone",), lost=("@everyone\n<!channel>",)
+        ConnectionTestHistory(
+            result=ConnectionTestResult.FAILED, result_at=NOW, message="@everyone\n<!channel>"
+        ),
+        ConnectionTestHistory(
+            result=ConnectionTestResult.PASSED,
+            result_at=NOW,
+            permissions=("@everyone",),
+            missing_permissions=("@everyone\n<!channel>",),
         ),
     ):
-        verdict = ConnectionTestFailed().look(probed(tested=shown), NOW)
-        assert isinstance(verdict, Problem)
-        assert not {"@everyone", "<!channel", "\n"} & {verdict.summary} and "@everyone" not in verdict.summary
+        result = ConnectionTestFailed().check(probed(last_test=shown), NOW)
+        assert isinstance(result, Problem)
+        assert not {"@everyone", "<!channel", "\n"} & {result.summary} and "@everyone" not in result.summary
 
 
 # Which are tested
 
 
-def dated(status: str, **given: Any) -> KnownConnection:
+def dated(status: str, **given: Any) -> ConnectionState:
     return known(connection(platform_id="mastodon-1", token_status=status), **given)
 
 
@@ -274,21 +310,39 @@ def dated(status: str, **given: Any) -> KnownConnection:
         ),
         *((probed(status, platform), False) for platform in UNTESTABLE for status in ("valid", "unknown")),
         (probed("valid", removed_at=NOW), False),
-        (probed("valid", missing=1), False),
-        (probed("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW)), True),
+        (probed("valid", missed_polls=1), False),
+        (
+            probed(
+                "valid", last_test=ConnectionTestHistory(result=ConnectionTestResult.PASSED, result_at=NOW)
+            ),
+            True,
+        ),
         (dated("valid"), False),
         (dated("expiring_soon"), False),
         (dated("expired"), False),  # that much is known
         (dated("unknown"), True),
-        (dated("valid", tested=BROKEN), True),
-        (dated("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW, lost=("write",))), True),
-        (dated("valid", tested=Findings(meaning=Meaning.PASSED, meant_at=NOW)), False),
+        (dated("valid", last_test=BROKEN), True),
+        (
+            dated(
+                "valid",
+                last_test=ConnectionTestHistory(
+                    result=ConnectionTestResult.PASSED, result_at=NOW, missing_permissions=("write",)
+                ),
+            ),
+            True,
+        ),
+        (
+            dated(
+                "valid", last_test=ConnectionTestHistory(result=ConnectionTestResult.PASSED, result_at=NOW)
+            ),
+            False,
+        ),
     ],
 )
 def test_those_are_tested_of_which_the_list_says_too_little(
-    subject: KnownConnection, is_wanted: bool
+    subject: ConnectionState, is_wanted: bool
 ) -> None:
-    assert wants_test(subject, NOW) is is_wanted
+    assert should_test_connection(subject, NOW) is is_wanted
 
 
 def test_only_bluesky_and_pinterest_cannot_be_tested() -> None:
@@ -310,7 +364,8 @@ def test_an_error_is_tested_when_it_sounds_like_a_lost_login_and_nothing_was_pos
 ) -> None:
     error = PublishError(message=message, occurred_at=NOW - HOUR)
     assert (
-        wants_test(known(connection(last_error=error, last_successful_post_at=posted_at)), NOW) is is_wanted
+        should_test_connection(known(connection(last_error=error, last_successful_post_at=posted_at)), NOW)
+        is is_wanted
     )
 
 
@@ -322,8 +377,8 @@ def test_each_is_tested_at_its_own_pace_and_no_sooner_than_the_server_asks() -> 
 
 def test_what_is_new_since_a_test_is_seen() -> None:
     assert not is_new_since(probed())
-    assert not is_new_since(probed(tested=BROKEN))
-    assert is_new_since(probed(tested=BROKEN, habit=Habit(dated_at=NOW)))
+    assert not is_new_since(probed(last_test=BROKEN))
+    assert is_new_since(probed(last_test=BROKEN, renewals=RenewalHistory(expiry_set_at=NOW)))
 
 
 # What it looks like
@@ -334,14 +389,14 @@ def test_causes_are_what_routes_match_and_at_the_end_also_those_of_the_worst() -
     error = PublishError(message="invalid_grant", occurred_at=NOW)
     life.poll(connection(last_error=error))
     [incident] = life.incidents
-    assert circumstances(incident, target(), Routing(routes=())).cause == ("authorisation",)
+    assert labels_of(incident, target(), Routing(routes=())).cause == ("authorization",)
     life.poll(connection(last_error=PublishError(message="too long", occurred_at=NOW + HOUR)))
     [incident] = life.incidents
-    assert circumstances(incident, target(), Routing(routes=())).cause == ("content",)
+    assert labels_of(incident, target(), Routing(routes=())).cause == ("content",)
     life.poll(connection())
     ended = life.history[-1][1].incident
-    causes = circumstances(ended, target(), Routing(routes=())).cause
-    assert {"content", "authorisation", "permission"} == {*causes}
+    causes = labels_of(ended, target(), Routing(routes=())).cause
+    assert {"content", "authorization", "permission"} == {*causes}
 
 
 @pytest.mark.parametrize("rule", [RuleName.RENEWAL_OVERDUE, RuleName.CONNECTION_REMOVED])

@@ -3,18 +3,18 @@
 import pytest
 
 from monitor.core.model import Severity
-from monitor.core.rules import Problem, PublishFailure
-from monitor.core.wording import Cause, classify
+from monitor.core.rules.error_catalog import Cause, classify
+from monitor.core.rules.registry import Problem, PublishErrorRule
 from tests.factories import NOW, connection, error, known
 
-AUTHORISATION, PERMISSION, POLICY, CONTENT, TRANSIENT, UNKNOWN = Cause
+AUTHORIZATION, PERMISSION, POLICY, CONTENT, TRANSIENT, UNKNOWN = Cause
 
 # The codes that the vendor documents as stable; they stand alone, before a text, or in JSON.
 VENDOR = {
-    "PLATFORM_AUTH_EXPIRED": AUTHORISATION,
-    "AUTH_REVOKED": AUTHORISATION,
-    "LINKEDIN_TOKEN_EXPIRED": AUTHORISATION,
-    "TOKEN_EXPIRED": AUTHORISATION,
+    "PLATFORM_AUTH_EXPIRED": AUTHORIZATION,
+    "AUTH_REVOKED": AUTHORIZATION,
+    "LINKEDIN_TOKEN_EXPIRED": AUTHORIZATION,
+    "TOKEN_EXPIRED": AUTHORIZATION,
     "THREADS_PERMISSION_REQUIRED": PERMISSION,
     "INVALID_CONTENT": CONTENT,
     "CONTENT_TOO_LARGE": CONTENT,
@@ -37,7 +37,7 @@ VENDOR = {
 }
 
 META = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "Error validating access token: Session has expired on Sunday, 22-Feb-26 08:00:00 PST.",
         "Error validating access token: The session has been invalidated because the user changed their password",
         "Error validating access token; code=190; subcode=463",
@@ -122,7 +122,7 @@ META = {
 }
 
 X = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "Invalid or expired token.",
         "Could not authenticate you.",
         '{"errors":[{"code":32,"message":"Could not authenticate you."}]}',
@@ -168,7 +168,7 @@ X = {
 }
 
 LINKEDIN = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "Unable to verify access token",
         "The token used in the request has been revoked by the user",
         "The token used in the request has expired",
@@ -199,7 +199,7 @@ LINKEDIN = {
 }
 
 TIKTOK = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "access_token_invalid",
         "The access token is invalid or not found in the request.",
         "The user has revoked the authorization",
@@ -242,7 +242,7 @@ TIKTOK = {
 }
 
 YOUTUBE = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "invalid_grant: Token has been expired or revoked.",
         "invalid_grant: Account has been deleted",
         "Account has been deleted",
@@ -296,7 +296,7 @@ YOUTUBE = {
 }
 
 BLUESKY = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "AuthFactorTokenRequired",
         "AuthFactorTokenRequired: A sign in code has been sent to your email address",
         "ExpiredToken: Token has expired",
@@ -321,7 +321,7 @@ BLUESKY = {
 }
 
 MASTODON = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "The access token is invalid",
         "The access token was revoked",
         "The access token expired",
@@ -348,7 +348,7 @@ MASTODON = {
 }
 
 TELEGRAM = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "AUTH_KEY_UNREGISTERED",
         "401: AUTH_KEY_UNREGISTERED (caused by messages.SendMedia)",
         "SESSION_REVOKED",
@@ -397,7 +397,7 @@ TELEGRAM = {
 }
 
 PINTEREST = {
-    AUTHORISATION: ["Authentication failed.", "Authorization failed."],
+    AUTHORIZATION: ["Authentication failed.", "Authorization failed."],
     PERMISSION: [
         "Your application consumer type is not supported",
         "You are not permitted to access that resource.",
@@ -417,7 +417,7 @@ PINTEREST = {
 }
 
 ANYWHERE = {
-    AUTHORISATION: [
+    AUTHORIZATION: [
         "Request failed with status code 401",
         "Please reconnect your account",
         "Account access revoked, please re-authorize",
@@ -487,20 +487,20 @@ def test_a_code_of_the_vendor_counts_whatever_the_text_beside_it_says(
 @pytest.mark.parametrize("code", ["UNKNOWN_ERROR", "XAUTH_REVOKED", "AUTH_REVOKED_BY"])
 def test_no_other_word_is_taken_for_a_code_of_the_vendor(code: str) -> None:
     assert classify(code) is UNKNOWN
-    assert classify(f"{code}: Error validating access token") is AUTHORISATION
+    assert classify(f"{code}: Error validating access token") is AUTHORIZATION
 
 
 def publish_failure(platform: str, text: str) -> Problem:
     subject = known(connection(platform_id=f"{platform}-1", last_error=error(message=text)))
-    verdict = PublishFailure().look(subject, NOW)
-    assert isinstance(verdict, Problem)
-    return verdict
+    result = PublishErrorRule().check(subject, NOW)
+    assert isinstance(result, Problem)
+    return result
 
 
 @pytest.mark.parametrize(("platform", "text", "cause"), TEXTS)
 def test_a_text_is_critical_if_only_a_reconnect_helps(platform: str, text: str, cause: Cause) -> None:
     severity = {
-        AUTHORISATION: Severity.CRITICAL,
+        AUTHORIZATION: Severity.CRITICAL,
         PERMISSION: Severity.CRITICAL,
         TRANSIENT: Severity.NOTICE,
     }.get(cause, Severity.WARNING)
@@ -532,7 +532,7 @@ def test_a_bot_without_rights_needs_its_rights_and_no_reconnect() -> None:
 def test_a_number_of_one_platform_says_nothing_of_another() -> None:
     assert classify("code=4", "facebook") is TRANSIENT
     assert classify("code=200", "instagram") is PERMISSION
-    assert classify("code=102", "threads") is AUTHORISATION
+    assert classify("code=102", "threads") is AUTHORIZATION
     for text in ("code=4", "code=200", "code=102", "Channel is unavailable"):
         assert classify(text, "linkedin") is UNKNOWN
         assert classify(text) is UNKNOWN

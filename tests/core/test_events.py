@@ -8,13 +8,13 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from monitor.core import events
-from monitor.core.events import Event, event_again, event_key, events_of, reasons_of
-from monitor.core.incident_services import HOSTS, SERVICES, events_wanted, incident_service
-from monitor.core.messages import Item
+from monitor.core.messages import events
+from monitor.core.messages.events import Event, event_again, event_key, events_of, reasons_of
+from monitor.core.messages.render import Item
+from monitor.core.messages.samples import trial_events
 from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
-from monitor.core.samples import trial_events
-from monitor.core.wording import Cause
+from monitor.core.routing.incident_services import HOSTS, SERVICES, events_wanted, incident_service
+from monitor.core.rules.error_catalog import Cause
 from tests.factories import DAY, HOUR, NOW, connection, error
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "events.schema.json").read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def incident(**given: Any) -> Incident:
         "rule": RuleName.TOKEN_EXPIRY,
         "subject": Subject(account="agency", target_id=1, platform_id=SEEN.platform_id),
         "severity": WARNING,
-        "worst": WARNING,
+        "max_severity": WARNING,
         "summary": "token expires at 2026-02-24 20:00 UTC",
         "opened_at": NOW - HOUR,
         "deadline_at": NOW + 2 * DAY,
@@ -64,37 +64,51 @@ ACKNOWLEDGED = incident(acknowledged_at=NOW, acknowledged_by="mia")
     ("known", "reasons"),
     [
         pytest.param(item(), ["opened"], id="never told"),
-        pytest.param(item(told=WARNING, reasons=frozenset()), [], id="told"),
-        pytest.param(item(told=WARNING, reasons=frozenset({Reason.UPDATED})), ["updated"], id="other words"),
-        pytest.param(item(told=NOTICE, reasons=frozenset()), ["escalated"], id="worse than told"),
-        pytest.param(item(told=CRITICAL, reasons=frozenset({Reason.ESCALATED})), ["updated"], id="milder"),
-        pytest.param(item(told=WARNING, reasons=frozenset({Reason.ESCALATED})), [], id="worse for a while"),
-        pytest.param(item(told=WARNING, reasons=frozenset({Reason.REMINDER})), ["reminder"], id="reminded"),
+        pytest.param(item(last_severity=WARNING, reasons=frozenset()), [], id="told"),
         pytest.param(
-            item(ACKNOWLEDGED, told=WARNING, reasons=frozenset({Reason.REMINDER})),
+            item(last_severity=WARNING, reasons=frozenset({Reason.UPDATED})), ["updated"], id="other words"
+        ),
+        pytest.param(item(last_severity=NOTICE, reasons=frozenset()), ["escalated"], id="worse than told"),
+        pytest.param(
+            item(last_severity=CRITICAL, reasons=frozenset({Reason.ESCALATED})), ["updated"], id="milder"
+        ),
+        pytest.param(
+            item(last_severity=WARNING, reasons=frozenset({Reason.ESCALATED})), [], id="worse for a while"
+        ),
+        pytest.param(
+            item(last_severity=WARNING, reasons=frozenset({Reason.REMINDER})), ["reminder"], id="reminded"
+        ),
+        pytest.param(
+            item(ACKNOWLEDGED, last_severity=WARNING, reasons=frozenset({Reason.REMINDER})),
             [],
             id="reminded, acknowledged",
         ),
         pytest.param(
-            item(ACKNOWLEDGED, told=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
+            item(ACKNOWLEDGED, last_severity=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
             ["acknowledged"],
             id="acknowledged",
         ),
         pytest.param(
-            item(told=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})), [], id="acknowledged no more"
+            item(last_severity=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
+            [],
+            id="acknowledged no more",
         ),
         pytest.param(
             item(ACKNOWLEDGED, reasons=frozenset({Reason.OPENED, Reason.ACKNOWLEDGED})),
             ["opened", "acknowledged"],
             id="acknowledged before it was told",
         ),
-        pytest.param(item(OVER, told=WARNING), ["resolved"], id="over"),
+        pytest.param(item(OVER, last_severity=WARNING), ["resolved"], id="over"),
         pytest.param(item(OVER), [], id="over before it was told"),
         pytest.param(item(OVER, may_be_out=True), ["resolved"], id="over, and the trigger may be out"),
-        pytest.param(item(OVER, told_resolved=True), [], id="told that it is over"),
-        pytest.param(item(REPLACED, told=WARNING), ["resolved"], id="superseded"),
-        pytest.param(item(OVER, told=WARNING, is_back=True), ["resolved"], id="back as another one"),
-        pytest.param(item(OVER, told=WARNING, silenced=True), ["resolved"], id="told, then silenced"),
+        pytest.param(item(OVER, last_was_resolved=True), [], id="told that it is over"),
+        pytest.param(item(REPLACED, last_severity=WARNING), ["resolved"], id="superseded"),
+        pytest.param(
+            item(OVER, last_severity=WARNING, reopened=True), ["resolved"], id="back as another one"
+        ),
+        pytest.param(
+            item(OVER, last_severity=WARNING, silenced=True), ["resolved"], id="told, then silenced"
+        ),
         pytest.param(item(OVER, silenced=True), [], id="silenced from the first"),
     ],
 )
@@ -105,15 +119,15 @@ def test_an_event_is_the_difference_between_what_was_told_and_what_is_true(
 
 
 def test_the_key_is_the_same_whatever_happens_and_of_no_other_incident() -> None:
-    told = item(told=WARNING)
+    notified = item(last_severity=WARNING)
     happens = (
         item(),
-        item(told=NOTICE),
-        item(ACKNOWLEDGED, told=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
-        item(OVER, told=WARNING),
+        item(last_severity=NOTICE),
+        item(ACKNOWLEDGED, last_severity=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
+        item(OVER, last_severity=WARNING),
     )
     made = [events_of(each, installation="f00", message_key="m1", now=NOW)[0] for each in happens]
-    again = event_again(told, installation="f00", now=NOW)
+    again = event_again(notified, installation="f00", now=NOW)
     assert {"f00-12"} == {each.key for each in (*made, again)}
     assert "f00-1" != event_key("f00", 12) != event_key("f0", 12)
     assert ["m1-opened", "m1-escalated", "m1-acknowledged", "m1-resolved"] == [
@@ -127,7 +141,7 @@ def test_a_title_says_what_whose_and_by_when() -> None:
         == events.title(event())
     )
     assert "LinkedIn John Doe (North Bakery): The token is good again." == events.title(
-        event(OVER, told=WARNING)
+        event(OVER, last_severity=WARNING)
     )
     about = Subject(account="agency")
     refused = incident(rule=RuleName.API_KEY_REJECTED, subject=about, summary="the API key is not valid")
@@ -159,7 +173,7 @@ def test_the_text_says_what_to_do_and_where() -> None:
     assert "What to do: put a valid key in" in events.text(
         event(incident(remedy="put a valid key in"), connection=None)
     )
-    assert "What to do" not in events.text(event(OVER, told=WARNING))
+    assert "What to do" not in events.text(event(OVER, last_severity=WARNING))
     assert "https://own.example" in events.text(event(reconnect_url="https://own.example"))
 
 
@@ -170,7 +184,7 @@ def test_details_hold_what_is_known_and_nothing_else() -> None:
     )
     assert not {"reconnect_url", "acknowledged_by", "resolution"} & found.keys()
     assert all(isinstance(value, str) and value for value in found.values())
-    assert "what_to_do" not in events.details(event(OVER, told=WARNING))
+    assert "what_to_do" not in events.details(event(OVER, last_severity=WARNING))
 
 
 # The published document
@@ -178,11 +192,11 @@ def test_details_hold_what_is_known_and_nothing_else() -> None:
 
 DOCUMENTS = {
     "opened": event(),
-    "escalated": event(incident(severity=CRITICAL), told=WARNING),
-    "updated": event(told=WARNING, reasons=frozenset({Reason.UPDATED})),
-    "reminder": event(told=WARNING, reasons=frozenset({Reason.REMINDER})),
-    "acknowledged": event(ACKNOWLEDGED, told=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
-    "resolved": event(OVER, told=WARNING),
+    "escalated": event(incident(severity=CRITICAL), last_severity=WARNING),
+    "updated": event(last_severity=WARNING, reasons=frozenset({Reason.UPDATED})),
+    "reminder": event(last_severity=WARNING, reasons=frozenset({Reason.REMINDER})),
+    "acknowledged": event(ACKNOWLEDGED, last_severity=WARNING, reasons=frozenset({Reason.ACKNOWLEDGED})),
+    "resolved": event(OVER, last_severity=WARNING),
     "about an account": event(
         incident(subject=Subject(account="agency")), connection=None, target=None, dashboard_url=""
     ),

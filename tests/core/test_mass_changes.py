@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.core.decide import decide
+from monitor.core.evaluation.evaluate import evaluate
 from monitor.core.model import Connection, Reason, Severity
-from monitor.core.rules import BlastRadius, Rules, TokenExpiry
+from monitor.core.rules.registry import MassChange, Rules, TokenExpiry
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, NOW, connection, known, snapshot, state
 
-FEW = Rules(blast_radius=BlastRadius(share=0.5, count=4))
+FEW = Rules(mass_change=MassChange(share=0.5, count=4))
 EARLY = replace(FEW, connection=(TokenExpiry(before={timedelta(days=30): Severity.NOTICE}),))
 
 
@@ -31,7 +31,7 @@ def test_many_dates_that_get_worse_at_once_are_held_for_a_second_look(moved_to: 
     for life in (stumble, real):
         life.poll(*well)
         assert [] == life.poll(*ill)
-        assert 6 == life.state.doubted
+        assert 6 == life.state.suspect_changes
         assert well == [each.connection for each in life.known.values()]
     assert [] == stumble.poll(*well)
     assert [(Reason.ESCALATED, Severity.CRITICAL)] * 6 == real.poll(*ill)
@@ -50,14 +50,14 @@ def test_words_and_dates_that_get_worse_are_counted_together() -> None:
     life.poll(*soon(6 * DAY))
     ill = [*soon(-DAY)[:2], *(replace(each, token_status="expired") for each in soon(6 * DAY)[2:4])]
     assert [] == life.poll(*ill, *soon(6 * DAY)[4:])
-    assert 4 == life.state.doubted
+    assert 4 == life.state.suspect_changes
 
 
 def test_a_threshold_that_many_dates_reach_by_moving_is_doubted_too() -> None:
     life = Life(rules=EARLY)
     life.poll(*many(6, expires_at=NOW + 60 * DAY))
     assert [] == life.poll(*many(6, expires_at=NOW + 20 * DAY))
-    assert 6 == life.state.doubted
+    assert 6 == life.state.suspect_changes
 
 
 def test_dates_that_many_tokens_reach_in_time_are_no_strange_answer() -> None:
@@ -66,7 +66,7 @@ def test_dates_that_many_tokens_reach_in_time_are_no_strange_answer() -> None:
     assert [(Reason.OPENED, Severity.NOTICE)] * 6 == life.poll(
         *many(6, expires_at=NOW + 60 * DAY), after=40 * DAY
     )
-    assert 0 == life.state.doubted
+    assert 0 == life.state.suspect_changes
 
 
 @pytest.mark.parametrize("moved_to", [90 * DAY, 61 * DAY, None], ids=["later", "a little later", "no date"])
@@ -74,11 +74,11 @@ def test_dates_that_get_better_are_no_strange_answer(moved_to: timedelta | None)
     life = Life(rules=EARLY)
     life.poll(*many(6, expires_at=NOW + 60 * DAY))
     life.poll(*many(6, expires_at=NOW + moved_to if moved_to else None))
-    assert 0 == life.state.doubted
+    assert 0 == life.state.suspect_changes
 
 
 def test_the_dates_that_are_counted_are_judged_by_the_clock_of_the_api() -> None:
     well, moved = many(6, expires_at=NOW + 60 * DAY), many(6, expires_at=NOW + 50 * DAY)
     before = state(*(known(each, id=n) for n, each in enumerate(well)))
-    right = decide(before, snapshot(*moved, taken_at=NOW + 61 * DAY, clock_offset=-61 * DAY), rules=EARLY)
-    assert (0, ()) == (right.doubted, right.incidents)
+    right = evaluate(before, snapshot(*moved, taken_at=NOW + 61 * DAY, clock_offset=-61 * DAY), rules=EARLY)
+    assert (0, ()) == (right.suspect_changes, right.incidents)

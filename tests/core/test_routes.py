@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.incidents import IncidentChange
+from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
-from monitor.core.routes import (
-    Circumstances,
-    Match,
+from monitor.core.routing.routes import (
+    Labels,
+    Matcher,
     QuietHours,
     Route,
     Routing,
     Schedule,
     Silence,
-    matching,
-    tell,
+    matching_routes,
+    plan_notifications,
 )
 from tests.factories import DAY, HOUR, MINUTE, NOW, target
 
@@ -28,7 +28,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours(starts=time(20), ends=time(8), zone=BERLIN)
 
 
-def about(**given: Any) -> Circumstances:
+def about(**given: Any) -> Labels:
     usual: dict[str, Any] = {
         "account": "agency",
         "rule": "token_expiry",
@@ -37,7 +37,7 @@ def about(**given: Any) -> Circumstances:
         "managed_user": ("Acme [EU]", "65f0c0ffee65f0c0ffee65f0"),
         "labels": {"team": "emea"},
     }
-    return Circumstances(**usual | given)
+    return Labels(**usual | given)
 
 
 def change(
@@ -47,7 +47,7 @@ def change(
         "rule": RuleName.TOKEN_EXPIRY,
         "subject": Subject(account="agency", target_id=1, platform_id="telegram--1001234567890"),
         "severity": severity,
-        "worst": severity,
+        "max_severity": severity,
         "summary": "token expires soon",
         "opened_at": NOW,
     }
@@ -55,82 +55,89 @@ def change(
 
 
 def over(worst: Severity = WARNING) -> IncidentChange:
-    return change(Reason.RESOLVED, NOTICE, worst=worst, resolved_at=NOW, resolution=Resolution.RECOVERED)
+    return change(
+        Reason.RESOLVED, NOTICE, max_severity=worst, resolved_at=NOW, resolution=Resolution.RECOVERED
+    )
 
 
-def channels(*routes: Route, told: IncidentChange | None = None, about: Target | None = None) -> list[str]:
-    return [each.channel for each in tell(told or change(), about or target(), Routing(routes=routes), NOW)]
+def channels(
+    *routes: Route, notified: IncidentChange | None = None, about: Target | None = None
+) -> list[str]:
+    return [
+        each.channel
+        for each in plan_notifications(notified or change(), about or target(), Routing(routes=routes), NOW)
+    ]
 
 
 @pytest.mark.parametrize(
     ("match", "takes"),
     [
-        (Match(), True),
-        (Match(account=("agency",)), True),
-        (Match(account=("other",)), False),
-        (Match(account=("other", "agency")), True),
-        (Match(account=("agen",)), False),
-        (Match(account=("agen*",)), True),
-        (Match(account=("*ency",)), True),
-        (Match(account=("a*n*y",)), True),
-        (Match(account=("Agency",)), False),
-        (Match(platform=("linkedin", "threads")), True),
-        (Match(platform=("threads",)), False),
-        (Match(rule=("token_*",)), True),
-        (Match(rule=("publish_error",)), False),
-        (Match(severity=("warning", "critical")), True),
-        (Match(severity=("critical",)), False),
-        (Match(managed_user=("65f0c0ffee65f0c0ffee65f0",)), True),
-        (Match(managed_user=("Acme [EU]",)), True),
-        (Match(managed_user=("Acme*",)), True),
-        (Match(managed_user=("Acme E",)), False),
-        (Match(labels={"team": ("emea",)}), True),
-        (Match(labels={"team": ("apac", "e*")}), True),
-        (Match(labels={"team": ("apac",)}), False),
-        (Match(labels={"tier": ("gold",)}), False),
-        (Match(labels={"tier": ("*",)}), False),
-        (Match(labels={"team": ("emea",), "tier": ("gold",)}), False),
-        (Match(account=("agency",), platform=("threads",)), False),
-        (Match(account=("agency",), platform=("linkedin",), severity=("warning",)), True),
+        (Matcher(), True),
+        (Matcher(account=("agency",)), True),
+        (Matcher(account=("other",)), False),
+        (Matcher(account=("other", "agency")), True),
+        (Matcher(account=("agen",)), False),
+        (Matcher(account=("agen*",)), True),
+        (Matcher(account=("*ency",)), True),
+        (Matcher(account=("a*n*y",)), True),
+        (Matcher(account=("Agency",)), False),
+        (Matcher(platform=("linkedin", "threads")), True),
+        (Matcher(platform=("threads",)), False),
+        (Matcher(rule=("token_*",)), True),
+        (Matcher(rule=("publish_error",)), False),
+        (Matcher(severity=("warning", "critical")), True),
+        (Matcher(severity=("critical",)), False),
+        (Matcher(managed_user=("65f0c0ffee65f0c0ffee65f0",)), True),
+        (Matcher(managed_user=("Acme [EU]",)), True),
+        (Matcher(managed_user=("Acme*",)), True),
+        (Matcher(managed_user=("Acme E",)), False),
+        (Matcher(labels={"team": ("emea",)}), True),
+        (Matcher(labels={"team": ("apac", "e*")}), True),
+        (Matcher(labels={"team": ("apac",)}), False),
+        (Matcher(labels={"tier": ("gold",)}), False),
+        (Matcher(labels={"tier": ("*",)}), False),
+        (Matcher(labels={"team": ("emea",), "tier": ("gold",)}), False),
+        (Matcher(account=("agency",), platform=("threads",)), False),
+        (Matcher(account=("agency",), platform=("linkedin",), severity=("warning",)), True),
     ],
 )
-def test_every_key_must_match_by_any_of_its_patterns(match: Match, takes: bool) -> None:
-    assert takes is match.takes(about())
+def test_every_key_must_match_by_any_of_its_patterns(match: Matcher, takes: bool) -> None:
+    assert takes is match.matches(about())
 
 
 @pytest.mark.parametrize("pattern", ["?gency", "[a]gency", "agency$", ".*", "agency|other", "a+gency"])
 def test_only_the_star_is_a_pattern(pattern: str) -> None:
-    assert not Match(account=(pattern,)).takes(about())
-    assert Match(account=(pattern,)).takes(about(account=pattern))
+    assert not Matcher(account=(pattern,)).matches(about())
+    assert Matcher(account=(pattern,)).matches(about(account=pattern))
 
 
-@pytest.mark.parametrize("match", [Match(platform=("*",)), Match(managed_user=("*",))])
-def test_what_is_not_there_matches_no_pattern(match: Match) -> None:
+@pytest.mark.parametrize("match", [Matcher(platform=("*",)), Matcher(managed_user=("*",))])
+def test_what_is_not_there_matches_no_pattern(match: Matcher) -> None:
     nowhere = about(platform="", managed_user=())
-    assert not match.takes(nowhere)
-    assert Match().takes(nowhere)
+    assert not match.matches(nowhere)
+    assert Matcher().matches(nowhere)
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_a_star_stands_for_any_text(start: str, rest: str) -> None:
     name = f"x{start.replace('*', '+')}{rest}"
-    assert Match(account=(f"x{start.replace('*', '+')}*",)).takes(about(account=name))
+    assert Matcher(account=(f"x{start.replace('*', '+')}*",)).matches(about(account=name))
 
 
 def test_every_matching_route_delivers_until_one_says_stop() -> None:
-    first = Route(channels=("a",), match=Match(account=("agency",)))
-    other = Route(channels=("b",), match=Match(account=("other",)), continues=False)
+    first = Route(channels=("a",), match=Matcher(account=("agency",)))
+    other = Route(channels=("b",), match=Matcher(account=("other",)), continues=False)
     last = Route(channels=("c",), continues=False)
     after = Route(channels=("d",))
-    assert [first, last] == matching(about(), [first, other, last, after])
+    assert [first, last] == matching_routes(about(), [first, other, last, after])
     assert ["a", "c"] == channels(first, other, last, after)
 
 
 def test_a_channel_named_by_several_routes_is_told_once_by_the_first() -> None:
     slow = Route(channels=("ops", "mail"), group_by=("platform",), group_wait=HOUR)
     quick = Route(channels=("pager", "ops"), group_by=("severity",), group_wait=MINUTE)
-    tellings = tell(change(), target(), Routing(routes=[slow, quick]), NOW)
-    assert [(each.channel, each.group, each.due_at - NOW) for each in tellings] == [
+    planned = plan_notifications(change(), target(), Routing(routes=[slow, quick]), NOW)
+    assert [(each.channel, each.group, each.due_at - NOW) for each in planned] == [
         ("ops", "platform=telegram", HOUR),
         ("mail", "platform=telegram", HOUR),
         ("pager", "severity=warning", MINUTE),
@@ -140,38 +147,40 @@ def test_a_channel_named_by_several_routes_is_told_once_by_the_first() -> None:
 def test_a_group_is_what_is_equal_in_all_it_goes_by() -> None:
     route = Route(channels=("ops",), group_by=("account", "managed_user", "rule"))
     user = target(managed_user="Acme", managed_user_id="65f0")
-    (telling,) = tell(change(), user, Routing(routes=[route]), NOW)
-    assert telling.group == "account=agency managed_user=Acme rule=token_expiry"
+    (notification,) = plan_notifications(change(), user, Routing(routes=[route]), NOW)
+    assert notification.group == "account=agency managed_user=Acme rule=token_expiry"
 
 
 def test_labels_are_those_of_the_incidents_account() -> None:
-    route = Route(channels=("ops",), match=Match(labels={"team": ("emea",)}))
+    route = Route(channels=("ops",), match=Matcher(labels={"team": ("emea",)}))
     for labels, expected in (({"agency": {"team": "emea"}}, 1), ({"other": {"team": "emea"}}, 0)):
-        assert expected == len(tell(change(), target(), Routing(routes=[route], labels=labels), NOW))
+        assert expected == len(
+            plan_notifications(change(), target(), Routing(routes=[route], labels=labels), NOW)
+        )
 
 
 def test_what_is_no_news_is_told_to_nobody() -> None:
-    assert [] == channels(Route(channels=("ops",)), told=change(None))
+    assert [] == channels(Route(channels=("ops",)), notified=change(None))
 
 
 def test_recoveries_can_be_left_out_and_another_route_still_tells_them() -> None:
-    quiet, loud = Route(channels=("ops",), resolved=False), Route(channels=("ops", "mail"))
-    assert [] == channels(quiet, told=over())
-    assert ["ops", "mail"] == channels(quiet, loud, told=over())
+    quiet, loud = Route(channels=("ops",), send_resolved=False), Route(channels=("ops", "mail"))
+    assert [] == channels(quiet, notified=over())
+    assert ["ops", "mail"] == channels(quiet, loud, notified=over())
     assert ["ops"] == channels(quiet)
 
 
 def test_who_was_told_of_the_worst_is_told_of_the_end() -> None:
-    pager = Route(channels=("pager",), match=Match(severity=("critical",)))
-    assert ["pager"] == channels(pager, told=over(worst=CRITICAL))
-    assert [] == channels(pager, told=over(worst=WARNING))
+    pager = Route(channels=("pager",), match=Matcher(severity=("critical",)))
+    assert ["pager"] == channels(pager, notified=over(worst=CRITICAL))
+    assert [] == channels(pager, notified=over(worst=WARNING))
 
 
 def test_an_account_as_a_source_has_no_platform_and_no_managed_user() -> None:
     source = change(subject=Subject(account="agency"))
     route = Route(channels=("ops",), group_by=("account", "managed_user", "platform"))
-    (telling,) = tell(source, None, Routing(routes=[route]), NOW)
-    assert telling.group == "account=agency managed_user= platform="
+    (notification,) = plan_notifications(source, None, Routing(routes=[route]), NOW)
+    assert notification.group == "account=agency managed_user= platform="
 
 
 # Quiet hours
@@ -272,53 +281,55 @@ def test_nothing_is_due_before_its_group_has_waited_and_nothing_but_critical_in_
     now: datetime, wait: timedelta, severity: Severity
 ) -> None:
     route = Route(channels=("ops",), group_wait=wait, quiet_hours=NIGHT)
-    (telling,) = tell(change(severity=severity), target(), Routing(routes=[route]), now)
-    assert telling.due_at >= now + wait
+    (notification,) = plan_notifications(change(severity=severity), target(), Routing(routes=[route]), now)
+    assert notification.due_at >= now + wait
     if severity is CRITICAL:
-        assert telling.due_at == now + wait
+        assert notification.due_at == now + wait
     else:
-        assert NIGHT.until(telling.due_at) is None
+        assert NIGHT.until(notification.due_at) is None
 
 
 def test_critical_waits_too_where_it_is_told_to() -> None:
     night = QuietHours(starts=time(20), ends=time(8), zone=BERLIN, critical=False)
     route = Route(channels=("ops",), quiet_hours=night)
-    (telling,) = tell(change(severity=CRITICAL), target(), Routing(routes=[route]), NOW)
-    assert telling.due_at == berlin("2026-02-23 08:00")
+    (notification,) = plan_notifications(change(severity=CRITICAL), target(), Routing(routes=[route]), NOW)
+    assert notification.due_at == berlin("2026-02-23 08:00")
 
 
 def test_a_group_that_fills_until_after_quiet_has_begun_waits_for_its_end() -> None:
     route = Route(channels=("ops",), group_wait=10 * MINUTE, quiet_hours=NIGHT)
     now = berlin("2026-02-22 19:55")
-    (telling,) = tell(change(), target(), Routing(routes=[route]), now)
-    assert telling.due_at == berlin("2026-02-23 08:00")
+    (notification,) = plan_notifications(change(), target(), Routing(routes=[route]), now)
+    assert notification.due_at == berlin("2026-02-23 08:00")
 
 
 # Silences
 
 
 def test_a_silence_holds_back_what_it_matches_until_it_ends() -> None:
-    short = Silence(id=1, match=Match(), ends_at=NOW + HOUR)
-    long = Silence(id=2, match=Match(platform=("telegram",)), ends_at=NOW + DAY)
-    other = Silence(id=3, match=Match(platform=("threads",)), ends_at=NOW + 9 * DAY)
+    short = Silence(id=1, match=Matcher(), ends_at=NOW + HOUR)
+    long = Silence(id=2, match=Matcher(platform=("telegram",)), ends_at=NOW + DAY)
+    other = Silence(id=3, match=Matcher(platform=("threads",)), ends_at=NOW + 9 * DAY)
     routing = Routing(routes=[Route(channels=("ops",))], silences=[short, long, other])
-    (telling,) = tell(change(), target(), routing, NOW)
-    assert (NOW + DAY, 2) == (telling.due_at, telling.silence_id)
+    (notification,) = plan_notifications(change(), target(), routing, NOW)
+    assert (NOW + DAY, 2) == (notification.due_at, notification.silence_id)
 
 
 def test_a_silence_that_is_nearly_over_does_not_shorten_the_wait_for_a_group() -> None:
-    silence = Silence(id=1, match=Match(), ends_at=NOW + MINUTE)
+    silence = Silence(id=1, match=Matcher(), ends_at=NOW + MINUTE)
     routing = Routing(routes=[Route(channels=("ops",), group_wait=HOUR)], silences=[silence])
-    (telling,) = tell(change(), target(), routing, NOW)
-    assert telling.due_at == NOW + HOUR
+    (notification,) = plan_notifications(change(), target(), routing, NOW)
+    assert notification.due_at == NOW + HOUR
 
 
 def test_a_silence_that_ends_in_quiet_hours_is_followed_by_quiet() -> None:
-    silence = Silence(id=1, match=Match(), ends_at=berlin("2026-02-23 03:00"))
+    silence = Silence(id=1, match=Matcher(), ends_at=berlin("2026-02-23 03:00"))
     routing = Routing(routes=[Route(channels=("ops",), quiet_hours=NIGHT)], silences=[silence])
     for severity, due in ((WARNING, "2026-02-23 08:00"), (CRITICAL, "2026-02-23 03:00")):
-        (telling,) = tell(change(severity=severity), target(), routing, berlin("2026-02-22 19:00"))
-        assert telling.due_at == berlin(due)
+        (notification,) = plan_notifications(
+            change(severity=severity), target(), routing, berlin("2026-02-22 19:00")
+        )
+        assert notification.due_at == berlin(due)
 
 
 # Regular summaries
@@ -336,13 +347,13 @@ def test_a_silence_that_ends_in_quiet_hours_is_followed_by_quiet() -> None:
     ],
 )
 def test_a_summary_was_due_at_its_time_of_day(now: str, weekday: int | None, due: str) -> None:
-    schedule = Schedule(at=time(9), zone=BERLIN, weekday=weekday)
+    schedule = Schedule(time_of_day=time(9), zone=BERLIN, weekday=weekday)
     assert berlin(due) == schedule.last_due_at(berlin(now))
 
 
 def test_a_summary_at_a_time_that_the_clocks_leap_over_is_not_due_before_it_comes() -> None:
     # 2026-03-29: 02:00 is 03:00 at once, so 02:30 is half past three
-    schedule = Schedule(at=time(2, 30), zone=BERLIN)
+    schedule = Schedule(time_of_day=time(2, 30), zone=BERLIN)
     assert berlin("2026-03-28 02:30") == schedule.last_due_at(berlin("2026-03-29 03:10"))
     assert berlin("2026-03-29 03:30") == schedule.last_due_at(berlin("2026-03-29 03:30"))
 
@@ -351,6 +362,6 @@ def test_a_summary_at_a_time_that_the_clocks_leap_over_is_not_due_before_it_come
 def test_a_summary_was_due_within_the_last_day_or_week_and_never_ahead(
     at: time, zone: ZoneInfo, now: datetime, weekday: int | None
 ) -> None:
-    due = Schedule(at=at, zone=zone, weekday=weekday).last_due_at(now)
+    due = Schedule(time_of_day=at, zone=zone, weekday=weekday).last_due_at(now)
     assert now - (DAY if weekday is None else 7 * DAY) - 2 * HOUR < due <= now
     assert weekday is None or (due + HOUR).astimezone(zone).weekday() in {weekday, (weekday + 1) % 7}

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.expiry import DEFAULT_LADDER, RenewalOverdue, TokenExpiry
-from monitor.core.model import KnownConnection, Severity
-from monitor.core.problems import Answer, DateAhead, Problem, Verdict
-from monitor.core.renewal import Habit
+from monitor.core.model import ConnectionState, Severity
+from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult
+from monitor.core.rules.renewal import RenewalHistory
+from monitor.core.rules.token_expiry import DEFAULT_THRESHOLDS, RenewalOverdue, TokenExpiry
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, known
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "alerting.md"
 AWAY = timedelta(days=20)
-BEFORE = {14 * DAY: Severity.NOTICE, **DEFAULT_LADDER}
+BEFORE = {14 * DAY: Severity.NOTICE, **DEFAULT_THRESHOLDS}
 STATUSES = ["`expired`", "`expiring_soon`", "`valid`", "`unknown`", "another word", "`valid`, then no answer"]
 # When a token expires, seen from the newest report; the last two are an access token's.
 LEFT: dict[str, list[timedelta | None]] = {
@@ -68,43 +68,43 @@ def test_each_cell_of_the_table_is_what_the_rules_do(status: str, date: str, who
             expires_at=None if left is None else reported_at + left,
         )
         # Long known, except that TikTok's access token was never far ahead; and no renewal is due yet.
-        dated_at = reported_at if is_access else reported_at - 100 * DAY
-        one = known(seen, first_seen_at=dated_at, habit=Habit(dated_at=dated_at))
+        expiry_set_at = reported_at if is_access else reported_at - 100 * DAY
+        one = known(seen, first_seen_at=expiry_set_at, renewals=RenewalHistory(expiry_set_at=expiry_set_at))
         check(CELLS[status, date, who], one, reported_at)
 
 
-def check(cell: str, one: KnownConnection, reported_at: datetime) -> None:
+def check(cell: str, one: ConnectionState, reported_at: datetime) -> None:
     expires_at = one.connection.expires_at
-    verdict = TokenExpiry(before=BEFORE).look(one, NOW, reported_at)
-    overdue = RenewalOverdue().look(one, NOW, reported_at)
+    result = TokenExpiry(before=BEFORE).check(one, NOW, reported_at)
+    overdue = RenewalOverdue().check(one, NOW, reported_at)
     passed = sum(1 for before in BEFORE if expires_at and expires_at - NOW <= before)
     by_date = 5 if expires_at and expires_at <= NOW else passed
     match cell:
         case "critical":
-            assert level(verdict) == (Severity.CRITICAL, 5)
+            assert level(result) == (Severity.CRITICAL, 5)
         case "first threshold":
-            assert level(verdict) == (Severity.NOTICE, 1)
+            assert level(result) == (Severity.NOTICE, 1)
         case "thresholds, at least the first":
-            assert level(verdict) == (at_step(by_date or 1), by_date or 1)
+            assert level(result) == (at_step(by_date or 1), by_date or 1)
         case "thresholds" if by_date:
-            assert level(verdict) == (at_step(by_date), by_date)
+            assert level(result) == (at_step(by_date), by_date)
         case "thresholds":
-            assert verdict in {Answer.CLEAR, DateAhead(date=expires_at or NOW)}
+            assert result in {NoProblem.OK, DateAhead(date=expires_at or NOW)}
         case "well":
             is_tolerated = expires_at == reported_at + 7 * DAY
-            assert verdict is (
-                Answer.HOLD if is_tolerated and one.connection.platform == "linkedin" else Answer.CLEAR
+            assert result is (
+                NoProblem.UNKNOWN if is_tolerated and one.connection.platform == "linkedin" else NoProblem.OK
             )
             assert not isinstance(overdue, Problem)
         case "well, or overdue" | "well, or overdue already":
-            assert verdict is Answer.CLEAR
+            assert result is NoProblem.OK
             assert expires_at
             left = expires_at - reported_at  # of a life that was 100 days longer when it was first seen
             assert isinstance(overdue, Problem) is (left <= (100 * DAY + left) / 10)
         case "unchanged":
-            assert verdict is Answer.HOLD
+            assert result is NoProblem.UNKNOWN
         case "warning":
-            assert level(verdict) == (Severity.WARNING, 1)
+            assert level(result) == (Severity.WARNING, 1)
         case _:
             raise AssertionError(cell)
     if not cell.startswith("well, or overdue"):
@@ -115,5 +115,5 @@ def at_step(step: int) -> Severity:
     return [*BEFORE.values(), Severity.CRITICAL][step - 1]
 
 
-def level(verdict: Verdict) -> tuple[Severity, int] | None:
-    return (verdict.severity, verdict.step) if isinstance(verdict, Problem) else None
+def level(result: RuleResult) -> tuple[Severity, int] | None:
+    return (result.severity, result.level) if isinstance(result, Problem) else None

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from monitor.core.text import (
     SHOWN_LENGTH,
     STORED_LENGTH,
-    harmless,
     one_line,
     passages,
     readable_lines,
+    sanitize,
     storable,
 )
 
@@ -52,16 +52,16 @@ ACTIVE = ("@everyone", "@a", "<!", "<@", "<#", "</", "<a", "](", "://", "```", "
 
 @given(anything, limits)
 def test_what_is_harmless_stays_harmless(text: str, limit: int) -> None:
-    shown = harmless(text, limit)
+    shown = sanitize(text, limit)
     assert not any(active in shown for active in ACTIVE)
     assert len(shown.splitlines()) <= 1
-    assert shown == harmless(shown, limit)
+    assert shown == sanitize(shown, limit)
     assert shown.replace("\u200b", "") == one_line(text, limit)
 
 
 @given(anything, anything)
 def test_two_harmless_texts_side_by_side_are_harmless(first: str, second: str) -> None:
-    shown = f"{harmless(first)} ({harmless(second)})"
+    shown = f"{sanitize(first)} ({sanitize(second)})"
     assert not any(active in shown for active in ACTIVE)
 
 
@@ -86,11 +86,11 @@ def test_two_harmless_texts_side_by_side_are_harmless(first: str, second: str) -
     ],
 )
 def test_the_words_stay_readable(text: str, shown: str) -> None:
-    assert shown == harmless(text)
+    assert shown == sanitize(text)
 
 
 def test_long_text_is_cut_and_shows_that_it_was() -> None:
-    for cut, limit in ((storable, STORED_LENGTH), (one_line, SHOWN_LENGTH), (harmless, SHOWN_LENGTH)):
+    for cut, limit in ((storable, STORED_LENGTH), (one_line, SHOWN_LENGTH), (sanitize, SHOWN_LENGTH)):
         assert cut("x" * 100_000) == "x" * (limit - 1) + "…"
         assert cut("x" * limit) == "x" * limit
 
@@ -111,7 +111,7 @@ def test_nothing_but_our_own_links_acts_in_a_message(text: str) -> None:
 
 @given(anything)
 def test_a_message_that_is_harmless_stays_as_it_is(text: str) -> None:
-    written = f"{harmless(text)}\nTo do: reconnect at {OWN}\n{harmless(text)}"
+    written = f"{sanitize(text)}\nTo do: reconnect at {OWN}\n{sanitize(text)}"
     assert written == "".join(each.text for each in passages(readable_lines(written), (OWN,)))
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.expiry import deadline_of, has_expired
 from monitor.core.model import Connection, Reason, Resolution, RuleName, Severity
-from monitor.core.problems import DateAhead
-from monitor.core.renewal import Habit, Profile, RenewedBy
-from monitor.core.rules import Answer, Problem, Rules, TokenExpiry, Verdict
-from tests.core.lives import Life, Told
+from monitor.core.rules.base import DateAhead
+from monitor.core.rules.registry import NoProblem, Problem, RuleResult, Rules, TokenExpiry
+from monitor.core.rules.renewal import RenewalHistory, RenewalProfile, RenewedBy
+from monitor.core.rules.token_expiry import deadline_of, has_expired
+from tests.core.lives import Life, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, known
 
 MS = timedelta(milliseconds=1)
@@ -45,7 +45,7 @@ def look(
     *,
     reported: timedelta = timedelta(),
     aged: bool = False,
-) -> Verdict:
+) -> RuleResult:
     """
     Judge a token.
 
@@ -53,12 +53,12 @@ def look(
         reported: how long ago the API said so.
         aged: whether the date has been known for a year, so that one of TikTok is a refresh token's.
     """
-    habit = Habit(dated_at=NOW - 800 * DAY) if aged else Habit()
-    return (rule or TokenExpiry()).look(known(seen, habit=habit), NOW, NOW - reported)
+    habit = RenewalHistory(expiry_set_at=NOW - 800 * DAY) if aged else RenewalHistory()
+    return (rule or TokenExpiry()).check(known(seen, renewals=habit), NOW, NOW - reported)
 
 
-def level(verdict: Verdict) -> tuple[Severity, int] | None:
-    return (verdict.severity, verdict.step) if isinstance(verdict, Problem) else None
+def level(result: RuleResult) -> tuple[Severity, int] | None:
+    return (result.severity, result.level) if isinstance(result, Problem) else None
 
 
 def ladder(**rungs: Severity) -> TokenExpiry:
@@ -80,10 +80,10 @@ def test_expired_is_critical_whatever_the_date_and_the_platform(
 
 
 def test_a_token_expired_before_its_date_has_no_deadline_to_count_down_to() -> None:
-    verdict = look(token(40 * DAY, "expired"))
-    assert isinstance(verdict, Problem)
-    assert verdict.deadline_at is None
-    assert verdict.summary == "token has expired before its date, 2026-04-03 20:00 UTC"
+    result = look(token(40 * DAY, "expired"))
+    assert isinstance(result, Problem)
+    assert result.deadline_at is None
+    assert result.summary == "token has expired before its date, 2026-04-03 20:00 UTC"
 
 
 @pytest.mark.parametrize("left", [-30 * DAY, -MINUTE, HOUR])
@@ -91,9 +91,9 @@ def test_a_token_expired_before_its_date_has_no_deadline_to_count_down_to() -> N
 def test_an_expired_token_is_not_said_to_have_ended_when_its_access_token_did(
     left: timedelta, platform: str
 ) -> None:
-    verdict = look(token(left, "expired", platform=platform))
-    assert isinstance(verdict, Problem)
-    assert (verdict.summary, verdict.deadline_at) == ("token has expired", None)
+    result = look(token(left, "expired", platform=platform))
+    assert isinstance(result, Problem)
+    assert (result.summary, result.deadline_at) == ("token has expired", None)
 
 
 # Expiring soon
@@ -130,10 +130,10 @@ def test_expiring_soon_stays_at_the_first_threshold_if_the_date_may_be_an_access
 ) -> None:
     if platform == "tiktok" and left and left > 25 * HOUR:
         left = 25 * HOUR
-    verdict = look(token(left, "expiring_soon", platform=platform), aged=aged)
-    assert isinstance(verdict, Problem)
-    assert (NOTICE, 1, None) == (verdict.severity, verdict.step, verdict.deadline_at)
-    assert verdict.summary == "token expires soon"
+    result = look(token(left, "expiring_soon", platform=platform), aged=aged)
+    assert isinstance(result, Problem)
+    assert (NOTICE, 1, None) == (result.severity, result.level, result.deadline_at)
+    assert result.summary == "token expires soon"
 
 
 @pytest.mark.parametrize("platform", EVERYWHERE)
@@ -146,7 +146,7 @@ def test_it_is_never_over_while_the_api_says_expiring_soon(platform: str) -> Non
 
 
 def test_a_tiktok_token_that_expires_soon_throughout_is_never_good_again() -> None:
-    life, date, heard = Life(), NOW + 29 * DAY, list[Told]()
+    life, date, heard = Life(), NOW + 29 * DAY, list[Notified]()
     while life.now < date + 3 * DAY:
         heard += life.poll(token(date - life.now, "expiring_soon", life.now, "tiktok"), after=13 * HOUR)
     assert heard == [(OPENED, NOTICE), (ESCALATED, WARNING), (ESCALATED, CRITICAL), (UPDATED, CRITICAL)]
@@ -193,7 +193,7 @@ def test_the_same_word_once_more_ends_it_when_no_clock_can_be_that_late() -> Non
     life.poll(connection(expires_at=date), after=timedelta())
     life.review()
     assert [] == life.poll(connection(expires_at=date), after=MINUTE)
-    assert life.state.next_review_at == date - 7 * DAY + 5 * MINUTE
+    assert life.state.next_evaluation_at == date - 7 * DAY + 5 * MINUTE
     assert [] == life.poll(connection(expires_at=date), after=MINUTE)
     assert [(RESOLVED, NOTICE)] == life.poll(connection(expires_at=date), after=5 * MINUTE)
 
@@ -206,13 +206,13 @@ def test_the_same_word_once_more_ends_it_when_no_clock_can_be_that_late() -> Non
         ("newcomer", {}, 1),
         ("facebook", {}, 0),
         ("youtube", {}, 0),
-        ("facebook", {"facebook": Profile(renewed_by=PERSON)}, 1),
-        ("linkedin", {"linkedin": Profile(renewed_by=VENDOR)}, 0),
-        ("youtube", {"youtube": Profile(renewed_by=PERSON)}, 0),
+        ("facebook", {"facebook": RenewalProfile(renewed_by=PERSON)}, 1),
+        ("linkedin", {"linkedin": RenewalProfile(renewed_by=VENDOR)}, 0),
+        ("youtube", {"youtube": RenewalProfile(renewed_by=PERSON)}, 0),
     ],
 )
 def test_thresholds_beyond_a_week_are_for_valid_tokens_that_people_renew(
-    platform: str, profiles: dict[str, Profile], step: int
+    platform: str, profiles: dict[str, RenewalProfile], step: int
 ) -> None:
     rule = TokenExpiry(before={14 * DAY: NOTICE, 7 * DAY: WARNING}, profiles=profiles)
     for left in (14 * DAY, 7 * DAY + MS):
@@ -229,8 +229,8 @@ def test_a_token_last_reported_valid_climbs_every_threshold_if_a_person_renews_i
     life.poll(token(8 * DAY))
     life.poll(failure=failure())
     heard = []
-    while life.state.next_review_at:
-        heard.append((NOW + 8 * DAY - life.state.next_review_at, life.review()))
+    while life.state.next_evaluation_at:
+        heard.append((NOW + 8 * DAY - life.state.next_evaluation_at, life.review()))
     assert heard == [
         (7 * DAY, [(OPENED, NOTICE)]),
         (3 * DAY, [(ESCALATED, WARNING)]),
@@ -259,7 +259,7 @@ def test_a_token_last_reported_as_expiring_soon_climbs_whoever_renews_it(platfor
     assert [(ESCALATED, WARNING)] == life.review()
     assert [(ESCALATED, CRITICAL)] == life.review()
     assert [(UPDATED, CRITICAL)] == life.review()
-    assert life.state.next_review_at is None
+    assert life.state.next_evaluation_at is None
 
 
 def test_an_entry_that_cannot_be_read_is_no_report_of_its_token() -> None:
@@ -279,7 +279,7 @@ def test_a_list_that_lacks_most_is_a_report_of_what_it_holds() -> None:
     life.poll(seen, *others)
     for _ in range(8):
         assert [] == life.poll(seen, after=30 * MINUTE) + life.review(at=life.now)
-    assert life.state.failures == 8
+    assert life.state.consecutive_failures == 8
 
 
 # Unknown
@@ -288,7 +288,7 @@ def test_a_list_that_lacks_most_is_a_report_of_what_it_holds() -> None:
 @pytest.mark.parametrize("left", [40 * DAY, 2 * DAY, MS, None])
 @pytest.mark.parametrize("platform", EVERYWHERE)
 def test_unknown_is_not_judged(left: timedelta | None, platform: str) -> None:
-    assert look(token(left, "unknown", platform=platform)) is Answer.HOLD
+    assert look(token(left, "unknown", platform=platform)) is NoProblem.UNKNOWN
 
 
 @pytest.mark.parametrize("left", [timedelta(), -MS, -90 * DAY])
@@ -297,14 +297,14 @@ def test_an_unknown_token_whose_date_has_passed_is_a_warning_and_never_more(left
     assert [(OPENED, WARNING)] == life.poll(token(left, "Unknown", life.now + 15 * MINUTE))
     for _ in range(50):
         assert [] == life.review(at=life.now + DAY)
-    assert [WARNING] == [each.worst for each in life.incidents]
+    assert [WARNING] == [each.max_severity for each in life.incidents]
 
 
 def test_an_unknown_token_is_told_when_its_date_passes_also_while_the_api_is_away() -> None:
     life = Life()
     assert [] == life.poll(token(2 * DAY, "unknown"))
     life.poll(failure=failure())
-    assert life.state.next_review_at == NOW + 2 * DAY
+    assert life.state.next_evaluation_at == NOW + 2 * DAY
     assert [(OPENED, WARNING)] == life.review()
 
 
@@ -334,7 +334,7 @@ def test_what_an_unknown_token_opened_is_over_when_the_api_says_valid() -> None:
 
 
 def test_the_access_token_of_an_unknown_tiktok_token_may_pass() -> None:
-    assert look(token(-HOUR, "unknown", platform="tiktok")) is Answer.HOLD
+    assert look(token(-HOUR, "unknown", platform="tiktok")) is NoProblem.UNKNOWN
     assert level(look(token(-HOUR, "unknown", platform="tiktok"), aged=True)) == (WARNING, 1)
 
 
@@ -348,14 +348,14 @@ def test_a_date_of_tiktok_is_the_refresh_tokens_if_it_was_ever_seen_more_than_25
     life, date = Life(), NOW + ahead
     life.poll(token(ahead, "expiring_soon", platform="tiktok"), after=timedelta())
     life.poll(failure=failure())
-    while life.state.next_review_at:
+    while life.state.next_evaluation_at:
         life.review()
     [incident] = life.incidents
     assert (incident.severity, incident.deadline_at) == ((CRITICAL, date) if is_refresh else (NOTICE, None))
 
 
 def test_an_access_token_renewed_by_the_hour_is_never_taken_for_a_refresh_token() -> None:
-    life, heard = Life(), list[Told]()
+    life, heard = Life(), list[Notified]()
     for _ in range(200):
         date = life.now.replace(minute=7) + 24 * HOUR
         heard += life.poll(token(date - life.now, "expiring_soon", life.now, "tiktok"), after=10 * MINUTE)
@@ -390,7 +390,7 @@ def test_an_unheard_word_leaves_a_token_to_its_date(
 
 @pytest.mark.parametrize("word", UNHEARD)
 def test_a_token_with_an_unheard_word_is_told_all_the_way_to_its_end(word: str) -> None:
-    life, date, heard = Life(), NOW + 9 * DAY, list[Told]()
+    life, date, heard = Life(), NOW + 9 * DAY, list[Notified]()
     while life.now < date + 21 * DAY:
         heard += life.poll(token(date - life.now, word, life.now), after=5 * HOUR)
     assert heard == [(OPENED, NOTICE), (ESCALATED, WARNING), (ESCALATED, CRITICAL), (UPDATED, CRITICAL)]
@@ -399,7 +399,7 @@ def test_a_token_with_an_unheard_word_is_told_all_the_way_to_its_end(word: str) 
 @pytest.mark.parametrize("word", UNHEARD)
 def test_an_unheard_word_without_a_date_to_act_by_opens_and_ends_nothing(word: str) -> None:
     for seen in (token(None, word), *(token(-DAY, word, platform=name) for name in ("youtube", "tiktok"))):
-        assert look(seen) is Answer.HOLD
+        assert look(seen) is NoProblem.UNKNOWN
         life = Life()
         life.poll(
             connection(platform_id=seen.platform_id, token_status="expired", expires_at=seen.expires_at)
@@ -478,7 +478,7 @@ def test_each_rung_is_told_once_and_one_incident_lasts_from_the_first_to_the_rec
 
 
 @pytest.mark.parametrize(
-    ("left", "told"),
+    ("left", "notified"),
     [
         (2 * DAY, (OPENED, WARNING)),
         (HOUR, (OPENED, CRITICAL)),
@@ -486,10 +486,10 @@ def test_each_rung_is_told_once_and_one_incident_lasts_from_the_first_to_the_rec
     ],
 )
 def test_several_rungs_passed_at_once_are_told_as_the_highest(
-    left: timedelta, told: tuple[Reason, Severity]
+    left: timedelta, notified: tuple[Reason, Severity]
 ) -> None:
     life = Life()
-    assert [told] == life.poll(token(left, "expiring_soon"))
+    assert [notified] == life.poll(token(left, "expiring_soon"))
     assert [] == life.poll(token(left, "expiring_soon"))
 
 
@@ -521,7 +521,7 @@ def test_a_renewal_to_a_date_within_the_ladder_keeps_the_incident_and_climbs_ane
     life = Life()
     assert [(OPENED, CRITICAL)] == life.poll(token(12 * HOUR, "expiring_soon"))
     assert [] == life.poll(token(6 * DAY, "expiring_soon", life.now))
-    assert [(NOTICE, CRITICAL)] == [(incident.severity, incident.worst) for incident in life.incidents]
+    assert [(NOTICE, CRITICAL)] == [(incident.severity, incident.max_severity) for incident in life.incidents]
     assert [(ESCALATED, WARNING)] == life.review()
     assert [(ESCALATED, CRITICAL)] == life.review()
     assert [(UPDATED, CRITICAL)] == life.review()
@@ -613,17 +613,17 @@ ladders = st.dictionaries(
 def test_the_verdict_stands_until_the_moment_it_names(  # noqa: PLR0917 - hypothesis gives them by name
     left: timedelta, rule: TokenExpiry, status: str, platform: str, reported: timedelta, aged: bool
 ) -> None:
-    habit = Habit(dated_at=NOW - 800 * DAY) if aged else Habit()
-    one, reported_at = known(token(left, status, platform=platform), habit=habit), NOW - reported
-    verdict, changes_at = rule.look(one, NOW, reported_at), rule.changes_at(one, NOW, reported_at)
+    habit = RenewalHistory(expiry_set_at=NOW - 800 * DAY) if aged else RenewalHistory()
+    one, reported_at = known(token(left, status, platform=platform), renewals=habit), NOW - reported
+    result, changes_at = rule.check(one, NOW, reported_at), rule.next_change_at(one, NOW, reported_at)
     if changes_at is None:
-        assert verdict == rule.look(one, NOW + 100 * DAY, reported_at)
+        assert result == rule.check(one, NOW + 100 * DAY, reported_at)
         return
     assert changes_at > NOW
-    assert verdict == rule.look(one, changes_at - MS, reported_at)
+    assert result == rule.check(one, changes_at - MS, reported_at)
     if not reported:  # nor does the same report again, made at any moment before
         again = changes_at - MS
-        assert verdict == rule.look(one, again, again)
+        assert result == rule.check(one, again, again)
 
 
 @given(left=st.integers(7 * 24 * 60 + 1, 40 * 24 * 60).map(lambda minutes: minutes * MINUTE), rule=ladders)
@@ -632,10 +632,10 @@ def test_reviews_at_the_moments_asked_for_meet_every_rung(left: timedelta, rule:
     date = NOW + left
     life.poll(connection(expires_at=date), after=timedelta())
     visited = []
-    while life.state.next_review_at:
-        assert life.state.next_review_at > life.now
-        visited.append(life.state.next_review_at)
-        is_rung = date - life.state.next_review_at in {*rule.before, timedelta()}
+    while life.state.next_evaluation_at:
+        assert life.state.next_evaluation_at > life.now
+        visited.append(life.state.next_evaluation_at)
+        is_rung = date - life.state.next_evaluation_at in {*rule.before, timedelta()}
         assert len(life.review()) == is_rung
         assert [] == life.review(at=life.now)
     moments = {*rule.before, timedelta(), 7 * DAY}
@@ -653,9 +653,9 @@ def test_reviews_at_the_moments_asked_for_meet_every_rung(left: timedelta, rule:
 def test_what_has_expired_is_what_is_told_as_expired(
     left: timedelta, status: str, platform: str, reported: timedelta, aged: bool
 ) -> None:
-    habit = Habit(dated_at=NOW - 800 * DAY) if aged else Habit()
-    one, reported_at = known(token(left, status, platform=platform), habit=habit), NOW - reported
-    told = level(TokenExpiry().look(one, NOW, reported_at))
-    assert has_expired(one, NOW, reported_at=reported_at) is (told == (CRITICAL, 4))
-    if told and told[1] > 1 and status != "expired":
+    habit = RenewalHistory(expiry_set_at=NOW - 800 * DAY) if aged else RenewalHistory()
+    one, reported_at = known(token(left, status, platform=platform), renewals=habit), NOW - reported
+    notified = level(TokenExpiry().check(one, NOW, reported_at))
+    assert has_expired(one, NOW, reported_at=reported_at) is (notified == (CRITICAL, 4))
+    if notified and notified[1] > 1 and status != "expired":
         assert deadline_of(one, reported_at) == one.connection.expires_at

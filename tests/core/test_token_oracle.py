@@ -14,17 +14,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.core.decide import review
+from monitor.core.evaluation.evaluate import reevaluate
 from monitor.core.model import Connection, Incident, RuleName, Severity
-from monitor.core.renewal import Profile, RenewedBy
-from monitor.core.rules import RenewalOverdue, Rules, TokenExpiry
+from monitor.core.rules.registry import RenewalOverdue, Rules, TokenExpiry
+from monitor.core.rules.renewal import RenewalProfile, RenewedBy
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 
 NOTICE, WARNING, CRITICAL = Severity
 MS = timedelta(milliseconds=1)
 WHO = {"linkedin": "person", "facebook": "vendor", "youtube": "vendor", "tiktok": "person"}
-PROFILES = {name: Profile(renewed_by=RenewedBy(who)) for name, who in WHO.items()}
+PROFILES = {name: RenewalProfile(renewed_by=RenewedBy(who)) for name, who in WHO.items()}
 LADDERS = {
     "default": {7 * DAY: NOTICE, 3 * DAY: WARNING, DAY: CRITICAL},
     "early": {14 * DAY: NOTICE, 5 * DAY: CRITICAL},
@@ -123,7 +123,7 @@ class Twins:
         edges += [edge + 5 * MINUTE for edge in edges]
         moments = {moment for edge in edges for moment in (edge - MS, edge, edge + MS)}
         for moment in sorted({each for each in moments if self.life.now < each < until} | {until}):
-            while (asked := self.life.state.next_review_at) and asked <= moment:
+            while (asked := self.life.state.next_evaluation_at) and asked <= moment:
                 assert asked > self.life.now
                 self.life.review()
                 self.oracle.look(self.life.now)
@@ -131,7 +131,7 @@ class Twins:
             self.life.now = moment
             self.oracle.look(moment)
             self.check()
-            again = review(self.life.state, moment, rules=self.life.rules)
+            again = reevaluate(self.life.state, moment, rules=self.life.rules)
             assert again.incidents == (), "the clock missed a moment"
 
     def check(self) -> None:

@@ -25,7 +25,7 @@ def test_names_that_nobody_knows_for_a_while_cost_nothing_but_time(tmp_path: Pat
             place.end_next()
             place.wait_until_told()
             hosts.write_text("")
-            place.server.faults.put(Fault(drop=Drop.CLOSE))  # connections that are open need no name
+            place.server.faults.set(Fault(drop=Drop.CLOSE))  # connections that are open need no name
             process.wait_for("poll.failed")
             place.server.faults.clear()
             place.end_next()

@@ -16,9 +16,17 @@ from monitor.clock import utc_now
 from monitor.config import Retention
 from monitor.core.model import DeliveryState, Resolution
 from monitor.jobs.prune import prune
-from monitor.storage import Database, upkeep
-from monitor.storage.soundness import findings
-from monitor.storage.tables import connections, incidents, notifications, poll_runs, polls, snapshots, targets
+from monitor.storage import Database, maintenance
+from monitor.storage.integrity import check_integrity
+from monitor.storage.tables import (
+    connections,
+    incidents,
+    notifications,
+    poll_runs,
+    snapshots,
+    target_schedule,
+    targets,
+)
 from tests.storage.test_upgrades import want_second_version
 
 TARGETS, EACH, DAYS = 1000, 3, 365
@@ -85,10 +93,10 @@ def fill(url: str) -> None:
                     "target_id": (c - 1) // EACH + 1,
                     "connection_id": c,
                     "severity": "warning",
-                    "worst": "warning",
+                    "max_severity": "warning",
                     "summary": "publishing failed",
                     "remedy": "",
-                    "memory": "{}",
+                    "notified_levels": "{}",
                     "opened_at": begins + at,
                     "resolved_at": begins + at + timedelta(hours=5),
                     "resolution": Resolution.RECOVERED,
@@ -110,8 +118,8 @@ def fill(url: str) -> None:
                     "created_at": now - timedelta(days=200),
                     "due_at": now,
                     "delivered_at": now,
-                    "told": "warning",
-                    "claim": f"m{i}",
+                    "notified_status": "warning",
+                    "message_key": f"m{i}",
                 }
                 for i in range(1, 12 * TARGETS + 1)
                 for reason in ("opened", "resolved")
@@ -123,9 +131,9 @@ def fill(url: str) -> None:
                 {
                     "target_id": t,
                     "outcome": outcome,
-                    "first_at": begins + timedelta(days=d),
-                    "last_at": begins + timedelta(days=d + 1),
-                    "polls": 96,
+                    "started_at": begins + timedelta(days=d),
+                    "ended_at": begins + timedelta(days=d + 1),
+                    "poll_count": 96,
                 }
                 for d in range(0, DAYS, 7)
                 for t in range(1, TARGETS + 1)
@@ -133,13 +141,13 @@ def fill(url: str) -> None:
             ],
         )
         put(
-            polls,
+            target_schedule,
             [
-                {"target_id": t, "next_poll_at": now, "last_at": now, "polls": 1}
+                {"target_id": t, "next_poll_at": now, "last_polled_at": now, "run_length": 1}
                 for t in range(1, TARGETS + 1)
             ],
         )
-        connection.execute(text("UPDATE poll_runs SET last_at = NULL, polls = NULL WHERE id <= 1000"))
+        connection.execute(text("UPDATE poll_runs SET ended_at = NULL, poll_count = NULL WHERE id <= 1000"))
     engine.dispose()
 
 
@@ -161,11 +169,13 @@ def test_a_year_of_a_thousand_targets_takes_seconds(
     want_second_version(tmp_path, monkeypatch)
     timed("migrating", lambda: database.upgrade(lambda revision, deed: print(f"{revision}: {deed}")))
     with database.read() as store:
-        timed("db check", lambda: print(list(findings(store.connection, is_told=lambda *_: True))[:3]))
+        timed(
+            "db check", lambda: print(list(check_integrity(store.connection, is_routed=lambda *_: True))[:3])
+        )
     if database.is_sqlite:
         file = Path(url.removeprefix("sqlite:///"))
         print(f"{file.stat().st_size >> 20} MiB")
-        timed("db backup", lambda: upkeep.backup(database, tmp_path / "copy.db"))
+        timed("db backup", lambda: maintenance.backup(database, tmp_path / "copy.db"))
     keep = Retention.model_validate({"history": "180d"})
     timed("pruning half", lambda: print(prune(database=database, keep=keep, clock=utc_now)))
     if database.is_sqlite:

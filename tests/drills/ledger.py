@@ -23,10 +23,11 @@ def compare(url: str, received: Sequence[Request], *, is_over: bool = True, repe
     engine = create_engine(url)
     try:
         with engine.connect() as history:
-            told = set(
+            notified = set(
                 history.execute(
                     text(
-                        "SELECT DISTINCT claim FROM notifications WHERE told IS NOT NULL AND state = 'delivered'"
+                        "SELECT DISTINCT message_key FROM notifications WHERE notified_status IS NOT NULL "
+                        "AND state = 'delivered'"
                     )
                 ).scalars()
             )
@@ -36,7 +37,9 @@ def compare(url: str, received: Sequence[Request], *, is_over: bool = True, repe
                 ).scalars()
             )
             being_sent = set(
-                history.execute(text("SELECT claim FROM notifications WHERE state = 'sending'")).scalars()
+                history.execute(
+                    text("SELECT message_key FROM notifications WHERE state = 'sending'")
+                ).scalars()
             )
             dead = list(
                 history.execute(text("SELECT id FROM notifications WHERE state = 'failed'")).scalars()
@@ -45,16 +48,16 @@ def compare(url: str, received: Sequence[Request], *, is_over: bool = True, repe
                 history.execute(
                     text(
                         "SELECT i.id FROM incidents i WHERE i.resolved_at IS NULL AND NOT EXISTS"
-                        " (SELECT 1 FROM notifications n WHERE n.incident_id = i.id AND n.told IS NOT NULL)"
+                        " (SELECT 1 FROM notifications n WHERE n.incident_id = i.id AND n.notified_status IS NOT NULL)"
                     )
                 ).scalars()
             )
     finally:
         engine.dispose()
     found = []
-    if lost := told - names.keys():
+    if lost := notified - names.keys():
         found.append(f"said to be told, and nobody got it: {sorted(lost)}")
-    if unknown := names.keys() - told - being_sent:
+    if unknown := names.keys() - notified - being_sent:
         found.append(f"received, and the history knows nothing of it: {sorted(unknown)}")
     twice = {name: count for name, count in names.items() if count > 1}
     if sum(count - 1 for count in twice.values()) > repeats:

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import create_engine, make_url, text
 
 from monitor.clock import utc_now
+from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.sandbox.server import Server, serve
-from monitor.sandbox.world import World
-from tests.agency import profile
 from tests.daemon_process import DaemonProcess, daemon, wait_until
 from tests.drills.ledger import compare
 from tests.receivers import HttpReceiver, http_receiver
+from tests.workspace_simulator import profile
 
 PATIENCE = 120.0
 
@@ -37,11 +37,11 @@ class Scene:
         self.names = [f"linkedin-{n:05}" for n in range(connections)]
         self._ended: list[str] = []
         for name in self.names:
-            self.world.add_connection(profile(self.world, name))
+            self.fake_service.add_connection(profile(self.fake_service, name))
 
     @property
-    def world(self) -> World:
-        return self.server.world
+    def fake_service(self) -> FakeService:
+        return self.server.fake_service
 
     @property
     def config(self) -> Path:
@@ -79,7 +79,7 @@ class Scene:
     def end(self, *names: str) -> None:
         """Have tokens end."""
         for name in names:
-            self.world.expire(name)
+            self.fake_service.expire(name)
             self._ended.append(name)
 
     def end_next(self) -> None:
@@ -94,14 +94,14 @@ class Scene:
         finally:
             engine.dispose()
 
-    def told(self, *names: str) -> bool:
+    def notified(self, *names: str) -> bool:
         """Whether every one of them was told of."""
         said = "\n".join(request.body.decode() for request in self.hooks.requests)
         return all(name.partition("-")[2] in said for name in names)
 
     def wait_until_told(self, within: float = PATIENCE) -> None:
         """Wait until each token that ended was told of, and nothing waits."""
-        wait_until(lambda: self.told(*self._ended), what=f"word of {self._ended}", seconds=within)
+        wait_until(lambda: self.notified(*self._ended), what=f"word of {self._ended}", seconds=within)
 
     def stop(self, process: DaemonProcess) -> None:
         """Let nothing wait, and end the daemon well."""
@@ -140,9 +140,9 @@ class Scene:
 @contextmanager
 def scene(folder: Path, url: str = "", *, connections: int = 10) -> Iterator[Scene]:
     """Set it up."""
-    world = World(utc_now)
-    world.add_account(SANDBOX_KEY)
-    with serve(world) as server, http_receiver() as hooks:
+    fake_service = FakeService(utc_now)
+    fake_service.add_account(SANDBOX_KEY)
+    with serve(fake_service) as server, http_receiver() as hooks:
         yield Scene(folder, url or f"sqlite:///{folder}/history.db", server, hooks, connections)
 
 

@@ -141,7 +141,7 @@ def main() -> None:
     summary = {
         "polls": fleet.total,
         "messages": len(hooks.requests),
-        "reloads": len(process.lines("configuration.taken")),
+        "reloads": len(process.lines("config.reloaded")),
         "growth": round(growth, 4),
         "wrong": found,
         "exit_status": status,

@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 
 from monitor.core.model import Failure, Outcome, RuleName, Severity
-from monitor.core.rules import DAMPED
+from monitor.core.rules.registry import NEEDS_TWO_RECOVERIES
 from tests.factories import HOUR, MINUTE, NOW, connection, failure
 from tests.fakes import FakeProvider
-from tests.jobs.house import EVERY, House
+from tests.jobs.simulator import EVERY, JobSimulator
 
 
 @pytest.fixture
-def seen(house: House) -> House:
+def seen(simulator: JobSimulator) -> JobSimulator:
     """Give a house in which all was well an hour ago."""
-    house.sees(connection(), connection(platform_id="threads-1"))
-    house.later(HOUR)
-    return house
+    simulator.poll_connections(connection(), connection(platform_id="threads-1"))
+    simulator.advance(HOUR)
+    return simulator
 
 
 # The failure, after how many polls it is told, and how long until the next poll after the first failure.
@@ -37,19 +37,19 @@ BAD = [
 
 @pytest.mark.parametrize(("given", "after", "wait"), BAD)
 def test_a_failure_is_told_once_and_so_is_its_end(
-    seen: House, given: Failure, after: int, wait: timedelta
+    seen: JobSimulator, given: Failure, after: int, wait: timedelta
 ) -> None:
     before = seen.view("current_connections"), seen.view("token_transitions")
     seen.provider.fails(given)
     (polled,) = seen.poll()
     assert seen.clock() + wait == polled.next_poll_at
-    told = [len(seen.deliver())]
+    notified = [len(seen.deliver())]
     for _ in range(5):
-        seen.later()
+        seen.advance()
         seen.poll()
         seen.review()
-        told.append(len(seen.deliver()))
-    assert [int(poll == after) for poll in range(1, 7)] == told
+        notified.append(len(seen.deliver()))
+    assert [int(poll == after) for poll in range(1, 7)] == notified
     assert before == (seen.view("current_connections"), seen.view("token_transitions"))
     (incident,) = seen.view("incident_log")
     assert (given.rule, "agency", None, None) == tuple(
@@ -61,51 +61,51 @@ def test_a_failure_is_told_once_and_so_is_its_end(
     assert (given.outcome, given.http_status, given.error, 6) == tuple(
         run[key] for key in ("outcome", "http_status", "error", "polls")
     )
-    seen.later()
-    (polled,) = seen.sees(connection(), connection(platform_id="threads-1"))
+    seen.advance()
+    (polled,) = seen.poll_connections(connection(), connection(platform_id="threads-1"))
     assert polled.next_poll_at == seen.clock() + MINUTE
-    if given.rule in DAMPED:  # one good answer proves little
+    if given.rule in NEEDS_TWO_RECOVERIES:  # one good answer proves little
         assert [] == seen.deliver()
-        seen.later(MINUTE)
+        seen.advance(MINUTE)
         seen.poll()
     (message,) = seen.deliver()
     assert message.severity is None
     assert ["recovered"] == [row["resolution"] for row in seen.view("incident_log")]
 
 
-def test_a_failure_too_short_to_be_told_is_not_told(seen: House) -> None:
+def test_a_failure_too_short_to_be_told_is_not_told(seen: JobSimulator) -> None:
     for _ in range(4):
         seen.provider.fails(failure())
         seen.poll()
-        seen.later()
+        seen.advance()
         seen.poll()
-        seen.later()
-        seen.sees(connection(), connection(platform_id="threads-1"))
-        seen.later()
+        seen.advance()
+        seen.poll_connections(connection(), connection(platform_id="threads-1"))
+        seen.advance()
     assert seen.view("incident_log") == []
     assert 9 == len(seen.view("poll_log"))
 
 
-def test_a_key_that_many_targets_share_is_one_incident(house: House) -> None:
+def test_a_key_that_many_targets_share_is_one_incident(simulator: JobSimulator) -> None:
     users = [f"{n:024x}" for n in range(50)]
-    house.managed = {"agency": users}
+    simulator.managed = {"agency": users}
     refused = failure(Outcome.UNAUTHORIZED, http_status=401, error="Invalid API key")
     for user in (None, *users):
-        house.provider.fails(refused, user)
+        simulator.provider.fails(refused, user)
     for _ in range(3):
-        house.poll()
-        house.deliver()
-        house.later()
-    assert ["api_key_rejected"] == [row["rule"] for row in house.view("incident_log")]
-    assert 1 == len(house.sent)
+        simulator.poll()
+        simulator.deliver()
+        simulator.advance()
+    assert ["api_key_rejected"] == [row["rule"] for row in simulator.view("incident_log")]
+    assert 1 == len(simulator.sent)
     for user in (None, *users):
-        house.provider.lists(connection(), user=user)
-    house.poll()
-    assert ["recovered"] == [row["resolution"] for row in house.view("incident_log")]
-    assert 1 == len(house.deliver())
+        simulator.provider.lists(connection(), user=user)
+    simulator.poll()
+    assert ["recovered"] == [row["resolution"] for row in simulator.view("incident_log")]
+    assert 1 == len(simulator.deliver())
 
 
-def test_the_failure_of_one_account_is_none_of_another(seen: House) -> None:
+def test_the_failure_of_one_account_is_none_of_another(seen: JobSimulator) -> None:
     seen.providers["other"] = FakeProvider()
     seen.provider.fails(failure(Outcome.UNAUTHORIZED, http_status=401))
     seen.providers["other"].lists(connection(token_status="expired"))
@@ -116,11 +116,11 @@ def test_the_failure_of_one_account_is_none_of_another(seen: House) -> None:
     assert 2 == len(seen.deliver())
 
 
-def test_a_worse_failure_takes_the_place_of_a_milder_one(seen: House) -> None:
+def test_a_worse_failure_takes_the_place_of_a_milder_one(seen: JobSimulator) -> None:
     seen.provider.fails(failure(Outcome.SERVER_ERROR, http_status=500))
     for _ in range(3):
         seen.poll()
-        seen.later()
+        seen.advance()
     seen.deliver()
     seen.provider.fails(failure(Outcome.UNAUTHORIZED, http_status=401))
     seen.poll()
@@ -131,10 +131,10 @@ def test_a_worse_failure_takes_the_place_of_a_milder_one(seen: House) -> None:
     ]
 
 
-def test_an_empty_list_is_not_believed(seen: House) -> None:
+def test_an_empty_list_is_not_believed(seen: JobSimulator) -> None:
     for _ in range(10):
-        seen.sees()
-        seen.later()
+        seen.poll_connections()
+        seen.advance()
     assert {None} == {row["removed_at"] for row in seen.view("current_connections")}
     assert [(RuleName.BAD_ANSWER, None)] == [
         (row["rule"], row["platform_id"]) for row in seen.view("incident_log")

@@ -9,16 +9,15 @@ import pytest
 
 from monitor.core.model import Failure
 from monitor.errors import FetchError
+from monitor.http.client import HttpClient
 from monitor.providers import PROVIDERS, Brand
-from monitor.providers.http import Http
 from monitor.providers.postpost import PostPost
-
-from .stand_in import Authority, StandIn
+from tests.providers.http_server import Authority, StandIn
 
 KEY = "sk_mfx3kq9z_4f1d9c0be2.7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f"
 NOW = datetime(2026, 2, 22, 20, 0, tzinfo=UTC)
 
-MakeHttp = Callable[..., Http]
+MakeHttp = Callable[..., HttpClient]
 Ask = Callable[..., PostPost]
 
 
@@ -27,8 +26,10 @@ def make_http() -> Iterator[MakeHttp]:
     """Build the shared edge; closed at the end of the test."""
     with ExitStack() as opened:
 
-        def make(*, timeout: float = 5, concurrency: int = 4, environ: dict[str, str] | None = None) -> Http:
-            http = Http(
+        def make(
+            *, timeout: float = 5, concurrency: int = 4, environ: dict[str, str] | None = None
+        ) -> HttpClient:
+            http = HttpClient(
                 timeout=timedelta(seconds=timeout),
                 concurrency=concurrency,
                 environ=environ or {},
@@ -41,7 +42,7 @@ def make_http() -> Iterator[MakeHttp]:
 
 
 @pytest.fixture
-def http(make_http: MakeHttp) -> Http:
+def http(make_http: MakeHttp) -> HttpClient:
     return make_http()
 
 
@@ -71,7 +72,7 @@ def brand(request: pytest.FixtureRequest) -> Brand:
 
 def account(
     url: str,
-    http: Http,
+    http: HttpClient,
     *,
     brand: Brand = PROVIDERS["postpost"],
     api_key: str = KEY,

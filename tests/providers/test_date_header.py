@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from monitor.api_clocks import ApiClock, read_date
 from monitor.errors import FetchError
+from monitor.http.client import HttpClient
 from monitor.providers import PROVIDERS
-from monitor.providers.http import Http
 from monitor.providers.postpost import PostPost
 from tests.factories import DAY, HOUR, MINUTE
 from tests.fakes import FrozenClock
+from tests.providers.http_server import Authority, Handler, StandIn
 
 from .conftest import KEY, MakeHttp
-from .stand_in import Authority, Handler, StandIn
 
 SECOND = timedelta(seconds=1)
 BODY = b'{"connections": [], "users": []}'
@@ -49,7 +49,7 @@ def clock(machine: Machine) -> ApiClock:
     return ApiClock("http://localhost", clock=machine, monotonic=machine.monotonic)
 
 
-def asked(server: StandIn, http: Http, clock: ApiClock, machine: Machine) -> PostPost:
+def asked(server: StandIn, http: HttpClient, clock: ApiClock, machine: Machine) -> PostPost:
     brand = PROVIDERS["postpost"]
     return PostPost(brand, base_url=server.url, api_key=KEY, http=http, clock=machine, api_clock=clock)
 
@@ -68,7 +68,7 @@ def date(moment: datetime) -> str:
 
 @pytest.mark.parametrize("status", [200, 203, 302, 401, 403, 404, 429, 500, 503])
 def test_an_answer_of_any_status_shows_the_clock(
-    server: StandIn, http: Http, clock: ApiClock, machine: Machine, status: int
+    server: StandIn, http: HttpClient, clock: ApiClock, machine: Machine, status: int
 ) -> None:
     answer(server, date(machine.now + HOUR), status=status)
     provider = asked(server, http, clock, machine)
@@ -76,7 +76,7 @@ def test_an_answer_of_any_status_shows_the_clock(
         provider.connections,
         provider.workspace_users,
         lambda: provider.connection_url("65f0c0ffee65f0c0ffee65f0"),
-        lambda: provider.test_connection("x-1"),
+        lambda: provider.run_connection_test("x-1"),
     )
     for count, call in enumerate(calls, 1):
         with suppress(FetchError):
@@ -102,7 +102,7 @@ def test_a_slow_answer_is_no_skew(
 
 
 def test_a_clock_that_is_set_while_an_answer_is_waited_for_does_not_spoil_it(
-    server: StandIn, http: Http, clock: ApiClock, machine: Machine
+    server: StandIn, http: HttpClient, clock: ApiClock, machine: Machine
 ) -> None:
     true = machine.now
 
@@ -116,7 +116,7 @@ def test_a_clock_that_is_set_while_an_answer_is_waited_for_does_not_spoil_it(
 
 
 def test_the_age_of_an_answer_out_of_a_cache_counts(
-    server: StandIn, http: Http, clock: ApiClock, machine: Machine
+    server: StandIn, http: HttpClient, clock: ApiClock, machine: Machine
 ) -> None:
     answer(server, date(machine.now - HOUR), "Age: 3600")
     asked(server, http, clock, machine).connections()
@@ -137,7 +137,7 @@ def test_the_age_of_an_answer_out_of_a_cache_counts(
     ids=["missing", "empty", "words", "no day", "long", "1970", "9999"],
 )
 def test_a_header_that_does_not_count_costs_nothing_and_confirms_the_clock(
-    *, server: StandIn, http: Http, clock: ApiClock, machine: Machine, lines: tuple[str, ...], why: str
+    *, server: StandIn, http: HttpClient, clock: ApiClock, machine: Machine, lines: tuple[str, ...], why: str
 ) -> None:
     answer(server, *lines)
     assert asked(server, http, clock, machine).connections().clock_offset == timedelta()

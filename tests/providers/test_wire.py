@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.model import Connection, PublishError, TokenStatus
-from monitor.providers import Answer
+from monitor.providers import ConnectionList
 from monitor.providers.fields import UnreadableError
 from monitor.providers.wire import read_connections
 
@@ -18,14 +18,14 @@ from .conftest import payload
 HALF_PAST_TWO = datetime(2026, 2, 20, 14, 30, tzinfo=UTC)
 
 
-def read(*items: Any, **envelope: Any) -> Answer:
+def read(*items: Any, **envelope: Any) -> ConnectionList:
     return read_connections(json.dumps({"connections": items, **envelope}).encode())
 
 
 def read_one(**fields: Any) -> Connection:
     """Read one connection that is without reproach."""
     answer = read({"platformId": "linkedin-1", **fields})
-    assert answer.complaints == ()
+    assert answer.warnings == ()
     (connection,) = answer.connections
     return connection
 
@@ -33,7 +33,7 @@ def read_one(**fields: Any) -> Connection:
 def complaint_of(**fields: Any) -> tuple[Connection | None, str]:
     """Read one connection that is complained of once; None if it was left out."""
     answer = read({"platformId": "linkedin-1", **fields})
-    (complaint,) = answer.complaints
+    (complaint,) = answer.warnings
     assert complaint.startswith("connections[0] (linkedin-1): ")
     assert answer.unreadable_ids == (frozenset() if answer.connections else {"linkedin-1"})
     return (answer.connections or (None,))[0], complaint.partition("): ")[2]
@@ -45,7 +45,7 @@ def test_every_platform_is_read() -> None:
         *("twitter", "linkedin", "instagram", "threads", "tiktok", "youtube"),
         *("facebook", "bluesky", "mastodon", "telegram", "pinterest"),
     ]
-    assert answer.complaints == ()
+    assert answer.warnings == ()
     assert {"bluesky-did:plc:abc123", "telegram--1001234567890"} < {
         connection.platform_id for connection in answer.connections
     }
@@ -214,7 +214,7 @@ def test_an_id_with_bytes_that_are_not_utf_8_is_unreadable_and_named() -> None:
     answer = read_connections(body)
     assert [each.platform_id for each in answer.connections] == ["linkedin-1"]
     assert answer.unreadable_ids == {"linkedin-\ufffd2"}
-    assert [*answer.complaints] == [
+    assert [*answer.warnings] == [
         'connections[1] (linkedin-\ufffd2): platformId: expected an id, got "linkedin-\ufffd2"'
     ]
 
@@ -238,9 +238,9 @@ def test_names_may_be_missing_and_are_complained_of_when_they_are_no_text() -> N
 def test_a_connection_without_a_usable_id_is_left_out(bad: Any) -> None:
     answer = read({"platformId": bad, "username": "a"}, {"platformId": "x-1"}, {"username": "b"})
     assert [connection.platform_id for connection in answer.connections] == ["x-1"]
-    assert len(answer.complaints) == 2
-    assert answer.complaints[0].startswith("connections[0]: platformId: expected an id, got ")
-    assert answer.complaints[0].isprintable()
+    assert len(answer.warnings) == 2
+    assert answer.warnings[0].startswith("connections[0]: platformId: expected an id, got ")
+    assert answer.warnings[0].isprintable()
     assert answer.unreadable_ids == frozenset()
 
 
@@ -257,7 +257,7 @@ def test_of_two_with_one_id_the_first_counts() -> None:
         {"platformId": "x-2", "username": "readable"},
     )
     assert [connection.username for connection in answer.connections] == ["first", "readable"]
-    assert answer.complaints[0] == "connections[1] (x-1): platformId: listed before; the first one counts"
+    assert answer.warnings[0] == "connections[1] (x-1): platformId: listed before; the first one counts"
     assert answer.unreadable_ids == frozenset()
 
 
@@ -278,7 +278,7 @@ def test_half_an_emoji_costs_nobody_anything() -> None:
     body = rb'{"connections": [{"platformId": "x-1", "displayName": "Caf\ud83d"}, {"platformId": "x-2"}]}'
     answer = read_connections(body)
     assert [connection.display_name for connection in answer.connections] == ["Caf?", None]
-    assert answer.complaints == ()
+    assert answer.warnings == ()
 
 
 def test_bytes_that_are_not_utf_8_and_a_mark_at_the_start_cost_nobody_anything() -> None:
@@ -289,7 +289,7 @@ def test_bytes_that_are_not_utf_8_and_a_mark_at_the_start_cost_nobody_anything()
 def test_a_body_full_of_nonsense_makes_no_book_of_complaints() -> None:
     answer = read(*([None] * 1000), {"platformId": "x-1"})
     assert len(answer.connections) == 1
-    assert (len(answer.complaints), answer.complaints[-1]) == (51, "and 950 more")
+    assert (len(answer.warnings), answer.warnings[-1]) == (51, "and 950 more")
 
 
 def test_a_body_that_is_not_json_is_quoted_without_what_varies() -> None:
@@ -319,7 +319,7 @@ def test_whatever_is_listed_the_good_connection_is_kept(items: list[Any]) -> Non
     good = {"platformId": "good-1", "username": "good"}
     answer = read(good, *items)
     assert answer.connections[0] == Connection(platform_id="good-1", username="good")
-    assert all(complaint.isprintable() for complaint in answer.complaints)
+    assert all(complaint.isprintable() for complaint in answer.warnings)
     known = [connection.platform_id for connection in answer.connections]
     assert len(known) == len(set(known))
     assert not answer.unreadable_ids & set(known)
@@ -338,9 +338,9 @@ def test_the_answer_that_is_known_is_not_read_again_and_any_other_is() -> None:
     listed = {"platformId": "linkedin-1", "tokenStatus": "valid", "tokenExpiresIn": "7d 3h"}
     first = read_connections(json.dumps({"connections": [listed]}).encode())
     counted_down = json.dumps({"connections": [listed | {"tokenExpiresIn": "5h"}]}).encode()
-    again = read_connections(counted_down, first.fingerprint)
-    assert (True, (), first.fingerprint) == (again.is_unread, again.connections, again.fingerprint)
+    again = read_connections(counted_down, first.response_digest)
+    assert (True, (), first.response_digest) == (again.is_undecoded, again.connections, again.response_digest)
     changed = json.dumps({"connections": [listed | {"tokenStatus": "expired"}]}).encode()
-    read_anew = read_connections(changed, first.fingerprint)
-    assert (False, "expired") == (read_anew.is_unread, read_anew.connections[0].token_status)
-    assert not read_connections(counted_down).is_unread
+    read_anew = read_connections(changed, first.response_digest)
+    assert (False, "expired") == (read_anew.is_undecoded, read_anew.connections[0].token_status)
+    assert not read_connections(counted_down).is_undecoded

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from monitor.sandbox.profiles import Profile
+from monitor.sandbox.fake_service import FakeService, Shape
+from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.server import Server, serve
-from monitor.sandbox.world import Shape, World
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 KEY = "sk_api_0a1b.2c3d"
@@ -30,16 +30,16 @@ class Clock:
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[Server, Clock]]:
     clock = Clock()
-    world = World(clock)
+    fake_service = FakeService(clock)
     for key in (KEY, "sk_ownerless", "sk_no_api", "sk_no_mcp", "sk_no_workspace"):
-        world.add_account(key)
-    world.change_plan(key="sk_ownerless", has_owner=False)
-    world.change_plan(key="sk_no_api", api_access=False)
-    world.change_plan(key="sk_no_mcp", mcp_access=False)
-    world.change_plan(key="sk_no_workspace", workspace_access=False)
-    world.add_connection(Profile(platform_id=BLUESKY, username="ann.bsky.social"), key=KEY)
-    world.add_connection(Profile(platform_id=TELEGRAM, username="annnews"), key=KEY)
-    with serve(world) as server:
+        fake_service.add_account(key)
+    fake_service.change_plan(key="sk_ownerless", has_owner=False)
+    fake_service.change_plan(key="sk_no_api", api_access=False)
+    fake_service.change_plan(key="sk_no_mcp", mcp_access=False)
+    fake_service.change_plan(key="sk_no_workspace", workspace_access=False)
+    fake_service.add_connection(SocialProfile(platform_id=BLUESKY, username="ann.bsky.social"), key=KEY)
+    fake_service.add_connection(SocialProfile(platform_id=TELEGRAM, username="annnews"), key=KEY)
+    with serve(fake_service) as server:
         yield server, clock
 
 
@@ -48,8 +48,8 @@ def server(running: tuple[Server, Clock]) -> Iterator[Server]:
     server, clock = running
     yield server
     clock.now = NOW
-    server.world.shape = Shape.DOCUMENTED
-    server.world.requests_per_minute = None
+    server.fake_service.shape = Shape.DOCUMENTED
+    server.fake_service.requests_per_minute = None
     server.requests.clear()
 
 
@@ -60,10 +60,12 @@ def clock(running: tuple[Server, Clock]) -> Clock:
 
 @pytest.fixture
 def user(server: Server) -> Iterator[str]:
-    user = server.world.add_user("bob@example.com", display_name="Bob", key=KEY)
-    server.world.add_connection(Profile(platform_id="twitter-7", username="bob"), key=KEY, user=user)
+    user = server.fake_service.add_user("bob@example.com", display_name="Bob", key=KEY)
+    server.fake_service.add_connection(
+        SocialProfile(platform_id="twitter-7", username="bob"), key=KEY, user=user
+    )
     yield user
-    server.world.remove_user(user, key=KEY)
+    server.fake_service.remove_user(user, key=KEY)
 
 
 def get(server: Server, path: str = "/platform-connections", **headers: str) -> requests.Response:
@@ -135,20 +137,20 @@ def test_a_managed_users_connections_are_its_own(server: Server, user: str, head
 
 
 def test_the_owners_own_id_changes_nothing_even_without_workspace_access(server: Server) -> None:
-    owner = server.world.account("sk_no_workspace").owner.id
+    owner = server.fake_service.account("sk_no_workspace").owner.id
 
     assert get(server, x_api_key="sk_no_workspace", x_postpost_user_id=owner).status_code == 200
 
 
 def test_a_revoked_key_is_refused_from_the_next_request_on(server: Server) -> None:
-    server.world.add_account("sk_short_lived")
+    server.fake_service.add_account("sk_short_lived")
     assert get(server, x_api_key="sk_short_lived").status_code == 200
 
-    server.world.replace_key("sk_next", "sk_short_lived")
+    server.fake_service.replace_key("sk_next", "sk_short_lived")
 
     assert get(server, x_api_key="sk_short_lived").json() == {"error": "Invalid API key"}
     assert get(server, x_api_key="sk_next").status_code == 200
-    server.world.revoke_key("sk_next")
+    server.fake_service.revoke_key("sk_next")
     assert get(server, x_api_key="sk_next").json() == {"error": "Invalid API key"}
 
 
@@ -204,7 +206,7 @@ def test_the_user_list_has_the_documented_shape(server: Server, user: str) -> No
 
 
 def test_the_user_list_may_be_bare(server: Server, user: str) -> None:
-    server.world.shape = Shape.BARE
+    server.fake_service.shape = Shape.BARE
 
     answer = get(server, "/workspace/users", x_api_key=KEY)
 
@@ -242,7 +244,7 @@ def test_rotating_kills_the_link_that_is_held(server: Server, user: str) -> None
 
 
 def test_a_link_may_have_the_other_shape(server: Server, user: str) -> None:
-    server.world.shape = Shape.BARE
+    server.fake_service.shape = Shape.BARE
 
     made = post(server, f"/workspace/users/{user}/connection-url").json()
 
@@ -262,7 +264,7 @@ def test_a_link_for_somebody_else_is_not_found(server: Server) -> None:
 
 
 def test_a_rate_limit_counts_down_and_then_says_how_long_to_wait(server: Server, clock: Clock) -> None:
-    server.world.requests_per_minute = 2
+    server.fake_service.requests_per_minute = 2
     first = get(server, x_api_key=KEY)
     clock.now += timedelta(seconds=19.5)
     assert get(server, x_api_key=KEY).status_code == 200
@@ -316,10 +318,10 @@ def test_a_browser_is_not_let_in_by_cors(server: Server) -> None:
 
 
 def test_text_beyond_ascii_arrives_and_a_lone_surrogate_is_escaped(server: Server) -> None:
-    world = server.world
-    world.override(TELEGRAM, {"username": "Łódź 🚀"}, key=KEY)
+    fake_service = server.fake_service
+    fake_service.override(TELEGRAM, {"username": "Łódź 🚀"}, key=KEY)
     assert "Łódź 🚀".encode() in get(server, x_api_key=KEY).content
 
-    world.override(TELEGRAM, {"username": "half \ud83d"}, key=KEY)
+    fake_service.override(TELEGRAM, {"username": "half \ud83d"}, key=KEY)
     assert b"half \\ud83d" in get(server, x_api_key=KEY).content
-    world.override(TELEGRAM, key=KEY)
+    fake_service.override(TELEGRAM, key=KEY)

@@ -12,20 +12,20 @@ import pytest
 import requests
 
 from monitor.clock import utc_now
+from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.faults import Drop, Fault, Faults
-from monitor.sandbox.profiles import Profile
+from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.server import Server, serve
-from monitor.sandbox.world import World
 
 KEY = "sk_faults_0a1b.2c3d"
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Server]:
-    world = World(utc_now)
-    world.add_account(KEY)
-    world.add_connection(Profile(platform_id="twitter-1", username="ann"))
-    with serve(world) as server:
+    fake_service = FakeService(utc_now)
+    fake_service.add_account(KEY)
+    fake_service.add_connection(SocialProfile(platform_id="twitter-1", username="ann"))
+    with serve(fake_service) as server:
         yield server
 
 
@@ -58,7 +58,7 @@ def raw(server: Server) -> socket.socket:
     ("status", "message"), [(500, "Internal server error"), (500, "Failed to fetch platform connections")]
 )
 def test_the_vendors_own_failures(server: Server, status: int, message: str) -> None:
-    server.faults.put(Fault.error(status, message))
+    server.faults.set(Fault.error(status, message))
 
     answer = get(server)
 
@@ -67,13 +67,13 @@ def test_the_vendors_own_failures(server: Server, status: int, message: str) -> 
 
 
 def test_a_fault_lasts_as_often_as_told(server: Server) -> None:
-    server.faults.put(Fault(status=503, times=2))
+    server.faults.set(Fault(status=503, times=2))
 
     assert [get(server).status_code for _ in range(4)] == [503, 503, 200, 200]
 
 
 def test_a_fault_without_a_count_lasts_until_it_is_cleared(server: Server) -> None:
-    server.faults.put(Fault(status=503))
+    server.faults.set(Fault(status=503))
     assert [get(server).status_code for _ in range(3)] == [503] * 3
 
     server.faults.clear()
@@ -81,7 +81,7 @@ def test_a_fault_without_a_count_lasts_until_it_is_cleared(server: Server) -> No
 
 
 def test_faults_strike_in_order(server: Server) -> None:
-    server.faults.put(Fault(status=503, times=1), Fault(status=429, headers={"Retry-After": "7"}, times=1))
+    server.faults.set(Fault(status=503, times=1), Fault(status=429, headers={"Retry-After": "7"}, times=1))
     server.faults.add(Fault(status=502, times=1))
 
     answers = [get(server) for _ in range(4)]
@@ -93,19 +93,19 @@ def test_faults_strike_in_order(server: Server) -> None:
 def test_a_fault_strikes_only_those_it_is_meant_for() -> None:
     faults = Faults()
     for narrow in (Fault(key="sk_a"), Fault(user="a" * 24), Fault(path="/api/v1/workspace")):
-        faults.put(narrow)
-        assert faults.take("/api/v1/platform-connections", "sk_b", "") is None
-        assert faults.take("/api/v1/workspace/users", "sk_a", "a" * 24) == narrow
+        faults.set(narrow)
+        assert faults.next_for("/api/v1/platform-connections", "sk_b", "") is None
+        assert faults.next_for("/api/v1/workspace/users", "sk_a", "a" * 24) == narrow
 
 
 def test_one_key_is_struck_and_the_other_is_not(server: Server) -> None:
-    server.faults.put(Fault(status=500, key=KEY))
+    server.faults.set(Fault(status=500, key=KEY))
 
     assert (get(server).status_code, get(server, key="sk_other").status_code) == (500, 401)
 
 
 def test_what_the_fault_does_not_say_stays_true(server: Server) -> None:
-    server.faults.put(Fault(headers={"X-Extra": "1"}))
+    server.faults.set(Fault(headers={"X-Extra": "1"}))
 
     answer = get(server)
 
@@ -117,13 +117,13 @@ def test_what_the_fault_does_not_say_stays_true(server: Server) -> None:
     "body", [b"<html>Bad gateway</html>", b"", b"\xff\xfe\x00", b'{"connections": null}']
 )
 def test_any_bytes_can_be_the_body(server: Server, body: bytes) -> None:
-    server.faults.put(Fault(body=body))
+    server.faults.set(Fault(body=body))
 
     assert get(server).content == body
 
 
 def test_a_redirect(server: Server) -> None:
-    server.faults.put(Fault.redirect("http://127.0.0.1:1/elsewhere"))
+    server.faults.set(Fault.redirect("http://127.0.0.1:1/elsewhere"))
 
     answer = get(server)
 
@@ -131,7 +131,7 @@ def test_a_redirect(server: Server) -> None:
 
 
 def test_an_oversized_body_is_still_json(server: Server) -> None:
-    server.faults.put(Fault(pad_to=3_000_000))
+    server.faults.set(Fault(pad_to=3_000_000))
 
     answer = get(server)
 
@@ -140,7 +140,7 @@ def test_an_oversized_body_is_still_json(server: Server) -> None:
 
 
 def test_a_compressed_body_is_small_on_the_wire_and_large_behind_it(server: Server) -> None:
-    server.faults.put(Fault(gzip=True, pad_to=3_000_000))
+    server.faults.set(Fault(gzip=True, pad_to=3_000_000))
 
     answer = get(server)
 
@@ -151,7 +151,7 @@ def test_a_compressed_body_is_small_on_the_wire_and_large_behind_it(server: Serv
 
 def test_a_truncated_body_promises_more_than_it_holds(server: Server) -> None:
     whole = get(server).content
-    server.faults.put(Fault(cut_after=20))
+    server.faults.set(Fault(cut_after=20))
 
     with closing(raw(server)) as connection:
         received = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -164,21 +164,21 @@ def test_a_truncated_body_promises_more_than_it_holds(server: Server) -> None:
 
 
 def test_a_closed_connection_gives_no_answer_at_all(server: Server) -> None:
-    server.faults.put(Fault(drop=Drop.CLOSE))
+    server.faults.set(Fault(drop=Drop.CLOSE))
 
     with closing(raw(server)) as connection:
         assert connection.recv(65536) == b""
 
 
 def test_a_reset_connection_is_reset(server: Server) -> None:
-    server.faults.put(Fault(drop=Drop.RESET))
+    server.faults.set(Fault(drop=Drop.RESET))
 
     with closing(raw(server)) as connection, pytest.raises(ConnectionResetError):
         connection.recv(65536)
 
 
 def test_a_late_answer_is_late_and_whole(server: Server) -> None:
-    server.faults.put(Fault(delay_seconds=0.2))
+    server.faults.set(Fault(delay_seconds=0.2))
     started = time.monotonic()
 
     answer = get(server)
@@ -188,7 +188,7 @@ def test_a_late_answer_is_late_and_whole(server: Server) -> None:
 
 
 def test_a_client_that_gives_up_on_a_late_answer_is_let_go(server: Server) -> None:
-    server.faults.put(Fault(delay_seconds=60, times=1))
+    server.faults.set(Fault(delay_seconds=60, times=1))
 
     with pytest.raises(requests.ReadTimeout):
         get(server, timeout=0.1)
@@ -197,7 +197,7 @@ def test_a_client_that_gives_up_on_a_late_answer_is_let_go(server: Server) -> No
 
 
 def test_a_dripping_body_arrives_byte_by_byte(server: Server) -> None:
-    server.faults.put(Fault(body=b"12345", drip_seconds=0.02))
+    server.faults.set(Fault(body=b"12345", drip_seconds=0.02))
     started = time.monotonic()
 
     with closing(raw(server)) as connection:
@@ -210,7 +210,7 @@ def test_a_dripping_body_arrives_byte_by_byte(server: Server) -> None:
 
 
 def test_dripping_headers_begin_with_the_first_byte_of_the_status_line(server: Server) -> None:
-    server.faults.put(Fault(body=b"{}", drip_seconds=0.02, drip_headers=True))
+    server.faults.set(Fault(body=b"{}", drip_seconds=0.02, drip_headers=True))
 
     with closing(raw(server)) as connection:
         assert connection.recv(65536) == b"H"
@@ -229,7 +229,7 @@ def test_an_answer_is_one_packet(server: Server) -> None:
 
 
 def test_a_connection_serves_many_requests_also_after_a_fault_within_http(server: Server) -> None:
-    server.faults.put(Fault(status=500, delay_seconds=0.01, times=1))
+    server.faults.set(Fault(status=500, delay_seconds=0.01, times=1))
 
     with closing(HTTPConnection(server.host, server.port, timeout=5)) as connection:
         statuses, sockets = [], []
@@ -268,6 +268,6 @@ def test_the_key_a_fault_is_meant_for_is_not_shown() -> None:
 
 def test_a_body_given_compressed_can_be_sent_as_it_is(server: Server) -> None:
     body = gzip.compress(b'{"success":true,"connections":[]}')
-    server.faults.put(Fault(body=body, headers={"Content-Encoding": "gzip"}))
+    server.faults.set(Fault(body=body, headers={"Content-Encoding": "gzip"}))
 
     assert get(server).json() == {"success": True, "connections": []}

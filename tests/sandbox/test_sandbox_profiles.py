@@ -8,7 +8,14 @@ import pytest
 
 from monitor.core.model import PublishError
 from monitor.sandbox.clock import FastClock
-from monitor.sandbox.profiles import Contract, Profile, diagnosed, listed, token_expires_in, token_status
+from monitor.sandbox.profiles import (
+    Contract,
+    SocialProfile,
+    diagnosed,
+    listed,
+    token_expires_in,
+    token_status,
+)
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 MOMENT = timedelta(milliseconds=1)
@@ -64,7 +71,7 @@ def test_a_token_without_expiry_is_unknown_and_has_no_words() -> None:
 def test_the_newer_contract_reports_what_is_known_of_the_credential(
     platform: str, left: timedelta | None, status: str, has_date: bool
 ) -> None:
-    profile = Profile(
+    profile = SocialProfile(
         platform_id=f"{platform}-1", username="ann", expires_at=None if left is None else NOW + left
     )
     item = listed(profile, NOW, Contract.NEWER)
@@ -81,7 +88,9 @@ def test_the_newer_contract_says_expired_of_what_the_platform_rejected_whatever_
     platform: str, left: timedelta | None
 ) -> None:
     expires_at = None if left is None else NOW + left
-    profile = Profile(platform_id=f"{platform}-1", username="ann", expires_at=expires_at, is_rejected=True)
+    profile = SocialProfile(
+        platform_id=f"{platform}-1", username="ann", expires_at=expires_at, is_rejected=True
+    )
 
     assert listed(profile, NOW, Contract.NEWER)["tokenStatus"] == "expired"
     assert listed(profile, NOW)["tokenStatus"] == ("unknown" if left is None else "valid")
@@ -90,7 +99,9 @@ def test_the_newer_contract_says_expired_of_what_the_platform_rejected_whatever_
 
 def test_the_newer_contract_says_unknown_of_a_bluesky_profile_without_a_name() -> None:
     assert (
-        listed(Profile(platform_id="bluesky-did:plc:a", username=""), NOW, Contract.NEWER)["tokenStatus"]
+        listed(SocialProfile(platform_id="bluesky-did:plc:a", username=""), NOW, Contract.NEWER)[
+            "tokenStatus"
+        ]
         == "unknown"
     )
 
@@ -105,13 +116,13 @@ def test_the_newer_contract_says_unknown_of_a_bluesky_profile_without_a_name() -
     ],
 )
 def test_the_address_of_a_profile_is_percent_encoded(url: str | None, shown: str | None) -> None:
-    item = listed(Profile(platform_id="twitter-1", username="ann", profile_url=url), NOW)
+    item = listed(SocialProfile(platform_id="twitter-1", username="ann", profile_url=url), NOW)
 
     assert shown == item["profileUrl"]
 
 
 def test_a_listed_profile_has_the_documented_fields_in_their_order() -> None:
-    item = listed(Profile(platform_id="twitter-1", username="ann"), NOW)
+    item = listed(SocialProfile(platform_id="twitter-1", username="ann"), NOW)
 
     assert list(item.items()) == [
         ("platformId", "twitter-1"),
@@ -128,7 +139,7 @@ def test_a_listed_profile_has_the_documented_fields_in_their_order() -> None:
 
 
 def test_an_error_without_a_time_is_bare_text() -> None:
-    timed = Profile(
+    timed = SocialProfile(
         platform_id="twitter-1", username="ann", last_error=PublishError(message="No", occurred_at=NOW)
     )
     bare = replace(timed, last_error=PublishError(message="No"))
@@ -138,7 +149,7 @@ def test_an_error_without_a_time_is_bare_text() -> None:
 
 
 def test_overrides_take_the_place_of_the_truth_and_left_out_fields_are_missing() -> None:
-    profile = Profile(
+    profile = SocialProfile(
         platform_id="twitter-1",
         username="ann",
         overrides={"tokenStatus": "sleeping", "username": 7, "warnings": ["new"]},
@@ -154,31 +165,39 @@ def test_overrides_take_the_place_of_the_truth_and_left_out_fields_are_missing()
 @pytest.mark.parametrize(
     ("profile", "status", "message"),
     [
-        (Profile(platform_id="twitter-1", username="ann"), "ok", "Connected as ann"),
-        (Profile(platform_id="twitter-1", username="ann", display_name="Ann"), "ok", "Connected as Ann"),
+        (SocialProfile(platform_id="twitter-1", username="ann"), "ok", "Connected as ann"),
         (
-            Profile(platform_id="linkedin-1", username="ann", expires_at=NOW),
+            SocialProfile(platform_id="twitter-1", username="ann", display_name="Ann"),
+            "ok",
+            "Connected as Ann",
+        ),
+        (
+            SocialProfile(platform_id="linkedin-1", username="ann", expires_at=NOW),
             "error",
             "Error validating access token: Session has expired",
         ),
         (
-            Profile(platform_id="twitter-1", username="ann", is_revoked=True),
+            SocialProfile(platform_id="twitter-1", username="ann", is_revoked=True),
             "error",
             "Error validating access token: The user has not authorized application",
         ),
-        (Profile(platform_id="pinterest-1", username="ann"), "error", "Unknown platform: pinterest"),
-        (Profile(platform_id="telegram--1001", username="ann"), "ok", "Connected as ann"),
-        (Profile(platform_id="telegram--1001", username="ann", is_bot=False), "error", "Invalid bot token"),
+        (SocialProfile(platform_id="pinterest-1", username="ann"), "error", "Unknown platform: pinterest"),
+        (SocialProfile(platform_id="telegram--1001", username="ann"), "ok", "Connected as ann"),
         (
-            Profile(platform_id="telegram--1001", username="ann", is_revoked=True),
+            SocialProfile(platform_id="telegram--1001", username="ann", is_bot=False),
             "error",
             "Invalid bot token",
         ),
-        (Profile(platform_id="bluesky-did:plc:a", username="ann"), "error", "Missing credentials"),
+        (
+            SocialProfile(platform_id="telegram--1001", username="ann", is_revoked=True),
+            "error",
+            "Invalid bot token",
+        ),
+        (SocialProfile(platform_id="bluesky-did:plc:a", username="ann"), "error", "Missing credentials"),
     ],
 )
 def test_a_test_answers_as_the_vendor_does_its_blind_spots_included(
-    profile: Profile, status: str, message: str
+    profile: SocialProfile, status: str, message: str
 ) -> None:
     answer = diagnosed(profile, NOW)
 
@@ -201,14 +220,16 @@ def test_a_test_answers_as_the_vendor_does_its_blind_spots_included(
 def test_the_newer_contract_tests_a_bot_for_its_rights(
     given: dict[str, Any], status: str, message: str
 ) -> None:
-    bot = Profile(platform_id="telegram--1001", username="ann", display_name="Ann's News", **given)
+    bot = SocialProfile(platform_id="telegram--1001", username="ann", display_name="Ann's News", **given)
     answer = diagnosed(bot, NOW, Contract.NEWER)
 
     assert (status, message) == (answer["status"], answer["message"])
 
 
 def test_a_test_answer_tells_permissions_only_where_it_is_well() -> None:
-    well = Profile(platform_id="linkedin-1", username="ann", expires_at=NOW + timedelta(days=45, hours=3))
+    well = SocialProfile(
+        platform_id="linkedin-1", username="ann", expires_at=NOW + timedelta(days=45, hours=3)
+    )
 
     assert list(diagnosed(well, NOW).items()) == [
         ("platform", "linkedin"),
@@ -243,7 +264,7 @@ def test_a_clock_that_does_not_run_is_refused(speed: float) -> None:
 
 
 def test_a_test_shows_permissions_and_not_those_that_were_withdrawn() -> None:
-    whole = Profile(platform_id="mastodon-1", username="ann")
+    whole = SocialProfile(platform_id="mastodon-1", username="ann")
     assert diagnosed(whole, NOW)["permissions"] == ["read", "write"]
-    short = Profile(platform_id="mastodon-1", username="ann", lost=frozenset({"write"}))
+    short = SocialProfile(platform_id="mastodon-1", username="ann", lost=frozenset({"write"}))
     assert diagnosed(short, NOW)["permissions"] == ["read"]

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from monitor.core.model import PublishError
-from monitor.sandbox.profiles import Contract, Profile
+from monitor.sandbox.profiles import Contract, SocialProfile
 from monitor.sandbox.samples import SANDBOX_KEY, sample_world, seed_world
 from monitor.sandbox.server import Server, serve
 from tests.sandbox import documented
@@ -18,11 +18,11 @@ HEADERS = {"x-api-key": SANDBOX_KEY}
 
 @pytest.fixture(params=Contract)
 def agency(request: pytest.FixtureRequest) -> Iterator[Server]:
-    world = sample_world(lambda: NOW)
-    world.contract = request.param
+    fake_service = sample_world(lambda: NOW)
+    fake_service.contract = request.param
     for left in (timedelta(minutes=30), timedelta(hours=5), timedelta(0)):
-        world.add_connection(
-            Profile(
+        fake_service.add_connection(
+            SocialProfile(
                 platform_id=f"linkedin-{left.seconds}",
                 username="Łódź Films",
                 profile_url="https://social.example/łódź films",
@@ -30,7 +30,7 @@ def agency(request: pytest.FixtureRequest) -> Iterator[Server]:
                 last_error=PublishError(message="as bare text"),
             )
         )
-    with serve(world) as server:
+    with serve(fake_service) as server:
         yield server
 
 
@@ -90,17 +90,17 @@ def test_refusals_have_the_documented_fields_and_no_other(agency: Server) -> Non
         ask(agency, "/test-connection/twitter-404", "POST"),
         ask(agency, f"/workspace/users/{'a' * 24}/connection-url", "POST"),
     ]
-    agency.world.requests_per_minute = 0
+    agency.fake_service.requests_per_minute = 0
     refused.append(ask(agency, "/platform-connections"))
-    told = [documented.ErrorAnswer.model_validate_json(each) for each in refused]
+    notified = [documented.ErrorAnswer.model_validate_json(each) for each in refused]
     assert [
         "API key is required",
         "User is not managed by key",
         "Connection not found",
         "User not found or not managed by this key",
         "Too many requests",
-    ] == [each.error for each in told]
-    assert told[-1].retry_after
+    ] == [each.error for each in notified]
+    assert notified[-1].retry_after
 
 
 def test_a_contract_may_change_while_it_is_served(agency: Server) -> None:
@@ -109,21 +109,21 @@ def test_a_contract_may_change_while_it_is_served(agency: Server) -> None:
         return answer.connections[0].token_status
 
     for contract, status in ((Contract.SEED, "unknown"), (Contract.NEWER, "valid")):
-        agency.world.contract = contract
+        agency.fake_service.contract = contract
         assert status == x()
 
 
 def test_a_grant_that_was_withdrawn_is_expired_once_a_post_has_failed(agency: Server) -> None:
-    world, x = agency.world, "twitter-901234567"
-    world.contract = Contract.NEWER
+    fake_service, x = agency.fake_service, "twitter-901234567"
+    fake_service.contract = Contract.NEWER
 
     def status() -> str:
         answer = documented.ConnectionList.model_validate_json(ask(agency, "/platform-connections"))
         return {each.platform_id: each.token_status for each in answer.connections}[x]
 
-    world.revoke_grant(x)
+    fake_service.revoke_grant(x)
     assert status() == "valid"
-    world.fail(x, "Invalid or expired token.")
+    fake_service.fail(x, "Invalid or expired token.")
     assert status() == "expired"
-    world.reconnect(x)
+    fake_service.reconnect(x)
     assert status() == "valid"

@@ -17,11 +17,11 @@ import pytest
 import requests
 
 from monitor.clock import utc_now
+from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.faults import Fault
+from monitor.sandbox.program_name import program
 from monitor.sandbox.samples import SANDBOX_KEY, sample_world, seed_world
 from monitor.sandbox.server import Server, serve
-from monitor.sandbox.typed import program
-from monitor.sandbox.world import World
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 INSTAGRAM = "instagram-17841412345678"
@@ -47,7 +47,7 @@ def shown(server: Server, platform_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])
 def test_only_a_loopback_address_is_served(host: str) -> None:
-    with pytest.raises(ValueError, match="loopback"), serve(World(utc_now), host=host):
+    with pytest.raises(ValueError, match="loopback"), serve(FakeService(utc_now), host=host):
         pass
 
 
@@ -56,13 +56,13 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
         port = taken.getsockname()[1]
         with (
             pytest.raises(OSError, match=rf"127\.0\.0\.1:{port} .*choose another port"),
-            serve(World(utc_now), port=port),
+            serve(FakeService(utc_now), port=port),
         ):
             pass
 
 
 def test_a_stopped_server_leaves_no_thread_and_frees_its_port() -> None:
-    with serve(World(utc_now)) as server, requests.Session() as session:
+    with serve(FakeService(utc_now)) as server, requests.Session() as session:
         session.get(server.url, timeout=5)  # a connection that is kept open
 
     assert "sandbox" not in [thread.name for thread in threading.enumerate()]
@@ -72,7 +72,7 @@ def test_a_stopped_server_leaves_no_thread_and_frees_its_port() -> None:
 
 def test_stopping_does_not_wait_for_a_slow_answer() -> None:
     with serve(seed_world(utc_now)) as server:
-        server.faults.put(Fault(drip_seconds=60, drip_headers=True))
+        server.faults.set(Fault(drip_seconds=60, drip_headers=True))
         connection = socket.create_connection((server.host, server.port), timeout=5)
         connection.sendall(b"GET /api/v1/platform-connections HTTP/1.1\r\nHost: x\r\n\r\n")
         while not server.requests:
@@ -91,7 +91,7 @@ def test_stopping_does_not_wait_for_a_slow_answer() -> None:
 def test_signal_handlers_are_left_alone() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
-    with serve(World(utc_now)):
+    with serve(FakeService(utc_now)):
         during = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
     assert before == during
@@ -208,9 +208,9 @@ def test_plan_limits_and_key_are_changed_over_http(server: Server) -> None:
 
 def test_a_fault_is_set_shown_and_cleared_over_http(server: Server) -> None:
     wish = {"status": 502, "body": "<html>", "key": SANDBOX_KEY}
-    told = ask(server, "PUT", "/sandbox/fault", wish).json()
+    notified = ask(server, "PUT", "/sandbox/fault", wish).json()
 
-    assert (told[0]["status"], told[0]["body"], told[0]["key"]) == (502, "<html>", "…")
+    assert (notified[0]["status"], notified[0]["body"], notified[0]["key"]) == (502, "<html>", "…")
     answer = ask(server, "GET", "/api/v1/platform-connections", **AS_OWNER)
     assert (answer.status_code, answer.text) == (502, "<html>")
     ask(server, "DELETE", "/sandbox/fault")

@@ -6,17 +6,17 @@ import pytest
 import structlog
 
 from monitor.storage import Database
-from tests.jobs.house import House
+from tests.jobs.simulator import JobSimulator
 
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Keep what is logged from being rendered: a traceback in colours takes seconds."""
+    """Keep what is logged from being rendered: a traceback in colors takes seconds."""
     with structlog.testing.capture_logs():
         yield
 
 
 @pytest.fixture
-def house(database: Database) -> House:
+def simulator(database: Database) -> JobSimulator:
     """Give one account and one channel, nothing polled yet."""
-    return House(database)
+    return JobSimulator(database)

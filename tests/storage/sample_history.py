@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from monitor.core.model import Connection, Outcome
-from monitor.storage import Database, people
+from monitor.storage import Database, silences
 from tests.factories import DAY, HOUR, NOW, connection, error, failure
 from tests.fakes import FrozenClock
-from tests.house import House
+from tests.simulator import Simulator
 
 USERS = ("65a1b2c3d4e5f60718293a4b", "65a1b2c3d4e5f60718293a4c")
 
@@ -15,50 +15,54 @@ USERS = ("65a1b2c3d4e5f60718293a4b", "65a1b2c3d4e5f60718293a4c")
 LASTS = timedelta(hours=8)
 
 
-def live(database: Database) -> House:
+def live(database: Database) -> Simulator:
     """Fill an empty database with eight hours of history."""
-    house = House(database, users=USERS)
+    simulator = Simulator(database, users=USERS)
     linkedin = connection()
 
-    house.api.lists(linkedin, _brand("expiring_soon", house.clock() + 3 * DAY))
-    house.api.lists(_client(), user=USERS[0])
+    simulator.api.lists(linkedin, _brand("expiring_soon", simulator.clock() + 3 * DAY))
+    simulator.api.lists(_client(), user=USERS[0])
     nameless = connection(platform_id="twitter-2", expires_at=None, token_status="unknown")
-    house.api.lists(_client(), nameless, user=USERS[1])
-    house.live(2 * HOUR)
+    simulator.api.lists(_client(), nameless, user=USERS[1])
+    simulator.advance(2 * HOUR)
     with database.begin() as store:
-        people.acknowledge(store.connection, 1, house.clock(), by="mia", why="asked the client", until=None)
-        people.silence(
+        silences.acknowledge(
+            store.connection, 1, simulator.clock(), author="mia", comment="asked the client", until=None
+        )
+        silences.add_silence(
             store.connection,
             {"managed_user": ["Client*"]},
-            house.clock(),
-            until=house.clock() + 30 * DAY,
-            by="mia",
-            why="it's known",
-            routing=house.routing,
+            simulator.clock(),
+            until=simulator.clock() + 30 * DAY,
+            author="mia",
+            comment="it's known",
+            routing=simulator.routing,
         )
-    _fail_to_publish(house)
-    house.live(2 * HOUR)
-    house.api.lists(linkedin, _brand("expired", house.clock() - HOUR))
-    house.live(HOUR)
-    house.api.lists(linkedin, _brand("valid", house.clock() + 60 * DAY))
-    house.live(HOUR)
-    house.api.lists(_brand("expired", NOW + LASTS - 3 * HOUR))
-    house.live(2 * HOUR)
-    assert house.clock() == NOW + LASTS
-    return house
+    _fail_to_publish(simulator)
+    simulator.advance(2 * HOUR)
+    simulator.api.lists(linkedin, _brand("expired", simulator.clock() - HOUR))
+    simulator.advance(HOUR)
+    simulator.api.lists(linkedin, _brand("valid", simulator.clock() + 60 * DAY))
+    simulator.advance(HOUR)
+    simulator.api.lists(_brand("expired", NOW + LASTS - 3 * HOUR))
+    simulator.advance(2 * HOUR)
+    assert simulator.clock() == NOW + LASTS
+    return simulator
 
 
-def resume(database: Database) -> House:
+def resume(database: Database) -> Simulator:
     """Go on where ``live`` has left a database."""
-    house = House(database, clock=FrozenClock(NOW + LASTS), users=USERS, names=count(1000), is_resumed=True)
-    _fail_to_publish(house)
-    house.api.lists(_brand("expired", NOW + LASTS - 3 * HOUR))
-    return house
+    simulator = Simulator(
+        database, clock=FrozenClock(NOW + LASTS), users=USERS, names=count(1000), is_resumed=True
+    )
+    _fail_to_publish(simulator)
+    simulator.api.lists(_brand("expired", NOW + LASTS - 3 * HOUR))
+    return simulator
 
 
-def _fail_to_publish(house: House) -> None:
-    house.api.fails(failure(Outcome.SERVER_ERROR), user=USERS[1])
-    house.api.lists(_client(last_error=error(occurred_at=NOW + 2 * HOUR)), user=USERS[0])
+def _fail_to_publish(simulator: Simulator) -> None:
+    simulator.api.fails(failure(Outcome.SERVER_ERROR), user=USERS[1])
+    simulator.api.lists(_client(last_error=error(occurred_at=NOW + 2 * HOUR)), user=USERS[0])
 
 
 def _brand(status: str, expires_at: datetime) -> Connection:

@@ -10,19 +10,19 @@ from sqlalchemy import Table, delete, insert, select, update
 from monitor.core.model import DeliveryState, Outcome, Reason, Resolution, RuleName, Severity
 from monitor.errors import StorageError
 from monitor.storage import Database
-from monitor.storage.tables import connections, incidents, notifications, poll_runs, polls, targets
+from monitor.storage.tables import connections, incidents, notifications, poll_runs, target_schedule, targets
 from tests.factories import NOW, connection, error
-from tests.jobs.house import House
+from tests.jobs.simulator import JobSimulator
 
 INCIDENT = {
     "rule": RuleName.TOKEN_EXPIRY,
     "subject": "connection:1:instagram-1",
     "account": "agency",
     "severity": Severity.WARNING,
-    "worst": Severity.WARNING,
+    "max_severity": Severity.WARNING,
     "summary": "token expires",
     "remedy": "",
-    "memory": "{}",
+    "notified_levels": "{}",
     "opened_at": NOW,
 }
 RESOLVED = {"resolved_at": NOW, "resolution": Resolution.RECOVERED}
@@ -35,7 +35,7 @@ NOTIFICATION = {
     "due_at": NOW,
 }
 TARGET = {"account": "agency", "first_seen_at": NOW}
-RUN = {"target_id": 1, "outcome": Outcome.OK, "first_at": NOW}
+RUN = {"target_id": 1, "outcome": Outcome.OK, "started_at": NOW}
 CONNECTION = {
     "target_id": 1,
     "platform": "x",
@@ -53,32 +53,32 @@ def write(database: Database, table: Table, **row: Any) -> None:
 
 FORBIDDEN: list[tuple[Table, dict[str, Any]]] = [
     (incidents, INCIDENT | {"severity": "dreadful"}),
-    (incidents, INCIDENT | {"worst": "dreadful"}),
+    (incidents, INCIDENT | {"max_severity": "dreadful"}),
     (incidents, INCIDENT | {"resolved_at": NOW}),
     (incidents, INCIDENT | {"resolution": Resolution.REMOVED}),
     (incidents, INCIDENT | {"target_id": 99}),
     (incidents, INCIDENT | {"connection_id": 99}),
-    (notifications, NOTIFICATION | {"state": "lost"}),
+    (notifications, NOTIFICATION | {"state": "missing_permissions"}),
     (notifications, NOTIFICATION | {"incident_id": 99}),
     (notifications, NOTIFICATION | {"silence_id": 99}),
     (targets, TARGET),
     (poll_runs, RUN | {"target_id": 99}),
     (connections, CONNECTION | {"target_id": 99}),
-    (polls, {"target_id": 99, "next_poll_at": NOW}),
-    (polls, {"target_id": 1, "next_poll_at": NOW}),
+    (target_schedule, {"target_id": 99, "next_poll_at": NOW}),
+    (target_schedule, {"target_id": 1, "next_poll_at": NOW}),
 ]
 ALLOWED: list[tuple[Table, dict[str, Any]]] = [
     *((incidents, INCIDENT | {"rule": rule}) for rule in RuleName),
-    *((incidents, INCIDENT | {"severity": each, "worst": each}) for each in Severity),
+    *((incidents, INCIDENT | {"severity": each, "max_severity": each}) for each in Severity),
     *((incidents, INCIDENT | RESOLVED | {"resolution": each}) for each in Resolution),
     *((notifications, NOTIFICATION | {"reason": reason}) for reason in Reason),
     *((notifications, NOTIFICATION | {"state": state}) for state in DeliveryState),
-    *((poll_runs, RUN | {"outcome": outcome, "last_at": NOW, "polls": 1}) for outcome in Outcome),
+    *((poll_runs, RUN | {"outcome": outcome, "ended_at": NOW, "poll_count": 1}) for outcome in Outcome),
     # Open sets: a rule, a reason or an outcome that is added later needs no migration.
     (incidents, INCIDENT | {"rule": "rule_of_tomorrow"}),
     (incidents, INCIDENT | RESOLVED | {"resolution": "resolution_of_tomorrow"}),
     (notifications, NOTIFICATION | {"reason": "reason_of_tomorrow"}),
-    (poll_runs, RUN | {"outcome": "outcome_of_tomorrow", "last_at": NOW, "polls": 1}),
+    (poll_runs, RUN | {"outcome": "outcome_of_tomorrow", "ended_at": NOW, "poll_count": 1}),
     (connections, CONNECTION),
     (targets, TARGET | {"managed_user_id": "one"}),
     (targets, TARGET | {"account": "other"}),
@@ -107,7 +107,7 @@ def test_one_run_of_a_target_grows_at_a_time(database: Database) -> None:
     with database.begin() as store:
         store.register([("agency", None)], NOW)
     write(database, poll_runs, **RUN)
-    write(database, poll_runs, **RUN, last_at=NOW, polls=1)
+    write(database, poll_runs, **RUN, ended_at=NOW, poll_count=1)
     with pytest.raises(StorageError):
         write(database, poll_runs, **RUN)
 
@@ -133,14 +133,14 @@ def test_a_connection_is_there_once(database: Database) -> None:
         write(database, connections, **CONNECTION)
 
 
-def test_what_belongs_to_a_target_goes_with_it(house: House) -> None:
-    house.sees(connection(token_status="expired", last_error=error()))
-    house.deliver()
-    assert all(house.sizes()[name] for name in ("connections", "snapshots", "incidents", "notifications"))
-    with house.database.begin() as store:
+def test_what_belongs_to_a_target_goes_with_it(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection(token_status="expired", last_error=error()))
+    simulator.deliver()
+    assert all(simulator.sizes()[name] for name in ("connections", "snapshots", "incidents", "notifications"))
+    with simulator.database.begin() as store:
         store.connection.execute(delete(targets))
-    assert {"polls", "poll_runs", "silences"} <= house.sizes().keys()
-    assert {0} == set(house.sizes().values())
+    assert {"target_schedule", "poll_runs", "silences"} <= simulator.sizes().keys()
+    assert {0} == set(simulator.sizes().values())
 
 
 @pytest.mark.parametrize("table", [incidents, notifications])

@@ -15,7 +15,7 @@ from monitor.errors import StorageError
 from monitor.storage import Database
 from monitor.storage import database as module
 from tests.factories import NOW
-from tests.storage.holder import locked_by_another_program
+from tests.storage.lock_holder import locked_by_another_program
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_locked_file_is_worth_waiting_for(sqlite: Database, file: Path) -> Non
     with locked_by_another_program(file):
         with pytest.raises(StorageError, match="another program holds the database") as refused:
             register(sqlite)
-        assert refused.value.passing
+        assert refused.value.transient
     assert register(sqlite) == 1
 
 
@@ -51,21 +51,21 @@ def test_reading_never_waits_for_a_writer(sqlite: Database) -> None:
     with sqlite.begin() as writer:
         writer.register([("agency", None), ("other", None)], NOW)
         with sqlite.read() as store:
-            assert len(store.due(NOW, limit=10)) == 1
+            assert len(store.due_targets(NOW, limit=10)) == 1
     with sqlite.read() as store:
-        assert len(store.due(NOW, limit=10)) == 2
+        assert len(store.due_targets(NOW, limit=10)) == 2
 
 
 def test_what_is_read_is_one_state(database: Database) -> None:
     register(database)
     with database.read() as store:
-        assert len(store.due(NOW, limit=10)) == 1
+        assert len(store.due_targets(NOW, limit=10)) == 1
         writer = threading.Thread(target=lambda: _register_two(database))
         writer.start()
         writer.join()
-        assert len(store.due(NOW, limit=10)) == 1
+        assert len(store.due_targets(NOW, limit=10)) == 1
     with database.read() as store:
-        assert len(store.due(NOW, limit=10)) == 2
+        assert len(store.due_targets(NOW, limit=10)) == 2
 
 
 def _register_two(database: Database) -> None:
@@ -78,7 +78,7 @@ def test_a_failed_transaction_leaves_nothing_behind(database: Database) -> None:
         store.register([("agency", None)], NOW)
         raise ZeroDivisionError
     with database.read() as store:
-        assert store.due(NOW, limit=10) == []
+        assert store.due_targets(NOW, limit=10) == []
 
 
 def test_a_file_that_is_gone_does_not_come_back_empty(sqlite: Database, file: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_file_that_is_gone_does_not_come_back_empty(sqlite: Database, file: Pa
     for attempt in (sqlite.begin, sqlite.read):
         with pytest.raises(StorageError, match="is gone") as refused, attempt():
             pass
-        assert refused.value.passing
+        assert refused.value.transient
     assert not file.exists()
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_was_brought_back_is_used_again(sqlite: Database, file: Path
         pass
     copy.rename(file)
     with sqlite.read() as store:
-        assert [target.account for target in store.due(NOW, limit=10)] == ["agency"]
+        assert [target.account for target in store.due_targets(NOW, limit=10)] == ["agency"]
     register(sqlite, "new")
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM targets").fetchone() == (2,)
@@ -118,7 +118,7 @@ def test_a_file_that_was_replaced_while_nobody_looked_is_noticed(sqlite: Databas
         each.unlink()
     copy.replace(file)
     with sqlite.begin() as store:
-        assert [target.account for target in store.due(NOW, limit=10)] == ["agency"]
+        assert [target.account for target in store.due_targets(NOW, limit=10)] == ["agency"]
 
 
 def test_a_full_disk_says_so(sqlite: Database) -> None:
@@ -127,7 +127,7 @@ def test_a_full_disk_says_so(sqlite: Database) -> None:
         store.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError, match="make room on the disk") as refused, sqlite.begin() as store:
         store.register([(f"account {n} {'x' * 100}", None) for n in range(500)], NOW)
-    assert refused.value.passing
+    assert refused.value.transient
 
 
 def test_a_file_that_may_not_be_written_says_so(sqlite: Database) -> None:
@@ -138,14 +138,14 @@ def test_a_file_that_may_not_be_written_says_so(sqlite: Database) -> None:
 
 
 def test_one_daemon_holds_a_file(sqlite: Database, file: Path) -> None:
-    with sqlite.held():
+    with sqlite.exclusive():
         other = Database(f"sqlite:///{file}")
         holder = f"another daemon already .process {os.getpid()}."
-        with pytest.raises(StorageError, match=holder) as refused, other.held():
+        with pytest.raises(StorageError, match=holder) as refused, other.exclusive():
             pass
-        assert not refused.value.passing
+        assert not refused.value.transient
         other.close()
-    with sqlite.held():
+    with sqlite.exclusive():
         pass
 
 
@@ -153,7 +153,7 @@ def test_the_lock_does_not_follow_a_link(sqlite: Database, file: Path, tmp_path:
     victim = tmp_path / "victim"
     victim.write_text("kept")
     Path(f"{file}.daemon").symlink_to(victim)
-    with pytest.raises(StorageError, match="symbolic links"), sqlite.held():
+    with pytest.raises(StorageError, match="symbolic links"), sqlite.exclusive():
         pass
     assert victim.read_text() == "kept"
 
@@ -167,7 +167,7 @@ def test_an_upgrade_leaves_no_lock_behind(tmp_path: Path) -> None:
 
 def test_a_server_is_shared(postgres_url: str) -> None:
     one, other = Database(postgres_url), Database(postgres_url)
-    with one.held(), other.held():
+    with one.exclusive(), other.exclusive():
         pass
 
 
@@ -191,13 +191,13 @@ def test_a_server_that_ends_our_connections_is_asked_again(postgres_url: str) ->
     with pytest.raises(StorageError) as refused, database.begin() as store:  # mid-way: nothing is written
         store.register([("agency", None), ("other", None)], NOW)
         end_all()
-        store.due(NOW, limit=1)
-    assert refused.value.passing
+        store.due_targets(NOW, limit=1)
+    assert refused.value.transient
     with pytest.raises(StorageError) as at_commit, database.begin() as store:
         store.register([("agency", None), ("other", None)], NOW)
         end_all()
-    assert at_commit.value.passing
+    assert at_commit.value.transient
     with database.read() as store:
-        assert len(store.due(NOW, limit=10)) == 1
+        assert len(store.due_targets(NOW, limit=10)) == 1
     administrator.dispose()
     database.close()

@@ -14,17 +14,17 @@ import yaml
 from sqlalchemy import inspect, make_url, text
 
 from monitor.clock import utc_now
+from monitor.core.messages.lifecycle import Downtime
 from monitor.core.model import Outcome
-from monitor.core.notices import Gap
-from monitor.core.routes import Route
-from monitor.core.rules import at
+from monitor.core.routing.routes import Route
+from monitor.core.rules.registry import format_time
 from monitor.errors import StorageError
-from monitor.jobs.poll import record, take_snapshot
-from monitor.storage import Database, gaps
+from monitor.jobs.poll import record_polls, take_snapshot
+from monitor.storage import Database, downtimes
 from monitor.storage.tables import metadata
 from tests.factories import DAY, HOUR, connection, error, failure
 from tests.fakes import FakeProvider, FrozenClock
-from tests.jobs.house import VIEWS, House
+from tests.jobs.simulator import VIEWS, JobSimulator
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"
 TYPES = {
@@ -34,14 +34,14 @@ TYPES = {
     "number": {"DOUBLE_PRECISION", "DOUBLE PRECISION"},
 }
 USER = "64a1f0c2e4b0a1b2c3d4e5f6"
-GAP = Gap(starts_at=datetime(2026, 2, 21, 22, tzinfo=UTC), ends_at=datetime(2026, 2, 22, 4, tzinfo=UTC))
+GAP = Downtime(starts_at=datetime(2026, 2, 21, 22, tzinfo=UTC), ends_at=datetime(2026, 2, 22, 4, tzinfo=UTC))
 # Twenty days before the questions are asked: they ask what is left from now on.
 START = utc_now().replace(minute=0, second=0, microsecond=0) - 20 * DAY
-DEAD = f"publishing failed at {at(START + 4 * DAY - HOUR)}, the authorisation is dead: The token has expired"
-BROKEN = f"publishing failed at {at(START + 5 * DAY - HOUR)}, the content was refused: Media upload failed"
-GONE = f"the API no longer lists this connection; it was last seen at {at(START + 10 * DAY)}"
-OVER = f"token expired at {at(START + 10 * DAY)}"
-SOON = f"token expires at {at(START + 23 * DAY - HOUR)}"
+DEAD = f"publishing failed at {format_time(START + 4 * DAY - HOUR)}, the authorization is dead: The token has expired"
+BROKEN = f"publishing failed at {format_time(START + 5 * DAY - HOUR)}, the content was refused: Media upload failed"
+GONE = f"the API no longer lists this connection; it was last seen at {format_time(START + 10 * DAY)}"
+OVER = f"token expired at {format_time(START + 10 * DAY)}"
+SOON = f"token expires at {format_time(START + 23 * DAY - HOUR)}"
 
 
 def sections(title: str) -> dict[str, str]:
@@ -69,11 +69,11 @@ def test_every_view_is_documented_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_columns_documented_are_the_columns_of_the_view(house: House, view: str) -> None:
-    with house.database.read() as store:
+def test_the_columns_documented_are_the_columns_of_the_view(simulator: JobSimulator, view: str) -> None:
+    with simulator.database.read() as store:
         columns = inspect(store.connection).get_columns(view)
     assert [name for name, _ in documented(view)] == [each["name"] for each in columns]
-    if not house.database.is_sqlite:  # which gives what is computed no type
+    if not simulator.database.is_sqlite:  # which gives what is computed no type
         for (name, kind), column in zip(documented(view), columns, strict=True):
             assert str(column["type"]).split("(")[0] in TYPES[kind], (name, column["type"])
 
@@ -86,13 +86,13 @@ def test_the_diagram_shows_every_table() -> None:
 
 
 @pytest.fixture
-def told(database: Database) -> House:
+def notified(database: Database) -> JobSimulator:
     """Give a house in which, within twenty days, everything happened that the questions ask about."""
-    house = House(database, clock=FrozenClock(START))
-    house.providers["studio"] = FakeProvider()
-    house.routes = (Route(channels=("ops", "gone"), group_wait=timedelta()),)
+    simulator = JobSimulator(database, clock=FrozenClock(START))
+    simulator.providers["studio"] = FakeProvider()
+    simulator.routes = (Route(channels=("ops", "gone"), group_wait=timedelta()),)
     with database.begin() as store:
-        gaps.remember(store.connection, GAP)
+        downtimes.save_downtime(store.connection, GAP)
         watched = store.register([("agency", None), ("agency", USER), ("studio", None)], START)
         store.connection.execute(
             text(f"UPDATE targets SET managed_user = 'Acme' WHERE managed_user_id = '{USER}'")
@@ -130,29 +130,30 @@ def told(database: Database) -> House:
         18: ([again, unfit, dead], near),
         20: ([again, unfit, dead], near),
     }
-    house.providers["studio"].fails(
+    simulator.providers["studio"].fails(
         failure(Outcome.UNAUTHORIZED, http_status=401, error="the key is refused")
     )
     for day, (listed, other) in days.items():
-        house.clock.now = START + day * DAY
-        house.provider.lists(*listed, *always)
-        house.provider.lists(other, user=USER)
+        simulator.clock.now = START + day * DAY
+        simulator.provider.lists(*listed, *always)
+        simulator.provider.lists(other, user=USER)
         if day == 3.25:
-            house.provider.fails(failure(Outcome.TIMEOUT, error="no answer within 20 seconds"), user=USER)
-        seen = [take_snapshot(each, house.providers[each.account], house.clock) for each in watched]
-        record(seen, database=database, policy=house.policy, clock=house.clock)
-        house.clock.advance(timedelta(seconds=30))
-        house.deliver()
+            simulator.provider.fails(failure(Outcome.TIMEOUT, error="no answer within 20 seconds"), user=USER)
+        seen = [take_snapshot(each, simulator.providers[each.account], simulator.clock) for each in watched]
+        record_polls(seen, database=database, settings=simulator.poll_settings, clock=simulator.clock)
+        simulator.clock.advance(timedelta(seconds=30))
+        simulator.deliver()
     with database.begin() as store:
         store.connection.execute(text("UPDATE incidents SET acknowledged_by = 'anna' WHERE id = 5"))
-    return house
+    return simulator
 
 
-def answer(house: House, title: str) -> list[tuple[Any, ...]]:
+def answer(simulator: JobSimulator, title: str) -> list[tuple[Any, ...]]:
     """Ask one question of the document; times are given as days since the start, numbers as they are."""
-    (statement,) = statements(title, sqlite=house.database.is_sqlite)
+    (statement,) = statements(title, sqlite=simulator.database.is_sqlite)
     return [
-        tuple(_plain(value) for value in row.values()) for row in house.query(statement.replace(":", "\\:"))
+        tuple(_plain(value) for value in row.values())
+        for row in simulator.query(statement.replace(":", "\\:"))
     ]
 
 
@@ -189,7 +190,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
             "token_expiry",
             "agency",
             "johndoe",
-            f"token expired at {at(START + 3 * DAY)}",
+            f"token expired at {format_time(START + 3 * DAY)}",
         ),
         (
             3.25,
@@ -198,7 +199,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
             "token_expiry",
             "agency",
             "johndoe",
-            f"token expired at {at(START + 3 * DAY)}",
+            f"token expired at {format_time(START + 3 * DAY)}",
         ),
         (4.0, "ops", "opened", "publish_error", "agency", "johndoe", DEAD),
         (
@@ -208,7 +209,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
             "token_expiry",
             "agency",
             "johndoe",
-            f"token expired at {at(START + 3 * DAY)}",
+            f"token expired at {format_time(START + 3 * DAY)}",
         ),
         (5.0, "ops", "resolved", "publish_error", "agency", "johndoe", DEAD),
         (5.0, "ops", "opened", "publish_error", "agency", "instagram", BROKEN),
@@ -299,12 +300,12 @@ def test_twenty_questions_are_asked_and_each_has_its_answer_here() -> None:
     assert {title for _, _, title in asked} == set(ANSWERS) | others
 
 
-def test_the_questions_of_the_document_are_answered(told: House) -> None:
+def test_the_questions_of_the_document_are_answered(notified: JobSimulator) -> None:
     for title in sections("Questions"):
         wanted = ANSWERS.get(title.partition(". ")[2])
         if wanted is None:
             continue
-        found = answer(told, title)
+        found = answer(notified, title)
         assert len(wanted) == len(found), (title, found)
         for expected, got in zip(wanted, found, strict=True):
             for one, other in zip(expected, got, strict=True):
@@ -316,18 +317,18 @@ def test_the_questions_of_the_document_are_answered(told: House) -> None:
                     assert one == other, (title, got)
 
 
-def test_what_never_arrived_is_all_that_the_missing_channel_was_to_get(told: House) -> None:
-    found = answer(told, "8. Which messages never arrived, and why?")
+def test_what_never_arrived_is_all_that_the_missing_channel_was_to_get(notified: JobSimulator) -> None:
+    found = answer(notified, "8. Which messages never arrived, and why?")
     assert 11 == len(found)
     assert {("gone", 1, "no channel 'gone' in the configuration; add it back and retry")} == {
         (channel, attempts, error) for _, channel, _, _, attempts, error in found
     }
 
 
-def test_months_are_those_of_utc(told: House) -> None:
+def test_months_are_those_of_utc(notified: JobSimulator) -> None:
     changed = [("expiring_soon", 1), ("expired", 3.25), ("expired", 10), ("expiring_soon", 18)]
     months = Counter((f"{START + days * DAY:%Y-%m}", status) for status, days in changed)
-    found = answer(told, "21. How many tokens changed for the worse, month by month?")
+    found = answer(notified, "21. How many tokens changed for the worse, month by month?")
     assert sorted((*key, count) for key, count in months.items()) == found
 
 
@@ -367,7 +368,7 @@ def test_the_role_of_the_document_reads_every_view_and_nothing_else(reader: Data
             store.connection.exec_driver_sql(statement)
 
 
-def test_the_metadata_for_datasette_asks_a_question_of_the_document(told: House) -> None:
+def test_the_metadata_for_datasette_asks_a_question_of_the_document(notified: JobSimulator) -> None:
     recipe = sections("Reading it with other programs")["SQLite: Datasette"]
     (metadata_file,) = re.findall(r"```yaml\n(.+?)```", recipe, re.DOTALL)
     (kept,) = yaml.safe_load(metadata_file)["databases"]["history"]["queries"].values()

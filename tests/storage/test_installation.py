@@ -5,7 +5,7 @@ from pathlib import Path
 
 from monitor.storage import Database
 from monitor.storage.installation import installation_id
-from monitor.storage.upkeep import backup
+from monitor.storage.maintenance import backup
 
 
 def asked(database: Database) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from monitor.storage import Database, migrate
 from monitor.storage.tables import metadata
 from monitor.storage.views import view_queries
-from tests.jobs.house import VIEWS
+from tests.jobs.simulator import VIEWS
 
 
 def schema_of(database: Database) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def upgrade_in_another_process(url: str, start: Any, results: Any) -> None:
 
 def test_an_empty_database_is_brought_to_the_newest_schema(empty_database_url: str) -> None:
     database = Database(empty_database_url)
-    assert database.current() is None
+    assert database.current_revision() is None
     assert database.upgrade() is None
-    assert database.current() == migrate.HEAD
+    assert database.current_revision() == migrate.HEAD
     assert database.upgrade() == migrate.HEAD
     with database.read() as store:
         seen = inspect(store.connection)
@@ -90,7 +90,7 @@ def test_an_empty_database_is_brought_to_the_newest_schema(empty_database_url: s
 
 def test_asking_for_the_schema_makes_no_file(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'absent' / 'history.db'}")
-    assert database.current() is None
+    assert database.current_revision() is None
     assert list(tmp_path.iterdir()) == []
     database.close()
 
@@ -193,7 +193,7 @@ def test_the_statements_printed_make_the_same_schema(
     database = Database(empty_database_url)
     run_by_hand(script, empty_database_url)
     by_hand = schema_of(database)
-    assert database.current() == migrate.HEAD
+    assert database.current_revision() == migrate.HEAD
     with database.begin() as store:
         for view in VIEWS:
             store.connection.execute(text(f"DROP VIEW {view}"))
@@ -222,6 +222,6 @@ def test_six_processes_may_start_on_an_empty_database_at_once(empty_database_url
     assert set(found) <= {None, migrate.HEAD}
     assert None in found
     database = Database(empty_database_url)
-    assert database.current() == migrate.HEAD
+    assert database.current_revision() == migrate.HEAD
     assert len(schema_of(database)) >= len(metadata.tables)
     database.close()

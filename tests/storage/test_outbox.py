@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select
 
-from monitor.core.messages import Item
+from monitor.core.messages.render import Item
 from monitor.core.model import DeliveryState, Reason, Severity
 from monitor.storage import Database, dead_letters, outbox
-from monitor.storage.items import items_of
-from monitor.storage.outbox import COMPANY, LEASE, Claim, Notified
+from monitor.storage.notification_items import load_items
+from monitor.storage.outbox import COALESCE_WINDOW, LEASE, Claim, Notified
 from monitor.storage.tables import notifications
 from tests.factories import DAY, MINUTE, NOW, connection, error
-from tests.jobs.house import House
+from tests.jobs.simulator import JobSimulator
 
 SECOND = timedelta(seconds=1)
 
@@ -34,7 +34,7 @@ def write(database: Database, *rows: dict[str, Any]) -> None:
 
 def claim(database: Database, at: datetime = NOW, name: str = "m", **given: Any) -> Claim | None:
     with database.begin() as store:
-        return outbox.claim(store.connection, at, channel="ops", name=name, **given)
+        return outbox.claim(store.connection, at, channel="ops", message_key=name, **given)
 
 
 def claimed(database: Database, at: datetime = NOW, name: str = "m", **given: Any) -> Claim:
@@ -67,8 +67,8 @@ def test_channels_are_named_by_what_has_waited_longest(database: Database) -> No
         {"channel": "future", "due_at": NOW + SECOND},
         {"channel": "done", "state": DeliveryState.DELIVERED},
         {"channel": "dead", "state": DeliveryState.FAILED},
-        {"channel": "busy", "state": DeliveryState.SENDING, "claim": "x", "leased_until": NOW + SECOND},
-        {"channel": "crashed", "state": DeliveryState.SENDING, "claim": "y", "leased_until": NOW},
+        {"channel": "busy", "state": DeliveryState.SENDING, "message_key": "x", "leased_until": NOW + SECOND},
+        {"channel": "crashed", "state": DeliveryState.SENDING, "message_key": "y", "leased_until": NOW},
     )
     assert ["early", "late", "crashed"] == due(database)
     assert ["future"] == [each for each in due(database, wait=False) if each not in due(database)]
@@ -78,8 +78,8 @@ def test_a_claim_takes_what_is_due_of_one_group_and_what_soon_will_be(database: 
     write(
         database,
         {"due_at": NOW},
-        {"due_at": NOW + COMPANY},
-        {"due_at": NOW + COMPANY + timedelta(milliseconds=1)},
+        {"due_at": NOW + COALESCE_WINDOW},
+        {"due_at": NOW + COALESCE_WINDOW + timedelta(milliseconds=1)},
         {"due_at": NOW - MINUTE, "group_key": "account=other"},
         {"due_at": NOW - MINUTE, "channel": "other"},
         {"due_at": NOW + SECOND, "attempts": 1},  # it waits for its own next attempt
@@ -88,11 +88,11 @@ def test_a_claim_takes_what_is_due_of_one_group_and_what_soon_will_be(database: 
     taken = claimed(database, name="second")
     assert (
         Claim(
-            name="second",
+            message_key="second",
             channel="ops",
             ids=(1, 2),
             attempts=1,
-            first_tried_at=NOW,
+            first_attempt_at=NOW,
             leased_until=NOW + LEASE,
         )
         == taken
@@ -101,7 +101,9 @@ def test_a_claim_takes_what_is_due_of_one_group_and_what_soon_will_be(database: 
 
 
 def test_a_single_pass_does_not_wait_for_groups_to_fill(database: Database) -> None:
-    write(database, {"due_at": NOW + DAY}, {"due_at": NOW + DAY, "attempts": 1, "first_tried_at": NOW - DAY})
+    write(
+        database, {"due_at": NOW + DAY}, {"due_at": NOW + DAY, "attempts": 1, "first_attempt_at": NOW - DAY}
+    )
     assert claim(database) is None
     assert (1,) == claimed(database, wait=False).ids
     assert claim(database, wait=False) is None
@@ -115,8 +117,13 @@ def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(database: Database
     almost = NOW + LEASE - timedelta(milliseconds=1)
     assert claim(database, almost, name="third") is None
     retaken = claimed(database, NOW + LEASE, name="third")
-    assert ("first", (1, 2), 2, NOW) == (retaken.name, retaken.ids, retaken.attempts, retaken.first_tried_at)
-    assert "second" == claimed(database, NOW + LEASE, name="third").name
+    assert ("first", (1, 2), 2, NOW) == (
+        retaken.message_key,
+        retaken.ids,
+        retaken.attempts,
+        retaken.first_attempt_at,
+    )
+    assert "second" == claimed(database, NOW + LEASE, name="third").message_key
     assert claim(database, NOW + LEASE, name="third") is None
 
 
@@ -125,7 +132,7 @@ def test_a_claim_of_somebody_who_read_the_clock_later_is_not_abandoned(database:
     write(database, {})
     claimed(database, NOW + 3 * SECOND, name="first")
     assert claim(database, NOW, name="second") is None
-    assert "first" == claimed(database, NOW - DAY, name="second").name  # the clock was set back
+    assert "first" == claimed(database, NOW - DAY, name="second").message_key  # the clock was set back
 
 
 def test_a_retaken_claim_is_whole_and_takes_nobody_along(database: Database) -> None:
@@ -141,20 +148,20 @@ def test_what_was_given_back_is_grouped_anew_when_it_is_due(database: Database) 
     first = claimed(database, name="first")
     write(database, {"due_at": NOW + MINUTE})
     with database.begin() as store:
-        outbox.put_back(store.connection, first, due_at=NOW + MINUTE, error="refused")
+        outbox.release(store.connection, first, due_at=NOW + MINUTE, error="refused")
     assert ["pending", "pending"] == states(database)
     assert ("refused", None, None) == tuple(
-        rows(database)[0][key] for key in ("error", "claim", "leased_until")
+        rows(database)[0][key] for key in ("error", "message_key", "leased_until")
     )
     assert due(database) == []
     again = claimed(database, NOW + MINUTE, name="second")
     assert (
         Claim(
-            name="second",
+            message_key="second",
             channel="ops",
             ids=(1, 2),
             attempts=2,
-            first_tried_at=NOW,
+            first_attempt_at=NOW,
             leased_until=NOW + MINUTE + LEASE,
         )
         == again
@@ -165,12 +172,12 @@ def test_what_may_have_been_delivered_keeps_its_name(database: Database) -> None
     write(database, {})
     first = claimed(database, name="first")
     with database.begin() as store:
-        outbox.keep(store.connection, first, until=NOW + MINUTE, error="no answer in time")
+        outbox.retry_same_key(store.connection, first, until=NOW + MINUTE, error="no answer in time")
     write(database, {})
     assert (2,) == claimed(database, name="second").ids
     assert claim(database, NOW + MINUTE - SECOND, name="third") is None
     again = claimed(database, NOW + MINUTE, name="third")
-    assert ("first", (1,), 2) == (again.name, again.ids, again.attempts)
+    assert ("first", (1,), 2) == (again.message_key, again.ids, again.attempts)
 
 
 def test_what_is_settled_is_done(database: Database) -> None:
@@ -178,50 +185,50 @@ def test_what_is_settled_is_done(database: Database) -> None:
     taken = claimed(database)
     write(database, {})
     with database.begin() as store:
-        outbox.settle(store.connection, taken, NOW + SECOND, told={})
+        outbox.mark_delivered(store.connection, taken, NOW + SECOND, notified={})
     assert ["delivered", "delivered", "pending"] == states(database)
     assert [NOW + SECOND] * 2 + [None] == [row["delivered_at"] for row in rows(database)]
     assert {None} == {row["leased_until"] for row in rows(database)} | {
         row["error"] for row in rows(database)
     }
-    assert ["m", "m", None] == [row["claim"] for row in rows(database)]
+    assert ["m", "m", None] == [row["message_key"] for row in rows(database)]
 
 
 def test_a_sender_that_was_given_up_can_end_nothing_of_what_others_hold(database: Database) -> None:
     write(database, {})
     stale = claimed(database, name="stale")
     with database.begin() as store:
-        outbox.put_back(store.connection, stale, due_at=NOW, error="refused")
+        outbox.release(store.connection, stale, due_at=NOW, error="refused")
     claimed(database, name="fresh")
     with database.begin() as store:
-        outbox.settle(store.connection, stale, NOW, told={})
-        outbox.bury(store.connection, stale, error="given up")
-        outbox.keep(store.connection, stale, until=NOW, error="unsure")
-        outbox.put_back(store.connection, stale, due_at=NOW, error="refused")
-    assert [("sending", "fresh")] == [(row["state"], row["claim"]) for row in rows(database)]
+        outbox.mark_delivered(store.connection, stale, NOW, notified={})
+        outbox.mark_dead(store.connection, stale, error="given up")
+        outbox.retry_same_key(store.connection, stale, until=NOW, error="unsure")
+        outbox.release(store.connection, stale, due_at=NOW, error="refused")
+    assert [("sending", "fresh")] == [(row["state"], row["message_key"]) for row in rows(database)]
 
 
 def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
     write(database, {}, {}, {"state": DeliveryState.DELIVERED})
     taken = claimed(database)
     with database.begin() as store:
-        outbox.bury(store.connection, taken, error="no such channel")
+        outbox.mark_dead(store.connection, taken, error="no such channel")
     assert ["failed", "failed", "delivered"] == states(database)
     assert {"no such channel", None} == {row["error"] for row in rows(database)}
     assert due(database, NOW + 30 * DAY, wait=False) == []
     later = NOW + DAY
     with database.begin() as store:
-        assert [2] == dead_letters.revive(store.connection, [2, 3, 99], later)
-        assert [] == dead_letters.revive(store.connection, [2], later)
-        assert [] == dead_letters.revive(store.connection, [], later)
+        assert [2] == dead_letters.requeue_on_request(store.connection, [2, 3, 99], later)
+        assert [] == dead_letters.requeue_on_request(store.connection, [2], later)
+        assert [] == dead_letters.requeue_on_request(store.connection, [], later)
     again = claimed(database, later, name="again")
     assert (
         Claim(
-            name="again",
+            message_key="again",
             channel="ops",
             ids=(2,),
             attempts=1,
-            first_tried_at=later,
+            first_attempt_at=later,
             leased_until=later + LEASE,
         )
         == again
@@ -229,108 +236,120 @@ def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
     assert ["failed", "sending", "delivered"] == states(database)
 
 
-def test_times_of_the_outbox_are_written_as_all_others(house: House) -> None:
-    write(house.database, {})
-    claimed(house.database)
-    (row,) = house.query("SELECT due_at, first_tried_at, leased_until FROM notifications")
-    expected = {"due_at": NOW, "first_tried_at": NOW, "leased_until": NOW + LEASE}
-    if house.database.is_sqlite:
+def test_times_of_the_outbox_are_written_as_all_others(simulator: JobSimulator) -> None:
+    write(simulator.database, {})
+    claimed(simulator.database)
+    (row,) = simulator.query("SELECT due_at, first_attempt_at, leased_until FROM notifications")
+    expected = {"due_at": NOW, "first_attempt_at": NOW, "leased_until": NOW + LEASE}
+    if simulator.database.is_sqlite:
         assert {k: round(v.timestamp() * 1000) for k, v in expected.items()} == row
     else:
         assert expected == row
 
 
 @pytest.fixture
-def busy(house: House) -> House:
+def busy(simulator: JobSimulator) -> JobSimulator:
     """Give a house with three incidents that the channel is to be told of, one of them opened later."""
-    house.sees(
+    simulator.poll_connections(
         connection(platform_id="instagram-1", token_status="expired", last_error=error()),
         connection(platform_id="threads-1", token_status="expiring_soon", expires_at=NOW + 6 * DAY),
     )
-    return house
+    return simulator
 
 
-def items(house: House, taken: Claim) -> dict[int, Item]:
-    with house.database.begin() as store:
-        loaded = items_of(store.connection, taken, {"agency": "https://app.postpost.dev"})
+def items(simulator: JobSimulator, taken: Claim) -> dict[int, Item]:
+    with simulator.database.begin() as store:
+        loaded = load_items(store.connection, taken, {"agency": "https://app.postpost.dev"})
     return {item.incident.id or 0: item for item in loaded}
 
 
-def test_what_a_claim_tells_of_is_as_it_is_now(busy: House) -> None:
+def test_what_a_claim_tells_of_is_as_it_is_now(busy: JobSimulator) -> None:
     taken = claimed(busy.database, wait=False)
-    busy.later()
-    busy.sees(
+    busy.advance()
+    busy.poll_connections(
         connection(platform_id="instagram-1", token_status="valid", last_error=error()),
         connection(platform_id="threads-1", token_status="expired", expires_at=NOW),
     )
-    told = items(busy, taken)
+    notified = items(busy, taken)
     assert [(False, "token_expiry"), (True, "publish_error"), (True, "token_expiry")] == [
-        (item.incident.is_open, item.incident.rule) for item in told.values()
+        (item.incident.is_open, item.incident.rule) for item in notified.values()
     ]
-    assert Severity.CRITICAL == told[3].incident.severity
-    assert all(item.reasons == {Reason.OPENED} and item.told is None for item in told.values())
+    assert Severity.CRITICAL == notified[3].incident.severity
+    assert all(item.reasons == {Reason.OPENED} and item.last_severity is None for item in notified.values())
     assert ["valid", "valid", "expired"] == [
-        item.connection.token_status for item in told.values() if item.connection
+        item.connection.token_status for item in notified.values() if item.connection
     ]
-    assert {"https://app.postpost.dev"} == {item.dashboard_url for item in told.values()}
-    assert {"agency"} == {item.target.account for item in told.values() if item.target}
+    assert {"https://app.postpost.dev"} == {item.dashboard_url for item in notified.values()}
+    assert {"agency"} == {item.target.account for item in notified.values() if item.target}
 
 
-def test_what_a_channel_was_last_told_is_remembered_by_incident_and_channel(busy: House) -> None:
+def test_what_a_channel_was_last_told_is_remembered_by_incident_and_channel(busy: JobSimulator) -> None:
     first = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.settle(store.connection, first, NOW, told={1: Notified("critical"), 3: Notified("notice")})
+        outbox.mark_delivered(
+            store.connection, first, NOW, notified={1: Notified("critical"), 3: Notified("notice")}
+        )
     again = [{"incident_id": id_, "reason": Reason.UPDATED} for id_ in (1, 2, 3)]
     write(busy.database, *again, *({**each, "channel": "other"} for each in again))
-    told = items(busy, claimed(busy.database, name="second"))
-    assert [Severity.CRITICAL, None, Severity.NOTICE] == [told[id_].told for id_ in (1, 2, 3)]
+    notified = items(busy, claimed(busy.database, name="second"))
+    assert [Severity.CRITICAL, None, Severity.NOTICE] == [notified[id_].last_severity for id_ in (1, 2, 3)]
     with busy.database.begin() as store:
-        other = outbox.claim(store.connection, NOW, channel="other", name="o")
+        other = outbox.claim(store.connection, NOW, channel="other", message_key="o")
     assert other
-    assert [None] * 3 == [item.told for item in items(busy, other).values()]
+    assert [None] * 3 == [item.last_severity for item in items(busy, other).values()]
 
 
-def test_reasons_that_were_told_already_are_told_no_more(busy: House) -> None:
+def test_reasons_that_were_told_already_are_told_no_more(busy: JobSimulator) -> None:
     # A later message may have told all of it while an earlier one was stuck with its uncertain answer.
     stuck = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.keep(store.connection, stuck, until=NOW + MINUTE, error="no answer in time")
+        outbox.retry_same_key(store.connection, stuck, until=NOW + MINUTE, error="no answer in time")
     write(busy.database, {"incident_id": 1, "reason": Reason.UPDATED})
     newer = claimed(busy.database, name="newer")
     assert {Reason.UPDATED} == items(busy, newer)[1].reasons
     with busy.database.begin() as store:
-        outbox.settle(store.connection, newer, NOW, told={1: Notified("critical")})
-    told = items(busy, claimed(busy.database, NOW + MINUTE))
-    assert (Severity.CRITICAL, frozenset(), None) == (told[1].told, told[1].reasons, told[1].news)
-    assert {Reason.OPENED} == told[2].reasons
+        outbox.mark_delivered(store.connection, newer, NOW, notified={1: Notified("critical")})
+    notified = items(busy, claimed(busy.database, NOW + MINUTE))
+    assert (Severity.CRITICAL, frozenset(), None) == (
+        notified[1].last_severity,
+        notified[1].reasons,
+        notified[1].reason,
+    )
+    assert {Reason.OPENED} == notified[2].reasons
 
 
-def test_the_end_of_an_incident_is_remembered_as_told(busy: House) -> None:
-    busy.sees(connection(platform_id="instagram-1"), connection(platform_id="threads-1"))
+def test_the_end_of_an_incident_is_remembered_as_told(busy: JobSimulator) -> None:
+    busy.poll_connections(connection(platform_id="instagram-1"), connection(platform_id="threads-1"))
     taken = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.settle(store.connection, taken, NOW, told={1: Notified(outbox.TOLD_RESOLVED)})
+        outbox.mark_delivered(store.connection, taken, NOW, notified={1: Notified(outbox.NOTIFIED_RESOLVED)})
     write(busy.database, {"incident_id": 1, "reason": Reason.REMINDER})
     (item,) = items(busy, claimed(busy.database, name="second")).values()
-    assert (True, None, None) == (item.told_resolved, item.told, item.news)
+    assert (True, None, None) == (item.last_was_resolved, item.last_severity, item.reason)
 
 
-def test_a_claim_of_any_size_takes_statements_of_one_size(house: House) -> None:
+def test_a_claim_of_any_size_takes_statements_of_one_size(simulator: JobSimulator) -> None:
     # A server takes 65,535 values in one statement, and a vendor's stumble is more rows than that.
-    house.sees(*(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(300)))
-    house.sees(*(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(300)))
+    simulator.poll_connections(
+        *(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(300))
+    )
+    simulator.poll_connections(
+        *(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(300))
+    )
     most = 0
 
     def note(_connection: Any, _cursor: Any, _statement: str, values: Any, _context: Any, many: bool) -> None:
         nonlocal most
         most = most if many else max(most, len(values))
 
-    event.listen(house.database._writer, "before_cursor_execute", note)
-    taken = claimed(house.database, wait=False)
-    told = items(house, taken)
-    with house.database.begin() as store:
-        outbox.settle(store.connection, taken, NOW, told=dict.fromkeys(told, Notified("critical")))
-    event.remove(house.database._writer, "before_cursor_execute", note)
-    assert (300, 300) == (len(taken.ids), len(told))
-    assert {"delivered"} == set(states(house.database))
+    event.listen(simulator.database._writer, "before_cursor_execute", note)
+    taken = claimed(simulator.database, wait=False)
+    notified = items(simulator, taken)
+    with simulator.database.begin() as store:
+        outbox.mark_delivered(
+            store.connection, taken, NOW, notified=dict.fromkeys(notified, Notified("critical"))
+        )
+    event.remove(simulator.database._writer, "before_cursor_execute", note)
+    assert (300, 300) == (len(taken.ids), len(notified))
+    assert {"delivered"} == set(states(simulator.database))
     assert most < 30

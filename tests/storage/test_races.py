@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import event, insert
 
 from monitor.core.model import DeliveryState, Outcome, Reason, Snapshot
-from monitor.jobs.deliver import deliver_to
-from monitor.jobs.poll import Policy, record
+from monitor.jobs.deliver import deliver_channel
+from monitor.jobs.poll import PollSettings, record_polls
 from monitor.storage import Database, outbox
 from monitor.storage.tables import notifications
 from tests.factories import HOUR, NOW, connection, failure
-from tests.jobs.house import House
+from tests.jobs.simulator import JobSimulator
 
 # How long whoever is first waits for the second, who may be waiting for the first.
 POLITE_SECONDS = 0.3
@@ -42,10 +42,10 @@ def both(*deeds: Callable[[], Any]) -> list[Any]:
         return [each.result() for each in [threads.submit(deed) for deed in deeds]]
 
 
-def test_two_polls_of_one_target_take_turns_and_lose_nothing(house: House) -> None:
-    house.sees(connection())
-    house.later()
-    (target,) = house.discover()
+def test_two_polls_of_one_target_take_turns_and_lose_nothing(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection())
+    simulator.advance()
+    (target,) = simulator.discover()
     inside, second = threading.Event(), threading.Event()
 
     def first_dice() -> float:
@@ -55,60 +55,73 @@ def test_two_polls_of_one_target_take_turns_and_lose_nothing(house: House) -> No
         return 0.5
 
     def fails() -> None:
-        snapshot = Snapshot(target=target, taken_at=house.clock(), failure=failure(http_status=500))
-        policy = replace(house.policy, dice=first_dice)
-        record([snapshot], database=house.database, policy=policy, clock=house.clock)
+        snapshot = Snapshot(target=target, taken_at=simulator.clock(), failure=failure(http_status=500))
+        policy = replace(simulator.poll_settings, random=first_dice)
+        record_polls([snapshot], database=simulator.database, settings=policy, clock=simulator.clock)
 
     def answers() -> None:
         # The very answer that was there before the failure: nothing to decide, had there been no failure.
         assert inside.wait(5)
         listed = (connection(),)
         snapshot = Snapshot(
-            target=target, taken_at=house.clock(), connections=listed, fingerprint=repr(listed).encode()
+            target=target,
+            taken_at=simulator.clock(),
+            connections=listed,
+            response_digest=repr(listed).encode(),
         )
-        record([snapshot], database=house.database, policy=house.policy, clock=house.clock)
+        record_polls(
+            [snapshot], database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
+        )
         second.set()
 
     both(fails, answers)
     assert [("ok", 1), ("server_error", 1), ("ok", 1)] == [
-        (run["outcome"], run["polls"]) for run in house.view("poll_log")
+        (run["outcome"], run["polls"]) for run in simulator.view("poll_log")
     ]
-    with house.database.begin() as store:
-        (state,) = store.states_of([target]).values()
-    assert (0, None) == (state.failures, state.failing_since)
-    assert [house.clock()] == [row["last_seen_at"] for row in house.view("current_connections")]
+    with simulator.database.begin() as store:
+        (state,) = store.target_states([target]).values()
+    assert (0, None) == (state.consecutive_failures, state.failing_since)
+    assert [simulator.clock()] == [row["last_seen_at"] for row in simulator.view("current_connections")]
 
 
 @pytest.fixture
-def pair(database: Database) -> House:
+def pair(database: Database) -> JobSimulator:
     """Give a house in which one account has two targets."""
-    return House(database, managed={"agency": ["one"]})
+    return JobSimulator(database, managed={"agency": ["one"]})
 
 
-def record_one(house: House, index: int, **given: Any) -> Callable[[], Any]:
-    target = house.discover()[index]
-    policy: Policy = house.policy
-    snapshot = Snapshot(target=target, taken_at=house.clock(), **given)
-    return lambda: record([snapshot], database=house.database, policy=policy, clock=house.clock)
+def record_one(simulator: JobSimulator, index: int, **given: Any) -> Callable[[], Any]:
+    target = simulator.discover()[index]
+    policy: PollSettings = simulator.poll_settings
+    snapshot = Snapshot(target=target, taken_at=simulator.clock(), **given)
+    return lambda: record_polls(
+        [snapshot], database=simulator.database, settings=policy, clock=simulator.clock
+    )
 
 
-def test_a_key_that_two_targets_lose_at_once_is_one_incident(pair: House) -> None:
+def test_a_key_that_two_targets_lose_at_once_is_one_incident(pair: JobSimulator) -> None:
     pair.discover()
     refused = failure(Outcome.UNAUTHORIZED, http_status=401)
-    with meeting_at(pair.database, "FROM targets JOIN polls ON polls.target_id = targets.id JOIN poll_runs"):
+    with meeting_at(
+        pair.database,
+        "FROM targets JOIN target_schedule ON target_schedule.target_id = targets.id JOIN poll_runs",
+    ):
         done = both(record_one(pair, 0, failure=refused), record_one(pair, 1, failure=refused))
     assert [1, 1] == [len(batch) for batch in done]
     assert ["api_key_rejected"] == [row["rule"] for row in pair.view("incident_log")]
     assert len(pair.deliver()) == 1
 
 
-def test_an_account_whose_targets_recover_at_once_has_recovered(pair: House) -> None:
+def test_an_account_whose_targets_recover_at_once_has_recovered(pair: JobSimulator) -> None:
     refused = failure(Outcome.UNAUTHORIZED, http_status=401)
     for index in (0, 1):
         record_one(pair, index, failure=refused)()
-    pair.later()
+    pair.advance()
     good = {"connections": (connection(),)}
-    with meeting_at(pair.database, "FROM targets JOIN polls ON polls.target_id = targets.id JOIN poll_runs"):
+    with meeting_at(
+        pair.database,
+        "FROM targets JOIN target_schedule ON target_schedule.target_id = targets.id JOIN poll_runs",
+    ):
         both(record_one(pair, 0, **good), record_one(pair, 1, **good))
     assert {"recovered"} == {row["resolution"] for row in pair.view("incident_log")}
 
@@ -121,7 +134,7 @@ def test_two_programs_that_register_the_same_accounts_at_once_agree(database: Da
     with meeting_at(database, "INSERT INTO targets"):
         assert [2, 2] == both(register, register)
     with database.read() as store:
-        assert len(store.due(NOW, limit=10)) == 2
+        assert len(store.due_targets(NOW, limit=10)) == 2
 
 
 def write(database: Database, count: int, **given: Any) -> None:
@@ -139,8 +152,8 @@ def write(database: Database, count: int, **given: Any) -> None:
 
 def claim(database: Database, name: str, at: Any = NOW) -> tuple[str, tuple[int, ...]] | None:
     with database.begin() as store:
-        taken = outbox.claim(store.connection, at, channel="ops", name=name)
-        return (taken.name, taken.ids) if taken else None
+        taken = outbox.claim(store.connection, at, channel="ops", message_key=name)
+        return (taken.message_key, taken.ids) if taken else None
 
 
 def test_two_senders_never_claim_one_row(database: Database) -> None:
@@ -162,9 +175,11 @@ def test_two_senders_never_retake_one_abandoned_claim(database: Database) -> Non
     assert [2, 2, 2] == [row["attempts"] for row in found]
 
 
-def test_many_senders_send_every_group_once(house: House) -> None:
-    house.sees(*(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(4)))
-    with house.database.begin() as store:
+def test_many_senders_send_every_group_once(simulator: JobSimulator) -> None:
+    simulator.poll_connections(
+        *(connection(platform_id=f"threads-{n}", token_status="expired") for n in range(4))
+    )
+    with simulator.database.begin() as store:
         every = store.connection.execute(notifications.select()).mappings().all()
         for row in every:
             store.connection.execute(
@@ -172,20 +187,20 @@ def test_many_senders_send_every_group_once(house: House) -> None:
                 .where(notifications.c.id == row["id"])
                 .values(group_key=f"group {row['id']}")
             )
-    post = house.post
+    post = simulator.delivery
     for _ in range(3):  # a sender that finds another one faster comes again
-        both(*[lambda: deliver_to("ops", post, wait=False)] * 4)
-    assert 4 == len(house.sent)
-    assert 4 == len({message.key for message in house.sent})
-    assert ["delivered"] * 4 == [row["state"] for row in house.view("delivery_log")]
-    assert [1] * 4 == [row["attempts"] for row in house.view("delivery_log")]
+        both(*[lambda: deliver_channel("ops", post, wait=False)] * 4)
+    assert 4 == len(simulator.sent)
+    assert 4 == len({message.key for message in simulator.sent})
+    assert ["delivered"] * 4 == [row["state"] for row in simulator.view("delivery_log")]
+    assert [1] * 4 == [row["attempts"] for row in simulator.view("delivery_log")]
 
 
-def test_an_acknowledged_race_for_a_group_leaves_the_other_groups_to_be_sent(house: House) -> None:
-    write(house.database, 2)
-    write(house.database, 2, group_key="account=other")
-    with meeting_at(house.database, "UPDATE notifications"):
-        first = both(lambda: claim(house.database, "one"), lambda: claim(house.database, "two"))
-    rest = [claim(house.database, "three"), claim(house.database, "four")]
+def test_an_acknowledged_race_for_a_group_leaves_the_other_groups_to_be_sent(simulator: JobSimulator) -> None:
+    write(simulator.database, 2)
+    write(simulator.database, 2, group_key="account=other")
+    with meeting_at(simulator.database, "UPDATE notifications"):
+        first = both(lambda: claim(simulator.database, "one"), lambda: claim(simulator.database, "two"))
+    rest = [claim(simulator.database, "three"), claim(simulator.database, "four")]
     claimed = sorted(id_ for each in [*first, *rest] if each for id_ in each[1])
     assert [1, 2, 3, 4] == claimed

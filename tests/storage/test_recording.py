@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import event
 
 from monitor.core.model import Outcome, Snapshot, Target
-from monitor.jobs.poll import record
+from monitor.jobs.poll import record_polls
 from monitor.storage import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
-from tests.jobs.house import EVERY, House
+from tests.jobs.simulator import EVERY, JobSimulator
 
 DYING = connection(platform_id="instagram-1", token_status="expiring_soon", expires_at=NOW + 2 * DAY)
 
@@ -31,34 +31,39 @@ def statements_of(database: Database) -> Iterator[list[str]]:
     event.remove(database._writer, "before_cursor_execute", note)
 
 
-def crowd(house: House, size: int) -> list[Target]:
-    with house.database.begin() as store:
-        return store.register([("agency", f"user {n}") for n in range(size)], house.clock())
+def crowd(simulator: JobSimulator, size: int) -> list[Target]:
+    with simulator.database.begin() as store:
+        return store.register([("agency", f"user {n}") for n in range(size)], simulator.clock())
 
 
 def snapshots(targets: list[Target], at: datetime, **given: Any) -> list[Snapshot]:
     return [Snapshot(target=target, taken_at=at, **given) for target in targets]
 
 
-def test_a_batch_of_any_size_takes_the_same_number_of_statements(house: House) -> None:
-    targets = crowd(house, 221)
+def test_a_batch_of_any_size_takes_the_same_number_of_statements(simulator: JobSimulator) -> None:
+    targets = crowd(simulator, 221)
     groups = [targets[:1], targets[1:21], targets[21:]]
     polls: dict[str, dict[str, Any]] = {
-        "first sight": {"connections": (connection(), DYING), "fingerprint": b"1"},
-        "steady": {"connections": (connection(), DYING), "fingerprint": b"1"},
-        "changed": {"connections": (connection(last_error=error()), DYING), "fingerprint": b"2"},
-        "missing": {"connections": (connection(last_error=error()),), "fingerprint": b"3"},
+        "first sight": {"connections": (connection(), DYING), "response_digest": b"1"},
+        "steady": {"connections": (connection(), DYING), "response_digest": b"1"},
+        "changed": {"connections": (connection(last_error=error()), DYING), "response_digest": b"2"},
+        "missing": {"connections": (connection(last_error=error()),), "response_digest": b"3"},
         "failed": {"failure": failure(Outcome.UNAUTHORIZED, http_status=401)},
         "failed alike": {"failure": failure(Outcome.UNAUTHORIZED, http_status=401)},
-        "back": {"connections": (connection(), DYING), "fingerprint": b"4"},
+        "back": {"connections": (connection(), DYING), "response_digest": b"4"},
     }
     for kind, given in polls.items():
         spent = []
-        house.later()
+        simulator.advance()
         for group in groups:
-            with statements_of(house.database) as seen:
-                batch = snapshots(group, house.clock(), **given)
-                done = record(batch, database=house.database, policy=house.policy, clock=house.clock)
+            with statements_of(simulator.database) as seen:
+                batch = snapshots(group, simulator.clock(), **given)
+                done = record_polls(
+                    batch,
+                    database=simulator.database,
+                    settings=simulator.poll_settings,
+                    clock=simulator.clock,
+                )
             assert len(done) == len(group)
             spent.append(len(seen))
         # The first group also opens the account's own incident; after that, size makes no difference.
@@ -69,52 +74,54 @@ def test_a_batch_of_any_size_takes_the_same_number_of_statements(house: House) -
             assert spent[0] <= 3
 
 
-def test_a_poll_that_sees_nothing_new_adds_no_row_and_moves_the_hands(house: House) -> None:
-    house.sees(connection(), DYING)
-    house.deliver()
-    before, since = house.sizes(), house.clock()
+def test_a_poll_that_sees_nothing_new_adds_no_row_and_moves_the_hands(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection(), DYING)
+    simulator.deliver()
+    before, since = simulator.sizes(), simulator.clock()
     for _ in range(10):
-        house.later()
-        house.sees(connection(), DYING)
-        assert house.deliver() == []
-    assert before == house.sizes()
-    (run,) = house.view("poll_log")
-    assert (since, house.clock(), 11) == (run["first_at"], run["last_at"], run["polls"])
-    assert {house.clock()} == {row["last_seen_at"] for row in house.view("current_connections")}
-    assert {since} == {row["first_seen_at"] for row in house.view("current_connections")}
+        simulator.advance()
+        simulator.poll_connections(connection(), DYING)
+        assert simulator.deliver() == []
+    assert before == simulator.sizes()
+    (run,) = simulator.view("poll_log")
+    assert (since, simulator.clock(), 11) == (run["first_at"], run["last_at"], run["polls"])
+    assert {simulator.clock()} == {row["last_seen_at"] for row in simulator.view("current_connections")}
+    assert {since} == {row["first_seen_at"] for row in simulator.view("current_connections")}
 
 
-def test_an_answer_without_a_fingerprint_is_decided_each_time_and_adds_no_row_either(house: House) -> None:
-    (target,) = house.discover()
+def test_an_answer_without_a_fingerprint_is_decided_each_time_and_adds_no_row_either(
+    simulator: JobSimulator,
+) -> None:
+    (target,) = simulator.discover()
     before = None
     for _ in range(5):
-        house.later()
-        house.database.close()  # a restart between any two
-        (polled,) = record(
-            snapshots([target], house.clock(), connections=(connection(), DYING)),
-            database=house.database,
-            policy=house.policy,
-            clock=house.clock,
+        simulator.advance()
+        simulator.database.close()  # a restart between any two
+        (polled,) = record_polls(
+            snapshots([target], simulator.clock(), connections=(connection(), DYING)),
+            database=simulator.database,
+            settings=simulator.poll_settings,
+            clock=simulator.clock,
         )
-        assert polled.decision is not None
-        assert before in {None, (before := tuple(house.sizes().items()))}
-    assert [5] == [run["polls"] for run in house.view("poll_log")]
+        assert polled.evaluation is not None
+        assert before in {None, (before := tuple(simulator.sizes().items()))}
+    assert [5] == [run["polls"] for run in simulator.view("poll_log")]
 
 
-def test_failures_alike_are_one_run_and_another_outcome_begins_the_next(house: House) -> None:
-    house.sees(connection())
-    told = {
+def test_failures_alike_are_one_run_and_another_outcome_begins_the_next(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection())
+    notified = {
         "busy": failure(Outcome.SERVER_ERROR, http_status=503, error="the API is busy"),
         "broken": failure(Outcome.SERVER_ERROR, http_status=500, error="the API is broken"),
         "silent": failure(Outcome.TIMEOUT, error="no answer within 20 seconds"),
     }
     moments = []
     for kind in ("busy", "busy", "broken", "silent", "silent", "silent"):
-        moments.append(house.later())
-        house.provider.fails(told[kind])
-        house.poll()
-    moments.append(house.later())
-    house.sees(connection())
+        moments.append(simulator.advance())
+        simulator.provider.fails(notified[kind])
+        simulator.poll()
+    moments.append(simulator.advance())
+    simulator.poll_connections(connection())
     assert [
         ("ok", 200, None, NOW, NOW, 1),
         ("server_error", 503, "the API is busy", moments[0], moments[1], 2),
@@ -123,132 +130,152 @@ def test_failures_alike_are_one_run_and_another_outcome_begins_the_next(house: H
         ("ok", 200, None, moments[6], moments[6], 1),
     ] == [
         tuple(run[key] for key in ("outcome", "http_status", "error", "first_at", "last_at", "polls"))
-        for run in house.view("poll_log")
+        for run in simulator.view("poll_log")
     ]
 
 
-def test_a_failed_fetch_keeps_what_was_known(house: House) -> None:
-    house.sees(connection(), DYING)
-    before = house.story()
-    house.provider.fails(failure())
+def test_a_failed_fetch_keeps_what_was_known(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection(), DYING)
+    before = simulator.read_views()
+    simulator.provider.fails(failure())
     for _ in range(5):
-        house.later()
-        house.poll()
-        after = house.story()
+        simulator.advance()
+        simulator.poll()
+        after = simulator.read_views()
         # While nothing is seen, the connections were last seen by the last good poll.
         assert before["current_connections"] == after["current_connections"]
         assert before["token_transitions"] == after["token_transitions"]
     assert ["token_expiry", "api_unreachable"] == [row["rule"] for row in after["incident_log"]]
-    house.later()
-    house.sees(connection(), DYING)
-    assert {house.clock()} == {row["last_seen_at"] for row in house.view("current_connections")}
+    simulator.advance()
+    simulator.poll_connections(connection(), DYING)
+    assert {simulator.clock()} == {row["last_seen_at"] for row in simulator.view("current_connections")}
 
 
-def test_what_is_known_survives_a_restart(house: House) -> None:
-    house.sees(connection(last_error=error()), DYING)
-    house.later()
-    (target,) = house.discover()
-    with house.database.begin() as store:
-        (before,) = store.completed(store.states_of([target]), recent_since=NOW - DAY).values()
-    house.database.close()
-    with house.database.begin() as store:
-        (after,) = store.completed(store.states_of([target]), recent_since=NOW - DAY).values()
+def test_what_is_known_survives_a_restart(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection(last_error=error()), DYING)
+    simulator.advance()
+    (target,) = simulator.discover()
+    with simulator.database.begin() as store:
+        (before,) = store.with_connections(store.target_states([target]), recent_since=NOW - DAY).values()
+    simulator.database.close()
+    with simulator.database.begin() as store:
+        (after,) = store.with_connections(store.target_states([target]), recent_since=NOW - DAY).values()
     assert before == after
     assert {"instagram-1": DYING, "linkedin-Tz9W5i6ZYG": connection(last_error=error())} == {
         name: each.connection for name, each in after.connections.items()
     }
     assert {"token_expiry", "publish_error"} == {incident.rule for incident in after.incidents}
-    assert all(incident.memory for incident in after.incidents)
-    assert (NOW, NOW, 0, None) == (after.taken_at, after.last_ok_at, after.failures, after.failing_since)
+    assert all(incident.notified_levels for incident in after.incidents)
+    assert (NOW, NOW, 0, None) == (
+        after.taken_at,
+        after.last_ok_at,
+        after.consecutive_failures,
+        after.failing_since,
+    )
 
 
-def test_a_snapshot_that_comes_too_late_is_dropped(house: House) -> None:
-    house.sees(connection(token_status="valid"))
-    (target,) = house.discover()
-    newer = snapshots([target], house.later(), connections=(connection(token_status="expired"),))
-    older = snapshots([target], house.clock() - MINUTE, connections=(connection(token_status="valid"),))
-    house.later(MINUTE)
-    given: dict[str, Any] = {"database": house.database, "policy": house.policy, "clock": house.clock}
-    assert len(record(newer, **given)) == 1
-    before = house.story(), house.sizes()
-    assert record(older, **given) == []
-    assert before == (house.story(), house.sizes())
+def test_a_snapshot_that_comes_too_late_is_dropped(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection(token_status="valid"))
+    (target,) = simulator.discover()
+    newer = snapshots([target], simulator.advance(), connections=(connection(token_status="expired"),))
+    older = snapshots([target], simulator.clock() - MINUTE, connections=(connection(token_status="valid"),))
+    simulator.advance(MINUTE)
+    given: dict[str, Any] = {
+        "database": simulator.database,
+        "settings": simulator.poll_settings,
+        "clock": simulator.clock,
+    }
+    assert len(record_polls(newer, **given)) == 1
+    before = simulator.read_views(), simulator.sizes()
+    assert record_polls(older, **given) == []
+    assert before == (simulator.read_views(), simulator.sizes())
 
 
-def test_a_clock_that_was_set_back_does_not_blind_the_monitor(house: House) -> None:
-    house.sees(connection())
-    house.later(-HOUR)
-    house.sees(connection(token_status="expired", expires_at=None))
-    assert ["expired"] == [row["token_status"] for row in house.view("current_connections")]
-    assert [house.clock()] == [row["last_seen_at"] for row in house.view("current_connections")]
-    house.later()
-    assert len(house.sees(connection())) == 1
-    assert ["valid"] == [row["token_status"] for row in house.view("current_connections")]
+def test_a_clock_that_was_set_back_does_not_blind_the_monitor(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection())
+    simulator.advance(-HOUR)
+    simulator.poll_connections(connection(token_status="expired", expires_at=None))
+    assert ["expired"] == [row["token_status"] for row in simulator.view("current_connections")]
+    assert [simulator.clock()] == [row["last_seen_at"] for row in simulator.view("current_connections")]
+    simulator.advance()
+    assert len(simulator.poll_connections(connection())) == 1
+    assert ["valid"] == [row["token_status"] for row in simulator.view("current_connections")]
 
 
-def test_a_target_seen_twice_in_one_batch_is_recorded_once(house: House) -> None:
-    (target,) = house.discover()
+def test_a_target_seen_twice_in_one_batch_is_recorded_once(simulator: JobSimulator) -> None:
+    (target,) = simulator.discover()
     twice = [
         *snapshots([target], NOW, connections=(connection(),)),
         *snapshots([target], NOW, connections=(connection(token_status="expired", expires_at=None),)),
     ]
-    assert len(record(twice, database=house.database, policy=house.policy, clock=house.clock)) == 1
-    assert ["expired"] == [row["token_status"] for row in house.view("current_connections")]
+    assert (
+        len(
+            record_polls(
+                twice, database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
+            )
+        )
+        == 1
+    )
+    assert ["expired"] == [row["token_status"] for row in simulator.view("current_connections")]
 
 
-def test_a_target_that_was_erased_meanwhile_costs_nobody_else(house: House) -> None:
-    targets = crowd(house, 2)
+def test_a_target_that_was_erased_meanwhile_costs_nobody_else(simulator: JobSimulator) -> None:
+    targets = crowd(simulator, 2)
     batch = snapshots([*targets, replace(targets[0], id=999)], NOW, connections=(connection(),))
-    done = record(batch, database=house.database, policy=house.policy, clock=house.clock)
+    done = record_polls(
+        batch, database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
+    )
     assert [target.id for target in targets] == [polled.target.id for polled in done]
 
 
-def test_a_connection_that_is_no_longer_listed_is_removed_after_three_good_polls(house: House) -> None:
+def test_a_connection_that_is_no_longer_listed_is_removed_after_three_good_polls(
+    simulator: JobSimulator,
+) -> None:
     others = [connection(platform_id=f"threads-{n}") for n in range(3)]
-    house.sees(DYING, *others)
-    seen_at = house.clock()
+    simulator.poll_connections(DYING, *others)
+    seen_at = simulator.clock()
     removed = []
     for _ in range(4):
-        house.later()
-        house.sees(*others)
-        (row,) = (row for row in house.view("current_connections") if row["platform_id"] == "instagram-1")
+        simulator.advance()
+        simulator.poll_connections(*others)
+        (row,) = (row for row in simulator.view("current_connections") if row["platform_id"] == "instagram-1")
         assert row["last_seen_at"] == seen_at
         removed.append(row["removed_at"])
     assert [None, None, NOW + 3 * EVERY, NOW + 3 * EVERY] == removed
-    expiry = [row for row in house.view("incident_log") if row["rule"] == "token_expiry"]
+    expiry = [row for row in simulator.view("incident_log") if row["rule"] == "token_expiry"]
     assert ["removed"] == [row["resolution"] for row in expiry]
-    house.later()
-    house.sees(DYING, *others)
-    (row,) = (row for row in house.view("current_connections") if row["platform_id"] == "instagram-1")
-    assert (None, house.clock()) == (row["removed_at"], row["last_seen_at"])
-    assert 1 == sum(row["platform_id"] == "instagram-1" for row in house.view("token_transitions"))
+    simulator.advance()
+    simulator.poll_connections(DYING, *others)
+    (row,) = (row for row in simulator.view("current_connections") if row["platform_id"] == "instagram-1")
+    assert (None, simulator.clock()) == (row["removed_at"], row["last_seen_at"])
+    assert 1 == sum(row["platform_id"] == "instagram-1" for row in simulator.view("token_transitions"))
 
 
 @pytest.mark.parametrize("broken", ["next_poll_at", "run"])
 def test_a_batch_is_recorded_whole_or_not_at_all(
-    house: House, broken: str, monkeypatch: pytest.MonkeyPatch
+    simulator: JobSimulator, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house.sees(connection())
-    before = house.story(), house.sizes()
+    simulator.poll_connections(connection())
+    before = simulator.read_views(), simulator.sizes()
 
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    where = "record_incidents" if broken == "run" else "_record_runs"
+    where = "save_incidents" if broken == "run" else "_save_runs"
     monkeypatch.setattr(f"monitor.storage.recording.{where}", stumble)
-    house.later()
+    simulator.advance()
     with pytest.raises(ZeroDivisionError):
-        house.sees(connection(), DYING)
+        simulator.poll_connections(connection(), DYING)
     monkeypatch.undo()
-    assert before == (house.story(), house.sizes())
-    house.sees(connection(), DYING)
-    assert house.sizes()["snapshots"] == 2
+    assert before == (simulator.read_views(), simulator.sizes())
+    simulator.poll_connections(connection(), DYING)
+    assert simulator.sizes()["snapshots"] == 2
 
 
-def test_a_target_is_polled_again_when_its_interval_is_over(house: House) -> None:
-    (target,) = house.discover()
-    house.sees(connection())
+def test_a_target_is_polled_again_when_its_interval_is_over(simulator: JobSimulator) -> None:
+    (target,) = simulator.discover()
+    simulator.poll_connections(connection())
     for wait, is_due in ((EVERY - timedelta(milliseconds=1), False), (timedelta(milliseconds=1), True)):
-        house.later(wait)
-        with house.database.read() as store:
-            assert ([target] if is_due else []) == store.due(house.clock(), limit=10)
+        simulator.advance(wait)
+        with simulator.database.read() as store:
+            assert ([target] if is_due else []) == store.due_targets(simulator.clock(), limit=10)

@@ -77,7 +77,7 @@ def everything_in(folder: Path) -> dict[str, str]:
         (damaged, "the file is damaged|something else"),
     ],
 )
-@pytest.mark.parametrize("deed", [Database.upgrade, Database.current])
+@pytest.mark.parametrize("deed", [Database.upgrade, Database.current_revision])
 def test_a_file_that_is_not_ours_is_refused_and_not_a_byte_is_changed(
     tmp_path: Path, make: Callable[[Path], None], says: str, deed: Callable[[Database], object]
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_ours_is_refused_and_not_a_byte_is_changed(
         deed(database)
     database.close()
     assert everything_in(tmp_path) == before
-    assert not refused.value.passing
+    assert not refused.value.transient
     assert "\n" not in str(refused.value)
 
 
@@ -143,8 +143,8 @@ def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
     with pytest.raises(StorageError, match="start the server") as refused:
         database.upgrade()
     database.close()
-    assert refused.value.passing
-    assert "s3cr3tT0ken" not in str(refused.value) + database.name + repr(database)
+    assert refused.value.transient
+    assert "s3cr3tT0ken" not in str(refused.value) + database.display_name + repr(database)
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from monitor.core.routes import Route, Schedule
+from monitor.core.routing.routes import Route, Schedule
 from monitor.errors import DeliveryError
-from monitor.jobs.catch_up import catch_up
-from monitor.jobs.rewind import Rewind
-from monitor.storage import Database, dead_letters, figures, outbox, people, queries, told
+from monitor.jobs.backfill_notifications import backfill_notifications
+from monitor.jobs.clock_step import ClockStepRecovery
+from monitor.storage import Database, dead_letters, notification_log, outbox, queries, silences, stats
 from tests.factories import DAY, HOUR, NOW
 from tests.fakes import FakeChannel
-from tests.house import House
+from tests.simulator import Simulator
 from tests.storage.sample_history import live
 
 # What grows for as long as the monitor runs.
@@ -82,43 +82,45 @@ def plans(database: Database) -> Iterator[Plans]:
 
 
 def test_nothing_that_is_asked_all_day_reads_a_long_table_whole(database: Database, plans: Plans) -> None:
-    house = live(database)
-    house.routes = (
+    simulator = live(database)
+    simulator.routes = (
         Route(
             channels=("ops", "pager"),
             group_wait=timedelta(),
             remind_every=HOUR,
-            digest=Schedule(at=time(8), zone=UTC),
+            digest=Schedule(time_of_day=time(8), zone=UTC),
         ),
     )
     # One that doesn't take messages for so long that there are dead letters, and then takes them.
-    house.channels["pager"] = FakeChannel(refusal=DeliveryError("no", uncertain=True))
-    house.live(4 * DAY, STEP)
-    house.channels["pager"].refusal = DeliveryError("never", permanent=True)
-    house.live(DAY, STEP)
-    house.channels["pager"].refusal = None
-    house.live(DAY, STEP)
-    assert house.channels["pager"].sent
-    _ask_aside(database, house)
+    simulator.channels["pager"] = FakeChannel(refusal=DeliveryError("no", uncertain=True))
+    simulator.advance(4 * DAY, STEP)
+    simulator.channels["pager"].refusal = DeliveryError("never", permanent=True)
+    simulator.advance(DAY, STEP)
+    simulator.channels["pager"].refusal = None
+    simulator.advance(DAY, STEP)
+    assert simulator.channels["pager"].sent
+    _ask_aside(database, simulator)
     assert len(plans.found) > 100
     assert not plans.reading_whole(), "\n\n".join(plans.reading_whole())
 
 
-def _ask_aside(database: Database, house: House) -> None:
+def _ask_aside(database: Database, simulator: Simulator) -> None:
     """Do what such a life has no occasion for."""
-    now = house.clock()
+    now = simulator.clock()
     with database.begin() as store:
-        figures.gather(store.connection, now)
-        queries.health(store.connection, now, lately=DAY)
-        queries.health(store.connection, now, account="agency", lately=DAY)
-        told.channel_states(store.connection)
+        stats.collect(store.connection, now)
+        queries.health(store.connection, now, recently=DAY)
+        queries.health(store.connection, now, account="agency", recently=DAY)
+        notification_log.channel_states(store.connection)
         dead_letters.lost(store.connection, channels=["ops"], attempts_below=60, tried_before=now)
         dead_letters.requeue(store.connection, [1], now)
-        people.end_silence(store.connection, 1, now, by="mia", routing=house.routing)
+        silences.expire_silence(store.connection, 1, now, author="mia", routing=simulator.routing)
         claimed = outbox.Claim(
-            name="m1", channel="ops", ids=(1,), attempts=1, first_tried_at=now, leased_until=now
+            message_key="m1", channel="ops", ids=(1,), attempts=1, first_attempt_at=now, leased_until=now
         )
-        told.told_lately(store.connection, claimed, NOW)
-        outbox.renew(store.connection, claimed, now)
-    catch_up(house.channels, database=database, routing=house.routing, clock=house.clock)
-    Rewind(house.clock, every={"agency": HOUR}, database=database)()
+        notification_log.last_client_notification(store.connection, claimed, NOW)
+        outbox.renew_lease(store.connection, claimed, now)
+    backfill_notifications(
+        simulator.channels, database=database, routing=simulator.routing, clock=simulator.clock
+    )
+    ClockStepRecovery(simulator.clock, every={"agency": HOUR}, database=database)()

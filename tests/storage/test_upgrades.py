@@ -18,13 +18,13 @@ from sqlalchemy.engine import Engine
 
 from monitor.errors import StorageError
 from monitor.storage import Database, migrate
-from monitor.storage.soundness import _indexes, findings
-from monitor.storage.watch import watching
+from monitor.storage.file_lock import daemon_lock
+from monitor.storage.integrity import _indexes, check_integrity
 from tests.conftest import NewDatabase
 from tests.factories import DAY, HOUR, NOW, connection
 from tests.fakes import FrozenClock
-from tests.house import House
-from tests.jobs.house import VIEWS
+from tests.jobs.simulator import VIEWS
+from tests.simulator import Simulator
 from tests.storage.sample_history import USERS
 from tests.storage.test_migrations import run_by_hand, schema_of, views_of
 
@@ -154,12 +154,12 @@ def test_a_history_is_taken_over_whole(populated: Database, engine: Engine, seco
     before = rows_of(engine)
     assert all(before[name] for name in ("targets", "connections", "snapshots", "incidents", "notifications"))
     assert populated.upgrade() == FIRST
-    assert populated.current() == SECOND
+    assert populated.current_revision() == SECOND
     after = rows_of(engine)
     assert kept(before, after) == before
     assert {row["origin"] for row in after["connections"]} == {"api"}
     with populated.read() as store:
-        assert list(findings(store.connection, is_told=lambda incident, target: True)) == []
+        assert list(check_integrity(store.connection, is_routed=lambda incident, target: True)) == []
         for view in VIEWS:
             store.connection.execute(text(f"SELECT * FROM {view}")).all()
 
@@ -169,7 +169,7 @@ def test_an_empty_database_gets_every_version_in_turn(empty_database_url: str, s
     steps: list[str] = []
     assert database.upgrade(lambda revision, deed: steps.append(revision)) is None
     assert steps == [FIRST, SECOND]
-    assert database.current() == SECOND
+    assert database.current_revision() == SECOND
     database.close()
 
 
@@ -177,19 +177,23 @@ def test_after_the_upgrade_nothing_is_told_anew_and_what_is_new_is_told(
     populated: Database, second_version: Path
 ) -> None:
     populated.upgrade()
-    house = House(populated, clock=FrozenClock(NOW + 8 * HOUR + timedelta(minutes=30)), users=USERS)
+    simulator = Simulator(populated, clock=FrozenClock(NOW + 8 * HOUR + timedelta(minutes=30)), users=USERS)
     ended = connection(
         platform_id="instagram-1784", username="brand", token_status="expired", expires_at=NOW + 5 * HOUR
     )
-    house.api.lists(ended)
+    simulator.api.lists(ended)
     for user in USERS:
-        house.api.lists(connection(platform_id="youtube-1", username="client", expires_at=None), user=user)
-    house.look()
-    house.live(HOUR)
-    assert [title for title in house.titles() if "brand" in title or "expired" in title] == []
-    house.api.lists(ended, connection(platform_id="tiktok-9", token_status="expired", expires_at=NOW - DAY))
-    house.look()
-    assert "TikTok" in house.titles()[-1]
+        simulator.api.lists(
+            connection(platform_id="youtube-1", username="client", expires_at=None), user=user
+        )
+    simulator.poll_all()
+    simulator.advance(HOUR)
+    assert [title for title in simulator.titles() if "brand" in title or "expired" in title] == []
+    simulator.api.lists(
+        ended, connection(platform_id="tiktok-9", token_status="expired", expires_at=NOW - DAY)
+    )
+    simulator.poll_all()
+    assert "TikTok" in simulator.titles()[-1]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
@@ -214,11 +218,11 @@ def test_the_statements_for_an_older_schema_do_what_the_upgrade_does(
 ) -> None:
     before = rows_of(engine)
     url = populated.url.render_as_string(hide_password=False)
-    migrate.upgrade_sql(populated.url, populated.current())
+    migrate.upgrade_sql(populated.url, populated.current_revision())
     script = capsys.readouterr().out
     assert "CREATE TABLE targets" not in script
     assert run_by_hand(script, url) == 0
-    assert populated.current() == SECOND
+    assert populated.current_revision() == SECOND
     by_hand, rows, views = schema_of(populated), rows_of(engine), views_of(populated)
     assert kept(before, rows) == before
     populated.close()
@@ -248,7 +252,7 @@ def test_statements_of_which_one_fails_leave_all_as_it_was(
     populated_sqlite.close()
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE connections SET missing = -1 WHERE id = 2"))
+        connection.execute(text("UPDATE connections SET missed_polls = -1 WHERE id = 2"))
     schema, rows = inspected(engine), rows_of(engine)
     migrate.upgrade_sql(url, FIRST)
     assert run_by_hand(capsys.readouterr().out, str(url)) == 1
@@ -258,7 +262,7 @@ def test_statements_of_which_one_fails_leave_all_as_it_was(
 
 
 def watch_for_a_while(file: Path, watched: Any, end: Any) -> None:
-    with watching(file):
+    with daemon_lock(file):
         watched.set()
         end.wait()
 
@@ -274,10 +278,10 @@ def test_a_file_that_an_older_daemon_watches_is_left_alone(
     watched.wait()
     with pytest.raises(StorageError, match=f"another version .process {older.pid}.*stop it first"):
         populated_sqlite.upgrade()
-    assert populated_sqlite.current() == FIRST
+    assert populated_sqlite.current_revision() == FIRST
     end.set()
     older.join()
-    with populated_sqlite.held():  # as the new daemon does
+    with populated_sqlite.exclusive():  # as the new daemon does
         assert populated_sqlite.upgrade() == FIRST
 
 
@@ -303,7 +307,7 @@ REBUILD = """
         op.execute(f"DROP VIEW {view}")
     op.drop_index("uq_targets_account_managed_user_id", table_name="targets")
     with op.batch_alter_table("targets", recreate="auto") as table:
-        table.alter_column("failures", existing_type=sa.Integer(), type_=sa.BigInteger())
+        table.alter_column("consecutive_failures", existing_type=sa.Integer(), type_=sa.BigInteger())
 """
 
 
@@ -354,15 +358,17 @@ def test_a_migration_that_fails_leaves_the_old_version_working(
     third_version("fails", deed)
     with pytest.raises(StorageError, match=f"migration 9999 failed: .*{reason}.*it works on") as failed:
         populated.upgrade()
-    assert not failed.value.passing
+    assert not failed.value.transient
     monkeypatch.undo()
-    assert populated.current() == FIRST
+    assert populated.current_revision() == FIRST
     assert inspected(engine) == schema
     assert rows_of(engine) == rows
     assert populated.upgrade() == FIRST
-    house = House(populated, clock=FrozenClock(NOW + DAY))
-    house.shows(connection(platform_id="tiktok-9", token_status="expired", expires_at=NOW - DAY))
-    assert any("TikTok" in title for title in house.titles())
+    simulator = Simulator(populated, clock=FrozenClock(NOW + DAY))
+    simulator.list_connections(
+        connection(platform_id="tiktok-9", token_status="expired", expires_at=NOW - DAY)
+    )
+    assert any("TikTok" in title for title in simulator.titles())
 
 
 def test_a_table_that_is_made_anew_keeps_what_belongs_to_it(
@@ -374,7 +380,9 @@ def test_a_table_that_is_made_anew_keeps_what_belongs_to_it(
     populated.upgrade()
     assert kept(before, rows_of(engine)) == before
     with pytest.raises(StorageError), populated.begin() as store:  # and they are in force again
-        store.connection.execute(text("INSERT INTO polls (target_id, next_poll_at) VALUES (999, 0)"))
+        store.connection.execute(
+            text("INSERT INTO target_schedule (target_id, next_poll_at) VALUES (999, 0)")
+        )
 
 
 def test_a_migration_that_leaves_orphans_is_undone(populated_sqlite: Database, third_version: Any) -> None:
@@ -417,14 +425,14 @@ def test_one_that_is_killed_on_the_way_leaves_all_as_it_was(
             break
         except StorageError:
             assert time.monotonic() < deadline
-    assert populated.current() == SECOND
+    assert populated.current_revision() == SECOND
     assert kept(rows, rows_of(engine)) == rows
 
 
 def test_an_unreadable_answer_of_the_server_is_not_the_fault_of_a_migration() -> None:
     with pytest.raises(StorageError) as away:
         Database("postgresql+psycopg://nobody@127.0.0.1:1/none").upgrade()
-    assert away.value.passing
+    assert away.value.transient
     assert "migration" not in str(away.value)
 
 

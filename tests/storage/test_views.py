@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import structlog
 
+from monitor.core.messages.lifecycle import Downtime
 from monitor.core.model import Outcome
-from monitor.core.notices import Gap
-from monitor.core.routes import Route
-from monitor.storage import Database, gaps
+from monitor.core.routing.routes import Route
+from monitor.storage import Database, downtimes
 from monitor.storage.erasure import erase
 from tests.conftest import NewDatabase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel, FakeProvider
-from tests.jobs.house import DAYS, VIEWS, House, without_days
+from tests.jobs.simulator import DAYS, VIEWS, JobSimulator, without_days
 
 # As documented; more may follow.
 COLUMNS = {
@@ -39,7 +39,7 @@ COLUMNS = {
     "reconnect_times": "account managed_user_id managed_user platform platform_id username warned_at"
     " expired_at reconnected_at seconds_from_warning seconds_from_expiry incident_id name",
     "erasure_log": "id at account targets connections polls transitions incidents deliveries",
-    "monitor_gaps": "began_at ended_at seconds id",
+    "monitor_downtimes": "began_at ended_at seconds id",
     "publish_failures": "at account managed_user_id managed_user platform platform_id username error"
     " occurred_at token_status last_successful_post_at id name",
 }
@@ -53,24 +53,24 @@ NUMBERS = {
 
 
 @pytest.fixture(scope="module")
-def houses(migrated_database: NewDatabase) -> Iterator[dict[str, House]]:
+def simulators(migrated_database: NewDatabase) -> Iterator[dict[str, JobSimulator]]:
     """Give the same house twice, on SQLite and on PostgreSQL, each with the same story behind it; only read."""
     with ExitStack() as stack:
         made = {}
         for kind in ("sqlite", "postgres"):
             url = stack.enter_context(migrated_database(kind))
-            made[kind] = House(stack.enter_context(closing(Database(url))))
+            made[kind] = JobSimulator(stack.enter_context(closing(Database(url))))
             with structlog.testing.capture_logs():
                 tell_a_story(made[kind])
         yield made
 
 
-def tell_a_story(house: House) -> None:
+def tell_a_story(simulator: JobSimulator) -> None:
     """Let happen what can happen: expiry, errors, failures, removal, recovery, dead letters."""
-    house.providers["studio"] = FakeProvider()
-    house.channels["mail"] = FakeChannel(name="mail")
-    house.managed = {"studio": ["64a1f0c2e4b0a1b2c3d4e5f6"]}
-    house.routes = (Route(channels=("ops", "mail", "gone")),)
+    simulator.providers["studio"] = FakeProvider()
+    simulator.channels["mail"] = FakeChannel(name="mail")
+    simulator.managed = {"studio": ["64a1f0c2e4b0a1b2c3d4e5f6"]}
+    simulator.routes = (Route(channels=("ops", "mail", "gone")),)
     instagram = connection(
         platform_id="instagram-17841412345678",
         username="@yourinstagram",
@@ -81,43 +81,45 @@ def tell_a_story(house: House) -> None:
     bluesky = connection(platform_id="bluesky-did:plc:abc123", token_status="unknown", expires_at=None)
     odd = connection(platform_id="tiktok-7123456789", token_status="paused ✋", display_name="Café “Zoë”")
     others = [connection(platform_id=f"threads-{n}") for n in range(3)]
-    studio = house.providers["studio"]
-    with house.database.begin() as store:
-        gaps.remember(store.connection, Gap(starts_at=NOW - DAY, ends_at=NOW))
+    studio = simulator.providers["studio"]
+    with simulator.database.begin() as store:
+        downtimes.save_downtime(store.connection, Downtime(starts_at=NOW - DAY, ends_at=NOW))
     studio.lists(connection(), user="64a1f0c2e4b0a1b2c3d4e5f6")
-    house.sees(instagram, bluesky, odd, *others)
-    house.deliver()
-    house.later()
+    simulator.poll_connections(instagram, bluesky, odd, *others)
+    simulator.deliver()
+    simulator.advance()
     studio.fails(failure(Outcome.UNAUTHORIZED, http_status=401, error="the key is refused"))
-    house.sees(
+    simulator.poll_connections(
         connection(**_of(instagram) | {"last_error": error(), "token_status": "expired"}), bluesky, *others
     )
-    house.deliver()
+    simulator.deliver()
     for _ in range(3):
-        house.later()
-        house.provider.fails(failure(Outcome.TIMEOUT, error="no answer within 20 seconds"))
-        house.poll()
-    house.later(2 * DAY)
-    house.review()
-    house.deliver()
+        simulator.advance()
+        simulator.provider.fails(failure(Outcome.TIMEOUT, error="no answer within 20 seconds"))
+        simulator.poll()
+    simulator.advance(2 * DAY)
+    simulator.review()
+    simulator.deliver()
     studio.lists(connection())
     renewed = connection(**_of(instagram) | {"token_status": "valid", "expires_at": NOW + 60 * DAY})
     for _ in range(4):
-        house.later(HOUR)
-        house.sees(renewed, bluesky, *others)
-        house.deliver()
-    with house.database.begin() as store:
-        store.register([*((name, None) for name in house.providers), ("past", None), ("past", "one")], NOW)
+        simulator.advance(HOUR)
+        simulator.poll_connections(renewed, bluesky, *others)
+        simulator.deliver()
+    with simulator.database.begin() as store:
+        store.register(
+            [*((name, None) for name in simulator.providers), ("past", None), ("past", "one")], NOW
+        )
     for managed_user_id in ("one", None):
-        assert list(erase(house.database, "past", managed_user_id, house.clock()))
+        assert list(erase(simulator.database, "past", managed_user_id, simulator.clock()))
 
 
 def _of(given: Any) -> dict[str, Any]:
     return {name: getattr(given, name) for name in type(given).__dataclass_fields__}
 
 
-def test_both_databases_tell_the_same_story(houses: dict[str, House]) -> None:
-    on_sqlite, on_postgres = houses["sqlite"], houses["postgres"]
+def test_both_databases_tell_the_same_story(simulators: dict[str, JobSimulator]) -> None:
+    on_sqlite, on_postgres = simulators["sqlite"], simulators["postgres"]
     for name in VIEWS:
         assert without_days(on_sqlite.view(name)) == without_days(on_postgres.view(name)), name
         for one, other in zip(on_sqlite.view(name), on_postgres.view(name), strict=True):
@@ -126,7 +128,7 @@ def test_both_databases_tell_the_same_story(houses: dict[str, House]) -> None:
     assert on_sqlite.sizes() == on_postgres.sizes()
     assert [message.body for message in on_sqlite.sent] == [message.body for message in on_postgres.sent]
     # A story in which nothing happens would be the same everywhere.
-    story = on_sqlite.story()
+    story = on_sqlite.read_views()
     assert {"ok", "unauthorized", "timeout"} == {row["outcome"] for row in story["poll_log"]}
     assert {"delivered", "failed"} == {row["state"] for row in story["delivery_log"]}
     assert {"recovered", None} <= {row["resolution"] for row in story["incident_log"]} | {None}
@@ -136,9 +138,11 @@ def test_both_databases_tell_the_same_story(houses: dict[str, House]) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_has_the_documented_columns_and_types(houses: dict[str, House], kind: str, name: str) -> None:
-    house = houses[kind]
-    rows = house.query(f"SELECT * FROM {name}")
+def test_a_view_has_the_documented_columns_and_types(
+    simulators: dict[str, JobSimulator], kind: str, name: str
+) -> None:
+    simulator = simulators[kind]
+    rows = simulator.query(f"SELECT * FROM {name}")
     assert rows
     documented = COLUMNS[name].split()
     assert documented == [column for column in rows[0] if column in documented]
@@ -147,7 +151,7 @@ def test_a_view_has_the_documented_columns_and_types(houses: dict[str, House], k
             if value is None:
                 continue
             if column == "at" or column.endswith("_at"):
-                if house.database.is_sqlite:
+                if simulator.database.is_sqlite:
                     assert TIME.fullmatch(value), (column, value)
                 else:
                     assert isinstance(value, datetime) and value.tzinfo, (column, value)
@@ -156,8 +160,8 @@ def test_a_view_has_the_documented_columns_and_types(houses: dict[str, House], k
                 assert isinstance(value, wanted), (column, value)
 
 
-def test_a_server_gives_times_with_their_zone(houses: dict[str, House]) -> None:
-    found = houses["postgres"].query(
+def test_a_server_gives_times_with_their_zone(simulators: dict[str, JobSimulator]) -> None:
+    found = simulators["postgres"].query(
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
         " WHERE table_schema = 'public' AND (column_name = 'at' OR column_name LIKE '%\\_at')"
     )
@@ -166,48 +170,48 @@ def test_a_server_gives_times_with_their_zone(houses: dict[str, House]) -> None:
     assert {"timestamp with time zone"} == {row["data_type"] for row in in_views}
 
 
-def test_the_own_functions_of_sqlite_read_every_time(houses: dict[str, House]) -> None:
-    house = houses["sqlite"]
+def test_the_own_functions_of_sqlite_read_every_time(simulators: dict[str, JobSimulator]) -> None:
+    simulator = simulators["sqlite"]
     for name in VIEWS:
         times = [
             column
-            for column in house.query(f"SELECT * FROM {name} LIMIT 1")[0]
+            for column in simulator.query(f"SELECT * FROM {name} LIMIT 1")[0]
             if re.search("^at$|_at$", column)
         ]
         for column in times:
-            wrong = house.query(
+            wrong = simulator.query(
                 f"SELECT {column} FROM {name} WHERE {column} IS NOT NULL"
                 f" AND ({column} <> strftime('%Y-%m-%d %H:%M:%f', {column}) OR julianday({column}) IS NULL)"
             )
             assert wrong == [], (name, column)
 
 
-def test_a_connection_at_first_sight_comes_from_nowhere(house: House) -> None:
-    house.sees(connection())
-    house.later()
-    house.sees(connection(token_status="expired"))
-    house.later()
-    house.sees(connection(token_status="expired", last_error=error()))
+def test_a_connection_at_first_sight_comes_from_nowhere(simulator: JobSimulator) -> None:
+    simulator.poll_connections(connection())
+    simulator.advance()
+    simulator.poll_connections(connection(token_status="expired"))
+    simulator.advance()
+    simulator.poll_connections(connection(token_status="expired", last_error=error()))
     assert [(None, "valid", NOW), ("valid", "expired", NOW + 15 * MINUTE)] == [
-        (row["from_status"], row["to_status"], row["at"]) for row in house.view("token_transitions")
+        (row["from_status"], row["to_status"], row["at"]) for row in simulator.view("token_transitions")
     ]
 
 
-def test_a_connection_is_known_by_its_account_and_its_managed_user(house: House) -> None:
-    house.managed = {"agency": ["one"]}
-    house.provider.lists(connection())
-    house.provider.lists(connection(), user="one")
-    house.poll()
+def test_a_connection_is_known_by_its_account_and_its_managed_user(simulator: JobSimulator) -> None:
+    simulator.managed = {"agency": ["one"]}
+    simulator.provider.lists(connection())
+    simulator.provider.lists(connection(), user="one")
+    simulator.poll()
     assert [("agency", None), ("agency", "one")] == sorted(
-        ((row["account"], row["managed_user_id"]) for row in house.view("current_connections")),
+        ((row["account"], row["managed_user_id"]) for row in simulator.view("current_connections")),
         key=lambda pair: pair[1] or "",
     )
 
 
-def test_everything_known_of_a_connection_is_shown(house: House) -> None:
-    told = error("Media upload failed: Invalid image format", occurred_at=NOW - DAY)
-    house.sees(connection(last_error=told, last_successful_post_at=NOW - 2 * DAY))
-    (row,) = house.view("current_connections")
+def test_everything_known_of_a_connection_is_shown(simulator: JobSimulator) -> None:
+    notified = error("Media upload failed: Invalid image format", occurred_at=NOW - DAY)
+    simulator.poll_connections(connection(last_error=notified, last_successful_post_at=NOW - 2 * DAY))
+    (row,) = simulator.view("current_connections")
     assert {key: row[key] for key in COLUMNS["current_connections"].split()} == {
         "account": "agency",
         "managed_user_id": None,
@@ -228,8 +232,8 @@ def test_everything_known_of_a_connection_is_shown(house: House) -> None:
     }
 
 
-def test_a_poll_to_the_millisecond_is_shown_to_the_millisecond(house: House) -> None:
-    house.clock.now = datetime(2026, 2, 22, 23, 59, 59, 999_000, tzinfo=UTC)
-    house.sees(connection())
-    (run,) = house.view("poll_log")
-    assert [house.clock.now] * 2 == [run["first_at"], run["last_at"]]
+def test_a_poll_to_the_millisecond_is_shown_to_the_millisecond(simulator: JobSimulator) -> None:
+    simulator.clock.now = datetime(2026, 2, 22, 23, 59, 59, 999_000, tzinfo=UTC)
+    simulator.poll_connections(connection())
+    (run,) = simulator.view("poll_log")
+    assert [simulator.clock.now] * 2 == [run["first_at"], run["last_at"]]

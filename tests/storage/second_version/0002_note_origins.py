@@ -25,7 +25,7 @@ def upgrade() -> None:
         op.execute("PRAGMA legacy_alter_table=ON")
     # Given, not reflected: the statements must also be printable without a database.
     with op.batch_alter_table("connections", copy_from=connections) as table:
-        table.create_check_constraint(op.f("ck_connections_missing"), "missing >= 0")
+        table.create_check_constraint(op.f("ck_connections_missed_polls"), "missed_polls >= 0")
         table.add_column(sa.Column("origin", sa.Text(), server_default="unknown", nullable=False))
     if dialect == "sqlite":
         op.execute("PRAGMA legacy_alter_table=OFF")

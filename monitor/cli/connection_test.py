@@ -1,0 +1,96 @@
+"""test-connection: one connection, tried on its platform now."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.session import Session, pass_session
+from monitor.cli.tables import print_line
+from monitor.core.messages.phrases import platform_name
+from monitor.core.rules.connection_test import UNTESTABLE, ConnectionTestResult
+from monitor.core.text import one_line
+from monitor.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from monitor.app import App
+    from monitor.core.model import ConnectionState, Target
+    from monitor.jobs.connection_tests import ConnectionTestRun
+
+
+@click.command("test-connection")
+@click.argument("platform_id")
+@click.option("--account", metavar="NAME", help="The account that lists it, where several do.")
+@click.option("--managed-user", "managed_user_id", metavar="ID", help="The managed user whose it is.")
+@pass_session
+def run_test(session: Session, platform_id: str, account: str | None, managed_user_id: str | None) -> int:
+    """
+    Test one connection on its platform now.
+
+    It spends a request of the platform's quota. What it shows is recorded as after any other test. Exit status
+    1 when the connection is broken, or the test could not be done.
+    """
+    config = session.config()
+    names = [each.name for each in config.accounts]
+    if account is not None and account not in names:
+        raise ConfigError(f"no account {account!r}; want one of {', '.join(names)}")
+    with session.open_database(config):
+        pass
+    from monitor.app import build_app, build_connection_test_context
+    from monitor.jobs.connection_tests import run_connection_test
+
+    app = build_app(config)
+    try:
+        target, known = _find_one(app, platform_id, account, managed_user_id)
+        platform = known.connection.platform
+        if platform in UNTESTABLE:
+            print_line(f"{_name(target, known)}: not tested: {UNTESTABLE[platform]}")
+            return 0
+        tried = run_connection_test(build_connection_test_context(app), target, known)
+    finally:
+        app.close()
+    print_line(f"{_name(target, known)}: {_outcome(tried)}")
+    return 1 if tried.failure or tried.result is ConnectionTestResult.FAILED else 0
+
+
+def _find_one(
+    app: "App", platform_id: str, account: str | None, managed_user_id: str | None
+) -> "tuple[Target, ConnectionState]":
+    from monitor.storage import connection_tests
+
+    with app.database.read() as store:
+        found = connection_tests.find_connections(
+            store.connection, platform_id, account=account, managed_user_id=managed_user_id
+        )
+    found = [each for each in found if each[0].account in app.providers]
+    if not found:
+        raise StorageError(
+            f"no connection {one_line(platform_id, 80)!r} is listed; `postpost-monitor status` shows those that are"
+        )
+    if len(found) > 1:
+        places = ", ".join(
+            f"--account {target.account}"
+            + (f" --managed-user {target.managed_user_id}" if target.managed_user_id else "")
+            for target, _ in found[:5]
+        )
+        raise click.UsageError(
+            f"{one_line(platform_id, 80)!r} is listed {len(found)} times; say which: {places}."
+        )
+    return found[0]
+
+
+def _name(target: "Target", known: "ConnectionState") -> str:
+    seen = known.connection
+    user = target.managed_user or target.managed_user_id
+    place = f"{target.account}, {user}" if user else target.account
+    return one_line(f"{platform_name(seen.platform)} {seen.name} ({place})")
+
+
+def _outcome(tried: "ConnectionTestRun") -> str:
+    if tried.failure:
+        return f"the test could not be done: {tried.failure.error}; {tried.failure.remedy}"
+    said = one_line(tried.response.message) if tried.response else ""
+    if tried.result is ConnectionTestResult.PASSED:
+        return f"it works ({said})" if said else "it works"
+    if tried.result is ConnectionTestResult.FAILED:
+        return f"broken: {said or 'no reason given'}"
+    return f"this proves nothing, it can't be tested this way or not now: {said or 'no reason given'}"

@@ -1,0 +1,237 @@
+"""export: a view for a spreadsheet or a program; a file is there whole or not at all."""
+
+import csv
+import errno
+import io
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from monitor.cli.session import Session, pass_session
+from monitor.cli.show import SinceTime, account_option, require_rows
+from monitor.cli.tables import BrokenOutputError, OutputError, as_json, as_json_array, print_line, wire_time
+from monitor.core.text import STORED_LENGTH, one_line
+from monitor.errors import ExportError
+
+if TYPE_CHECKING:
+    from sqlalchemy import TableClause
+
+    from monitor.cli.status import Row
+
+# Rows held in memory, and of a Parquet file the rows that are compressed together.
+CHUNK = 1_000
+ROW_GROUP = 20_000
+
+_STANDARD_OUTPUT = ("-", "/dev/stdout", "/proc/self/fd/1", "/dev/fd/1")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMS = ("csv", "json", "jsonl", "parquet")
+
+
+@click.command()
+@click.argument("view", type=click.Choice(["connections", "transitions", "incidents", "deliveries"]))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMS),
+    help="By default what the name of the file says, else csv; jsonl is an object a line, "
+    "parquet needs postpost-monitor[parquet].",
+)
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write it there, whole or not at all; by default, and for -, on standard output.",
+)
+@account_option
+@click.option("--since", type=SinceTime(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
+@pass_session
+def export(
+    session: Session,
+    view: str,
+    *,
+    form: str | None,
+    file: Path | None,
+    account: str | None,
+    since: datetime | None,
+) -> None:
+    """
+    Write a whole view, for a spreadsheet or a program.
+
+    Rows come in the order in which the monitor wrote them down. In CSV a cell that a spreadsheet would take
+    for a formula begins with an apostrophe.
+    """
+    from monitor.storage import queries
+
+    if account and view == "deliveries":
+        raise click.UsageError("--account: a delivery is of a channel, not of an account.")
+    if since and view == "connections":
+        raise click.UsageError(
+            "--since: connections are shown as they are now; `export transitions` has a past."
+        )
+    if file is not None and str(file) in _STANDARD_OUTPUT:
+        file = None
+    form = form or _form_of(file)
+    write = _WRITERS[form]
+    if form == "parquet":
+        _parquet()
+        if file is None and sys.stdout.isatty():
+            raise click.UsageError("parquet is not for a terminal: give --output FILE, or a pipe.")
+    wanted = queries.VIEWS[view]
+    conditions = queries.equals(wanted, account=account)
+    conditions += [queries.since(wanted, since)] if since else []
+    with session.open_database() as database, database.read() as store, _whole(file) as sink:
+        order = () if view == "connections" else queries.AS_WRITTEN
+        rows = _Counted(queries.rows(store.connection, wanted, *conditions, order_by=order))
+        asked = {"account": account, "since": wire_time(since) if since else None}
+        write(wanted, require_rows(iter(rows), **asked), sink)
+    if file is not None:
+        print_line(f"{file}: {rows.count:,} row{'' if rows.count == 1 else 's'}")
+
+
+def _form_of(file: Path | None) -> str:
+    suffix = file.suffix.lower().removeprefix(".") if file else ""
+    return suffix if suffix in _FORMS else "csv"
+
+
+class _Counted:
+    """Rows that are counted as they pass."""
+
+    def __init__(self, rows: "Iterable[Row]") -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> "Iterator[Row]":
+        for row in self._rows:
+            self.count += 1
+            yield row
+
+
+@contextmanager
+def _whole(file: Path | None) -> Iterator[IO[bytes]]:
+    """
+    Open what is written to: standard output, or a file that takes its place once it is complete.
+
+    Raises:
+        ExportError: it can't be written; of a file nothing is left, and one that was there before is kept.
+    """
+    try:
+        if file is None:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif file.exists() and not file.is_file():  # a pipe or a device: nothing to put in its place
+            with file.open("wb") as sink:
+                yield sink
+        else:
+            if file.is_symlink():
+                raise OSError(errno.ELOOP, "it is a symbolic link; name the file that it leads to")
+            with _replacing(file) as sink:
+                yield sink
+    except BrokenPipeError:
+        raise BrokenOutputError from None
+    except OSError as error:
+        reason = error.strerror or error
+        if file is None:
+            raise OutputError(f"standard output can't be written: {reason}") from error
+        raise ExportError(f"{file}: {reason}; nothing was written") from error
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[IO[bytes]]:
+    # Names of people are in it: nobody else may read, unless somebody has let them.
+    handle, name = tempfile.mkstemp(prefix=f".{file.name[:80]}.", suffix=".partial", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            if file.exists():
+                os.fchmod(handle, stat.S_IMODE(file.stat().st_mode))
+            yield sink
+            sink.flush()
+            os.fsync(handle)
+        Path(name).replace(file)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _write_csv(view: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
+    columns = [each.name for each in view.columns]
+    sink.write(_csv([columns]))
+    while chunk := list(islice(rows, CHUNK)):
+        sink.write(_csv([[_safe_cell(row[column]) for column in columns] for row in chunk]))
+
+
+def _csv(lines: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
+
+
+def _safe_cell(value: object) -> str:
+    """Write a value in a way that no spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return wire_time(value)
+    if isinstance(value, int):
+        return str(value)
+    text = one_line(str(value), STORED_LENGTH)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _write_json(_: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
+    for line in as_json_array(rows):
+        sink.write(f"{line}\n".encode())
+
+
+def _write_json_lines(_: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
+    for row in rows:
+        sink.write(f"{as_json(row)}\n".encode())
+
+
+def _write_parquet(view: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
+    arrow, parquet = _parquet()
+    schema = arrow.schema([(each.name, _arrow_type(arrow, each.type)) for each in view.columns])
+    with parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
+        while chunk := list(islice(rows, ROW_GROUP)):
+            columns: Mapping[str, list[Any]] = {name: [row[name] for row in chunk] for name in schema.names}
+            writer.write_table(arrow.table(columns, schema=schema))
+
+
+def _arrow_type(arrow: Any, kind: Any) -> Any:
+    from sqlalchemy import Integer
+
+    from monitor.storage.types import UtcDateTime
+
+    if isinstance(kind, UtcDateTime):
+        return arrow.timestamp("ms", tz="UTC")
+    return arrow.int64() if isinstance(kind, Integer) else arrow.string()
+
+
+def _parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise click.UsageError(
+            "--format parquet needs pyarrow: install it with pip install 'postpost-monitor[parquet]'."
+        ) from None
+    return arrow, parquet
+
+
+_WRITERS: Mapping[str, "Callable[[TableClause, Iterator[Row], IO[bytes]], None]"] = {
+    "csv": _write_csv,
+    "json": _write_json,
+    "jsonl": _write_json_lines,
+    "parquet": _write_parquet,
+}

@@ -1,0 +1,300 @@
+"""run, poll: watching, for good or once."""
+
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.session import Session, pass_session
+from monitor.cli.status import known_connections, open_incidents, print_connections, print_sources
+from monitor.cli.tables import print_line
+from monitor.core.text import one_line
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monitor.app import App
+    from monitor.core.model import Target
+    from monitor.storage.recording import PollRecord
+
+# From so many targets on, people want to see how far it is.
+MAX_FAILURES_SHOWN = 5
+EXIT_TIMEOUT = timedelta(seconds=5)
+
+
+@click.command()
+@pass_session
+def run(session: Session) -> None:
+    """
+    Watch until told to stop: the daemon, in the foreground.
+
+    SIGTERM and SIGINT end it, SIGHUP has it read its configuration again.
+    """
+    from monitor.daemon import service
+
+    _limit_malloc_arenas()
+    app = _build_app(session)
+    url = app.config.database.url
+
+    def rebuilt() -> "App":
+        renewed = _build_app(session)
+        if renewed.config.database.url != url:
+            renewed.close()
+            raise ConfigError("database.url can't change while the daemon runs: restart it")
+        return renewed
+
+    service.run(app, rebuilt)
+    _exit_with_stuck_threads()
+
+
+@click.command()
+@click.option("--account", metavar="NAME", help="Only this account.")
+@click.option("--dry-run", is_flag=True, help="Show what would be recorded and told; write and send nothing.")
+@pass_session
+def poll(session: Session, account: str | None, dry_run: bool) -> int:
+    """
+    Look at every target once, now, and tell what is due.
+
+    Exit status 1 when a target couldn't be polled or a message not be sent.
+    """
+    config = session.config()
+    names = [each.name for each in config.accounts]
+    if account is not None and account not in names:
+        raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
+    session.validate_channels(config)
+    session.validate_templates(config)
+    session.validate_routes(config)
+    session.warn(config)
+    from monitor.app import build_app
+
+    app = build_app(config)
+    try:
+        if dry_run:
+            from monitor.cli import dry_run as rehearsal
+
+            return rehearsal.dry_run(app, lambda app: run_pass(app, account=account))
+        app.database.upgrade()
+        done = run_pass(app, account=account)
+        with app.database.read() as store:
+            incidents = open_incidents(store)
+            now = app.clock()
+            print_connections(known_connections(store, incidents, account=account), incidents, now)
+            print_sources(incidents, now, account=account)
+    finally:
+        app.close()
+    print_failures(done)
+    print_line(_delivery_text(done))
+    return 1 if done.failures or done.undelivered else 0
+
+
+@dataclass(slots=True, kw_only=True)
+class PassResult:
+    """
+    What one pass came to.
+
+    Args:
+        recorded: the polls that were recorded.
+        failures: why a target couldn't be polled, a line each.
+        delivered, undelivered: messages.
+    """
+
+    recorded: "list[PollRecord]" = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    delivered: int = 0
+    undelivered: int = 0
+
+
+def run_pass(app: "App", *, account: str | None = None) -> PassResult:
+    """Discover, poll every target, review what the clock has changed, deliver what is due."""
+    from monitor.app import build_workspace_context, check_clocks_of
+    from monitor.jobs.acknowledged import pass_on_acknowledgements
+    from monitor.jobs.backfill_notifications import backfill_notifications
+    from monitor.jobs.reevaluate import reevaluate_due
+    from monitor.jobs.refresh import refresh
+    from monitor.jobs.sync_targets import sync_targets
+    from monitor.jobs.sync_workspace import sync_workspaces
+
+    done = PassResult()
+    policy = app.poll_settings
+    sync_targets(
+        app.providers,
+        every=policy.every,
+        database=app.database,
+        clock=app.clock,
+        scopes=app.poll_scopes,
+        rate_limits=app.rate_limits,
+        incident_channels=policy.routing.incident_channels,
+    )
+    sync_workspaces(build_workspace_context(app), force=True, accounts=None if account is None else [account])
+    with app.database.begin() as store:
+        targets = store.active_targets()
+        store.invalidate_evaluations(app.clock())
+    _poll([target for target in targets if account in {None, target.account}], app, done)
+    check_clocks_of(app)(may_poll=False)
+    reevaluate_due(
+        database=app.database,
+        rules=policy.rules,
+        routing=policy.routing,
+        clock=app.clock,
+        clocks=app.clocks,
+        patience=timedelta(),  # whoever could confirm the local clock was asked just now
+    )
+    backfill_notifications(
+        app.delivery.channels, database=app.database, routing=policy.routing, clock=app.clock
+    )
+    pass_on_acknowledgements(app.delivery.channels, database=app.database, clock=app.clock)
+    _deliver(app, done)
+    refresh(app.delivery.channels, database=app.database, dashboards=app.delivery.dashboards, clock=app.clock)
+    return done
+
+
+def print_failures(done: PassResult) -> None:
+    """Print why targets couldn't be polled."""
+    for failure in done.failures:
+        print_line(f"not polled: {one_line(failure, 500)}")
+
+
+def _build_app(session: Session) -> "App":
+    import structlog
+
+    from monitor.app import build_app
+
+    config = session.config(as_daemon=True)
+    session.validate_channels(config)
+    session.validate_templates(config)
+    session.validate_routes(config)
+    for warning in config.warnings:
+        structlog.get_logger().warning("config.warning", warning=warning)
+    for note in config.notes:
+        structlog.get_logger().info("config.note", note=note)
+    return build_app(config)
+
+
+def _poll(targets: "Sequence[Target]", app: "App", done: PassResult) -> None:
+    from monitor.workers.poller import Poller
+
+    began_at = app.clock()
+    with _progress(len(targets)) as advance:
+
+        def recorded(batch: "Sequence[PollRecord]") -> None:
+            done.recorded.extend(batch)
+            advance(len(batch))
+
+        poller = Poller(
+            database=app.database,
+            providers=app.providers,
+            settings=app.poll_settings,
+            clock=app.clock,
+            concurrency=app.config.polling.concurrency,
+            on_recorded=recorded,
+        )
+        try:
+            poller.poll_now(targets)
+        finally:
+            poller.close(EXIT_TIMEOUT)
+    for poll_record in done.recorded:
+        if poll_record.evaluation and poll_record.evaluation.failure:
+            failure = poll_record.evaluation.failure
+            done.failures.append(f"{_name(poll_record.target)}: {failure.error}; {failure.remedy}")
+    known = {poll_record.target.id for poll_record in done.recorded}
+    if missing := [target for target in targets if target.id not in known]:
+        with app.database.read() as store:
+            states, paused = store.target_states(missing), store.paused_targets()
+        done.failures.extend(_print_paused([target for target in missing if target.id in paused]))
+        for target in missing:
+            if target.id in paused:
+                continue
+            # A daemon may have been faster, and then its answer counts.
+            taken_at = states[target.id].taken_at
+            if taken_at is None or taken_at < began_at:
+                done.failures.append(f"{_name(target)}: the answer could not be recorded; see the log")
+
+
+def _print_paused(targets: "Sequence[Target]") -> list[str]:
+    """Say of whole accounts what would be the same of each of their targets."""
+    counted = Counter(target.account for target in targets)
+    return [
+        f"{account}: {count} more target{'' if count == 1 else 's'} not asked about, since the key is refused"
+        for account, count in sorted(counted.items())
+    ]
+
+
+def _deliver(app: "App", done: PassResult) -> None:
+    from monitor.workers.sender import Sender
+
+    sender = Sender(app.delivery)
+    try:
+        while True:
+            outcomes = Counter[str]()
+            for future in sender.dispatch(wait=False):
+                delivered, failed = future.result()
+                outcomes.update(delivered=delivered, failed=failed)
+            done.delivered += outcomes["delivered"]
+            done.undelivered += outcomes["failed"]
+            if not outcomes["delivered"]:  # nothing is due, or nobody takes anything
+                return
+    finally:
+        sender.close(EXIT_TIMEOUT)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    if total <= MAX_FAILURES_SHOWN or not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("polling", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _name(target: "Target") -> str:
+    user = target.managed_user or target.managed_user_id
+    return f"{target.account}, user {user}" if user else target.account
+
+
+def _delivery_text(done: PassResult) -> str:
+    line = f"{done.delivered} message{'' if done.delivered == 1 else 's'} sent"
+    if done.undelivered:
+        line += f", {done.undelivered} not: it is tried again later; see `postpost-monitor deliveries`"
+    return line + "."
+
+
+def _limit_malloc_arenas() -> None:
+    """
+    Have all threads share memory: glibc gives each its own, and what they free in turn is never given back.
+
+    The daemon's memory grew for as long as it ran. M_ARENA_MAX of mallopt(3); other libraries don't need it.
+    """
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-8, 2)
+
+
+def _exit_with_stuck_threads(patience_seconds: float = 0.5) -> None:
+    """
+    End threads that hang in a request or on the database: the interpreter would wait for them as long as they do.
+
+    That goes for daemonic ones, too, where they belong to a pool: a pool's threads are joined at the end whatever
+    they are, and those that a job of the scheduler starts are daemonic as it is.
+    """
+    import structlog
+
+    ends = monotonic() + patience_seconds
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    for thread in others:
+        thread.join(max(ends - monotonic(), 0))
+    if hanging := sum(thread.is_alive() for thread in others):
+        log = structlog.get_logger()
+        log.warning("daemon.shutdown_forced", threads=hanging)
+        os._exit(0)

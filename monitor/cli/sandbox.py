@@ -1,0 +1,77 @@
+"""sandbox, demo: the monitor without an account."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.tables import print_line
+
+if TYPE_CHECKING:
+    from monitor.sandbox.server import Server
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="0, the default, for any that is free."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 1_000_000, min_open=True),
+    default=1.0,
+    help="Its data ages so many times faster than the world.",
+)
+@click.option(
+    "--world",
+    type=click.Choice(["agency", "example"]),
+    default="agency",
+    help="Whose data: a small agency, or the three connections of the vendor's own example.",
+)
+@click.option(
+    "--contract",
+    type=click.Choice(["seed", "2026"]),
+    default="seed",
+    help="How the API reports tokens: by their dates, or as Publora does since August 2026.",
+)
+def sandbox(port: int, speed: float, world: str, contract: str) -> None:
+    """Serve a stand-in for the PostPost API, until ctrl-c."""
+    from monitor.clock import utc_now
+    from monitor.sandbox.clock import FastClock
+    from monitor.sandbox.profiles import Contract
+    from monitor.sandbox.samples import sample_world, seed_world
+    from monitor.sandbox.server import run
+
+    try:
+        clock = FastClock(speed, utc_now())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    served = sample_world(clock) if world == "agency" else seed_world(clock)
+    served.contract = Contract(contract)
+    run(served, port, _announce)
+
+
+@click.command()
+def demo() -> None:
+    """
+    Watch a token's whole life in about a minute.
+
+    It needs no key and no account, and leaves nothing behind.
+    """
+    from monitor.sandbox.demo import run_demo
+
+    run_demo()
+
+
+def _announce(server: "Server") -> None:
+    import sys
+
+    from monitor.sandbox.program_name import program
+    from monitor.sandbox.samples import SANDBOX_KEY
+
+    print_line(f"The sandbox answers at {server.url}; ctrl-c ends it. Its key:")
+    print_line(f"  {SANDBOX_KEY}")
+    print_line("In another terminal, in a folder without a config.yaml:")
+    print_line(
+        f"  POSTPOST_API_KEY={SANDBOX_KEY} POSTPOST_MONITOR_BASE_URL={server.url} "
+        f"POSTPOST_MONITOR_DATABASE_URL=sqlite:///sandbox.db {program()} poll"
+    )
+    sys.stdout.flush()

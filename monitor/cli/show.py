@@ -1,0 +1,302 @@
+"""status, history, incidents, deliveries: what the history database knows."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from monitor.cli import charts, live_table
+from monitor.cli import status as known
+from monitor.cli.session import Session, pass_session
+from monitor.cli.status import Row
+from monitor.cli.tables import STYLES, Cell, print_drawn, print_json, print_line, print_table, styled
+from monitor.clock import utc_now
+from monitor.core.rules.registry import format_time
+
+if TYPE_CHECKING:
+    from sqlalchemy import TableClause
+
+as_json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="An array of objects, times in ISO 8601; [] where there is no history yet.",
+)
+account_option = click.option("--account", metavar="NAME", help="Only this account.")
+
+
+_T = TypeVar("_T")
+
+
+class SinceTime(click.ParamType[datetime]):
+    """A time in ISO 8601, or a duration back from now."""
+
+    name = "when"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        from monitor.config import parse_duration
+
+        if isinstance(value, datetime):
+            return value
+        try:
+            return utc_now() - parse_duration(value)
+        except (ValueError, OverflowError):
+            pass
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"found {value[:40]!r}, want a duration such as 30d or a time such as 2026-02-22T20:00Z"
+            )
+
+
+@click.command()
+@account_option
+@click.option("--platform", metavar="NAME", help="Only this platform, such as instagram.")
+@click.option("--problems", is_flag=True, help="Only what has a problem, or a token at or near its end.")
+@click.option("--shared", is_flag=True, help="Only profiles that are connected more than once, side by side.")
+@click.option("--watch", is_flag=True, help="Draw it anew as it changes, the worst first, until ctrl-C.")
+@as_json_option
+@pass_session
+def status(
+    session: Session,
+    account: str | None,
+    platform: str | None,
+    *,
+    problems: bool,
+    shared: bool,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """
+    Show what is known of every connection.
+
+    Removed connections are in the JSON alone, with removed_at set.
+    """
+    if watch:
+        if as_json or not sys.stdout.isatty():
+            raise click.UsageError(
+                "--watch is for a terminal: leave it out, or run `status --json` again and again."
+            )
+        return _watch(session, account=account, platform=platform, problems=problems, shared=shared)
+    with session.history(as_json=as_json) as store:
+        if store is None:
+            return print_json([])
+        incidents = known.open_incidents(store)
+        rows = known.known_connections(
+            store, incidents, account=account, platform=platform, problems=problems, shared=shared
+        )
+        rows = require_rows(rows, account=account, platform=platform)
+        if as_json:
+            return print_json(rows)
+        now = utc_now()
+        known.print_connections(rows, incidents, now)
+        known.print_sources(incidents, now, account=account)
+    return None
+
+
+def _watch(
+    session: Session, *, account: str | None, platform: str | None, problems: bool, shared: bool
+) -> None:
+    from monitor.errors import StorageError
+
+    with session.open_database() as database:
+        last: live_table.LiveTable | None = None
+
+        def look() -> live_table.LiveTable:
+            nonlocal last
+            try:
+                with database.read() as store:
+                    last = known.live_table(
+                        store, utc_now(), account=account, platform=platform, problems=problems, shared=shared
+                    )
+            except StorageError as error:
+                if last is None or not error.transient:
+                    raise
+                return replace(last, error=str(error))
+            return last
+
+        live_table.run_live_table(look)
+
+
+@click.command()
+@click.argument("platform_id", required=False)
+@account_option
+@click.option("--since", type=SinceTime(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
+@as_json_option
+@pass_session
+def history(
+    session: Session, platform_id: str | None, account: str | None, since: datetime | None, as_json: bool
+) -> None:
+    """
+    Show how tokens changed and what was wrong, oldest first.
+
+    On a terminal a chart stands above: the timeline of one connection, or the tokens of all that end within 60
+    days.
+
+    The JSON holds the changes of tokens; `incidents --all --json` has the rest.
+    """
+    from monitor.storage import queries
+
+    with session.history(as_json=as_json) as store:
+        if store is None:
+            return print_json([])
+
+        def found(view: "TableClause") -> Iterator[Row]:
+            wanted = queries.equals(view, account=account, platform_id=platform_id)
+            wanted += [queries.since(view, since)] if since else []
+            return queries.rows(store.connection, view, *wanted)
+
+        if as_json:
+            return print_json(
+                require_rows(found(queries.TRANSITIONS), platform_id=platform_id, account=account)
+            )
+        if sys.stdout.isatty():
+            now = utc_now()
+            if platform_id:
+                wanted = queries.equals(queries.TIMELINE, account=account, platform_id=platform_id)
+                periods = queries.rows(store.connection, queries.TIMELINE, *wanted)
+                print_drawn(charts.timelines(periods, since=since, now=now))
+            else:
+                tokens = queries.rows(
+                    store.connection, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
+                )
+                print_drawn(charts.expiries(tokens, now=now))
+        story = [_transition(row) for row in found(queries.TRANSITIONS)]
+        for row in found(queries.INCIDENTS):
+            story.extend(line for line in _timeline_row(row) if since is None or line[0] >= since)
+        story.sort(key=lambda line: line[0])
+        notified = require_rows(iter(story), platform_id=platform_id, account=account)
+        lines = [[format_time(moment), *cells] for moment, cells in notified]
+        _print(("at", "who", "what", "detail"), lines, empty="Nothing happened.")
+    return None
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@as_json_option
+@pass_session
+def incidents(session: Session, everything: bool, as_json: bool) -> None:
+    """Show what somebody must act on."""
+    from monitor.storage import queries
+
+    with session.history(as_json=as_json) as store:
+        if store is None:
+            return print_json([])
+        wanted = [] if everything else [queries.is_open()]
+        order = () if everything else queries.AS_THEY_OPENED
+        rows = queries.rows(store.connection, queries.INCIDENTS, *wanted, order_by=order)
+        if as_json:
+            return print_json(rows)
+        headers = ("id", "severity", "rule", "who", "summary", "since", "deadline", "acknowledged", "over")
+        _print(headers, [_incident(row) for row in rows], empty="Nothing is open." if wanted else "None yet.")
+    return None
+
+
+@click.group(invoke_without_command=True)
+@click.option("--failed", is_flag=True, help="Only those that were given up: the dead letters.")
+@as_json_option
+@pass_session
+@click.pass_context
+def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool) -> None:
+    """Show what was sent, to whom, and how it went."""
+    if ctx.invoked_subcommand:
+        return None
+    from monitor.storage import queries
+
+    with session.history(as_json=as_json) as store:
+        if store is None:
+            return print_json([])
+        wanted = queries.equals(queries.DELIVERIES, state="failed" if failed else None)
+        rows = queries.rows(store.connection, queries.DELIVERIES, *wanted)
+        if as_json:
+            return print_json(rows)
+        headers = ("id", "channel", "state", "reason", "incident", "tries", "written", "delivered", "error")
+        _print(headers, [_delivery(row) for row in rows], empty="None.")
+    return None
+
+
+@deliveries.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(1, 2**31 - 1))
+@pass_session
+def retry(session: Session, ids: tuple[int, ...]) -> int:
+    """Have dead letters sent after all: by the daemon at once, or by the next poll."""
+    from monitor.storage import dead_letters
+
+    with session.open_database() as database, database.begin() as store:
+        revived = dead_letters.requeue_on_request(store.connection, ids, utc_now())
+    for id_ in dict.fromkeys(ids):
+        if id_ in revived:
+            print_line(f"{id_}: will be sent again")
+        else:
+            click.echo(f"postpost-monitor: {id_}: no dead letter; see `deliveries --failed`", err=True)
+    return 0 if set(ids) <= set(revived) else 1
+
+
+def _print(headers: tuple[str, ...], lines: list[list[Cell]], *, empty: str) -> None:
+    if lines:
+        print_table(headers, lines)
+    else:
+        print_line(empty)
+
+
+def require_rows(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
+    """Pass rows on; where there are none and something certain was asked for, say so."""
+    some = False
+    for row in rows:
+        some = True
+        yield row
+    asked = [f"{name.replace('_', ' ')} {value!r}" for name, value in wanted.items() if value]
+    if asked and not some:
+        click.echo(f"postpost-monitor: nothing is known with {' and '.join(asked)}", err=True)
+
+
+def _transition(row: Row) -> tuple[datetime, list[Cell]]:
+    before = f"{row['from_status']} → " if row["from_status"] else "first seen, "
+    text = (f"{before}{row['to_status']}", STYLES.get(row["to_status"], ""))
+    until = f"until {format_time(row['expires_at'])}" if row["expires_at"] else ""
+    return row["at"], [known.who(row), text, until]
+
+
+def _timeline_row(row: Row) -> Iterator[tuple[datetime, list[Cell]]]:
+    rule = f"{row['rule']} (incident {row['id']})"
+    yield row["opened_at"], [known.who(row), (f"opened: {rule}", STYLES[row["severity"]]), row["summary"]]
+    if row["resolved_at"]:
+        yield row["resolved_at"], [known.who(row), (f"{row['resolution']}: {rule}", STYLES["valid"]), ""]
+
+
+def _incident(row: Row) -> list[Cell]:
+    acknowledged = ""
+    if row["acknowledged_at"]:
+        acknowledged = f"{row['acknowledged_by'] or 'somebody'}, {format_time(row['acknowledged_at'])}"
+    return [
+        str(row["id"]),
+        styled(row["severity"]),
+        row["rule"],
+        known.who(row),
+        row["summary"],
+        format_time(row["opened_at"]),
+        format_time(row["deadline_at"]) if row["deadline_at"] else "",
+        acknowledged,
+        f"{row['resolution']}, {format_time(row['resolved_at'])}" if row["resolved_at"] else "",
+    ]
+
+
+def _delivery(row: Row) -> list[Cell]:
+    return [
+        str(row["id"]),
+        row["channel"],
+        styled(row["state"]),
+        row["reason"],
+        str(row["incident_id"] or ""),
+        str(row["attempts"]),
+        format_time(row["created_at"]),
+        format_time(row["delivered_at"]) if row["delivered_at"] else "",
+        row["error"] or "",
+    ]

@@ -1,0 +1,190 @@
+"""ack, silence: what people say of what is wrong."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from monitor.cli.session import Session, pass_session
+from monitor.cli.show import as_json_option
+from monitor.cli.tables import print_json, print_line, print_table
+from monitor.clock import utc_now
+from monitor.core.rules.registry import format_time
+
+MATCHES = ("account", "managed_user", "platform", "rule", "severity", "cause")
+
+
+class Until(click.ParamType[datetime]):
+    """A time in ISO 8601, or a duration from now; always ahead."""
+
+    name = "when"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it."""
+        from monitor.config import parse_duration
+
+        if isinstance(value, datetime):
+            return value
+        now = utc_now()
+        try:
+            return now + parse_duration(value)
+        except (ValueError, OverflowError):
+            pass
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"found {value[:40]!r}, want a duration such as 2h or a time such as 2026-02-22T20:00Z")
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        if moment <= now:
+            self.fail(f"{format_time(moment)} is in the past; want a time that is still to come")
+        return moment
+
+
+author_option = click.option("--author", required=True, metavar="WHO", help="Who says so.")
+comment_option = click.option("--comment", required=True, metavar="WHY", help="Why; it is kept.")
+
+
+@click.command()
+@click.argument("incident_id", type=int, metavar="ID")
+@author_option
+@comment_option
+@click.option(
+    "--until", type=Until(), help="When it ends by itself; by default when it is over or gets worse."
+)
+@pass_session
+def ack(session: Session, incident_id: int, author: str, comment: str, until: datetime | None) -> None:
+    """
+    Say that somebody has an incident in hand.
+
+    Nobody is reminded of it meanwhile. It ends by itself when the incident is over or gets worse.
+    """
+    from monitor.storage import silences
+
+    with session.open_database() as database, database.begin() as store:
+        found = silences.acknowledge(
+            store.connection, incident_id, utc_now(), author=author, comment=comment, until=until
+        )
+    if found is None:
+        raise click.BadParameter(f"there is no incident {incident_id}; see `postpost-monitor incidents`")
+    if found.resolved_at:
+        raise click.BadParameter(f"incident {incident_id} was over at {format_time(found.resolved_at)}")
+    held = f" until {format_time(until)}" if until else ""
+    before = f"; {found.acknowledged_by} had it before" if found.acknowledged_by else ""
+    print_line(f"incident {incident_id} is in the hands of {author}{held}{before}: {found.summary}")
+
+
+@click.group()
+def silence() -> None:
+    """Say what is not to be told for a while, and end it."""
+
+
+@silence.command()
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    required=True,
+    metavar="KEY=PATTERN",
+    help=f"One of {', '.join(MATCHES)}, and what it must be; * stands for any text. Several must all match.",
+)
+@click.option("--until", type=Until(), required=True, help="When it ends; what is still wrong is told then.")
+@author_option
+@comment_option
+@pass_session
+def add(session: Session, matches: Sequence[str], until: datetime, author: str, comment: str) -> None:
+    """Begin a silence: incidents are still recorded, but nobody is told."""
+    from monitor.app import build_routing
+    from monitor.storage import silences
+
+    match = _read(matches)
+    config = session.config()
+    with session.open_database(config) as database, database.begin() as store:
+        id_ = silences.add_silence(
+            store.connection,
+            match,
+            utc_now(),
+            until=until,
+            author=author,
+            comment=comment,
+            routing=build_routing(config),
+        )
+    print_line(f"silence {id_} until {format_time(until)}: {_shown(match)}")
+
+
+@silence.command("list")
+@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@as_json_option
+@pass_session
+def list_silences(session: Session, everything: bool, as_json: bool) -> None:
+    """Show the silences in force."""
+    from monitor.storage import silences
+
+    with session.history(as_json=as_json) as store:
+        found = silences.list_silences(store.connection, utc_now(), everything=everything) if store else []
+    if as_json:
+        print_json(found)
+    elif not found:
+        print_line("nothing is silenced")
+    else:
+        print_table(
+            ("id", "match", "until", "created_by", "comment", "from", "ended"),
+            [
+                (
+                    str(row["id"]),
+                    _shown(row["match"]),
+                    format_time(row["ends_at"]),
+                    row["created_by"],
+                    row["comment"],
+                    format_time(row["starts_at"]),
+                    f"{format_time(row['ended_at'])} by {row['ended_by']}" if row["ended_at"] else "",
+                )
+                for row in found
+            ],
+        )
+
+
+@silence.command("expire")
+@click.argument("silence_id", type=int, metavar="ID")
+@click.option("--author", default="", metavar="WHO", help="Who says so.")
+@pass_session
+def expire(session: Session, silence_id: int, author: str) -> None:
+    """End a silence now: what it held back and is still wrong is told."""
+    from dataclasses import replace
+
+    from monitor.app import build_routing
+    from monitor.storage import silences
+
+    config, now = session.config(), utc_now()
+    with session.open_database(config) as database, database.begin() as store:
+        routing = replace(build_routing(config), silences=store.active_silences(now))
+        if not silences.expire_silence(store.connection, silence_id, now, author=author, routing=routing):
+            raise click.BadParameter(
+                f"no silence {silence_id} is in force; see `postpost-monitor silence list`"
+            )
+    print_line(f"silence {silence_id} is over")
+
+
+def _read(matches: Sequence[str]) -> dict[str, list[str]]:
+    from monitor.core.model import RuleName, Severity
+    from monitor.core.routing.routes import glob_match
+
+    match: dict[str, list[str]] = {}
+    for given in matches:
+        key, sign, pattern = given.partition("=")
+        if not sign or not pattern:
+            raise click.BadParameter(f"found {given[:60]!r}, want KEY=PATTERN such as platform=threads")
+        if key not in MATCHES:
+            raise click.BadParameter(f"found {key[:40]!r} before the =, want one of {', '.join(MATCHES)}")
+        match.setdefault(key, []).append(pattern)
+    closed = {"rule": tuple(RuleName), "severity": tuple(Severity)}
+    for key, known in closed.items():
+        for pattern in match.get(key, []):
+            if not any(glob_match(pattern, name) for name in known):
+                raise click.BadParameter(f"no {key} is like {pattern[:40]!r}; there is {', '.join(known)}")
+    return match
+
+
+def _shown(match: dict[str, list[str]]) -> str:
+    return ", ".join(f"{key}={'|'.join(patterns)}" for key, patterns in match.items())

@@ -1,0 +1,161 @@
+"""
+One line for whatever is wrong with a configuration: key path, what was found, what would be right.
+
+A value is shown as it stands in the file, before ``${NAME}`` is replaced, and never where a secret may stand.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
+_SECRET_KEY = re.compile(r"url|key|token|secret|password", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"://|sk_|@")
+_NOTHING = object()
+
+# Wants whose found value is told by its kind alone: where a container belongs, text may be a bare secret.
+_CONTAINERS = {
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys",
+    "mapping_type": "a mapping of keys",
+    "model_type": "a mapping of keys",
+    "model_attributes_type": "a mapping of keys",
+}
+_SCALARS = {
+    "string_type": "text (put it in quotes)",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+
+# What configurations of development versions called these keys. May go after the first release.
+RENAMED_KEYS: Mapping[str, str] = {
+    "announce": "notify_on",
+    "dead_man": "heartbeat",
+    "private": "allow_reconnect_links",
+    "probe": "test_connections",
+    "resolved": "send_resolved",
+}
+
+
+def expected(what: str, *path: str | int) -> PydanticCustomError:
+    """
+    Complain about a value: what was found is added where it may be shown.
+
+    Args:
+        at: the rest of the key path, below the value that is being validated.
+    """
+    return PydanticCustomError("wanted", "{want}", {"want": what, "at": path})
+
+
+def config_error(text: str, *path: str | int) -> PydanticCustomError:
+    """
+    Complain in words that say themselves what was found; ``at`` as in ``wanted``.
+    """
+    return PydanticCustomError("complaint", "{text}", {"text": text, "at": path})
+
+
+def explain(error: ValidationError, raw: object) -> str:
+    """
+    Put a failed validation into one line: the first complaint, and how many more there are.
+
+    Args:
+        raw: the tree as it was written, where values are shown from.
+    """
+    # A default that depends on a bad value is no second mistake.
+    mistakes = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    return _line(mistakes[0], raw) + more
+
+
+def key_path(path: Sequence[str | int]) -> str:
+    """Write a path as people do: ``accounts[0].every``."""
+    written = ""
+    for part in path:
+        written += f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}"
+    return written.removeprefix(".")
+
+
+def shown_key(key: str, limit: int = 40) -> str:
+    """Show a key or a file name as it is where it is plain; quoted, cut or hidden where it isn't."""
+    if limit == 40 and _SECRET_VALUE.search(key):
+        return "(a key that looks like a secret)"
+    if len(key) > limit:
+        key = key[: limit - 1] + "…"
+    return key if _PLAIN_KEY.fullmatch(key) or (key.isprintable() and " " not in key) else repr(key)
+
+
+def _line(detail: ErrorDetails, raw: object) -> str:
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    path = (*_written_path(detail["loc"], raw), *context.get("at", ()))
+    kind = detail["type"]
+    if kind == "complaint":
+        return f"{key_path(path)}: {context['text']}".removeprefix(": ")
+    if kind == "missing":
+        return f"{key_path((*path, detail['loc'][-1]))}: missing"
+    if kind in _CONTAINERS:
+        return f"{key_path(path)}: found {_kind(_value_at(path, raw))}, want {_CONTAINERS[kind]}"
+    if kind == "wanted":
+        want = str(context["want"])
+    elif kind in {"literal_error", "enum"}:
+        want = str(context["expected"])
+    else:
+        want = _SCALARS.get(kind) or detail["msg"]
+    return f"{key_path(path)}: {_found(path, raw)}want {want}"
+
+
+def _written_path(loc: Sequence[str | int], raw: object) -> Path:
+    """Leave out what pydantic adds to a path: names that aren't keys of the file."""
+    path: list[str | int] = []
+    for part in loc:
+        inner = _child(raw, part)
+        if inner is not _NOTHING:
+            path.append(part)
+            raw = inner
+    return tuple(path)
+
+
+def _found(path: Path, raw: object) -> str:
+    value = _value_at(path, raw)
+    if value is _NOTHING or any(_SECRET_KEY.search(part) for part in path if isinstance(part, str)):
+        return ""
+    if isinstance(value, str) and not _SECRET_VALUE.search(value):
+        return f"found {value if len(value) <= 60 else value[:59] + '…'!r}, "
+    if isinstance(value, bool):
+        return f"found {str(value).lower()}, "
+    if isinstance(value, int | float):
+        return f"found {value}, "
+    return f"found {_kind(value)}, "
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case str():
+            return "text"
+        case _:
+            return "a single value"
+
+
+def _value_at(path: Path, raw: object) -> object:
+    for part in path:
+        raw = _child(raw, part)
+    return raw
+
+
+def _child(raw: object, part: str | int) -> object:
+    if isinstance(raw, Mapping):
+        return raw.get(part, _NOTHING)
+    if isinstance(raw, list | tuple) and isinstance(part, int) and part < len(raw):
+        return raw[part]
+    return _NOTHING

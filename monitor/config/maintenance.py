@@ -1,0 +1,66 @@
+"""How tokens are kept alive, and how connections are tried: what is known of platforms, and active tests."""
+
+import difflib
+from datetime import timedelta
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from monitor.config.errors import config_error, expected
+from monitor.config.values import Duration, Section, join_choices, whole
+from monitor.core.messages.phrases import PLATFORMS
+from monitor.core.rules.renewal import WEEK, RenewedBy
+
+MIN_TEST_INTERVAL = timedelta(hours=1)
+
+
+class Profile(Section):
+    """
+    Who renews the tokens of a platform; it stands above what is learned from their past.
+
+    ``overdue_before`` is how long before its end a token that renews by itself is overdue, instead of by habit:
+    more than a week, since the API itself speaks up in the last one.
+    """
+
+    renewed_by: RenewedBy
+    overdue_before: Duration | None = None
+
+    @model_validator(mode="after")
+    def _overdue_is_of_the_vendor(self) -> Self:
+        if self.overdue_before and self.renewed_by is RenewedBy.PERSON:
+            raise config_error(
+                "what people renew follows the ladder of token_expiry; leave it out, or write renewed_by: vendor",
+                "overdue_before",
+            )
+        if self.overdue_before and self.overdue_before <= WEEK:
+            raise config_error(
+                "want more than 7d: in the last week the API itself says expiring_soon", "overdue_before"
+            )
+        return self
+
+
+def _slow(every: timedelta) -> timedelta:
+    if every < MIN_TEST_INTERVAL:
+        raise expected("1h or more: each test spends the platform's own quota")
+    return every
+
+
+class ConnectionTests(Section):
+    """Active tests of connections without an expiry date, one by one; ``per_hour`` is for the whole account."""
+
+    every: Annotated[Duration, AfterValidator(_slow)] = timedelta(hours=24)
+    per_hour: Annotated[int, whole(1, 360)] = 60
+
+
+def _known_platforms(given: object) -> object:
+    if not isinstance(given, dict):
+        return given
+    for name in given:
+        if name not in PLATFORMS:
+            near = difflib.get_close_matches(str(name).lower(), PLATFORMS, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"want {join_choices(tuple(PLATFORMS))}"
+            raise config_error(f"unknown platform; {meant}", str(name))
+    return given
+
+
+Profiles: TypeAlias = Annotated[dict[str, Profile], BeforeValidator(_known_platforms)]

@@ -1,0 +1,103 @@
+"""Addresses: of the API, which gets a key, and of the history database."""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from pydantic_core import PydanticCustomError
+
+from monitor.config.errors import config_error, expected
+from monitor.config.values import HIDDEN
+
+API_PATH = "/api/v1"
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_POSTGRESQL = "postgresql+psycopg"
+_DATABASE_PASSWORD = re.compile(r"(?<=://)([^:/@]*:)([^@]*)(?=@)")
+_QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)([^&]*)")
+
+
+def checked_base_url(value: object) -> str:
+    """Refuse where a key must not be sent to: plain HTTP beyond this machine, or a URL of another shape."""
+    if not isinstance(value, str):
+        raise _expected_base_url()
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        raise _expected_base_url() from None
+    if url.scheme not in {"https", "http"} or not is_host(url.hostname) or port == 0:
+        raise _expected_base_url()
+    if set(value) & set("@?#\\") or not value.isascii() or not value.isprintable() or " " in value:
+        raise _expected_base_url()
+    if url.scheme == "http" and not _is_loopback(url):
+        raise expected("https://…; plain http is for loopback alone, since the API key travels along")
+    return value.rstrip("/")
+
+
+def checked_database(url: str, at: str, folder: Path = Path()) -> str:
+    """
+    Bring a database's URL into SQLAlchemy's words.
+
+    Args:
+        at: the key of the configuration that it came from.
+        folder: where the name of a SQLite file starts, if it is relative.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not url.isprintable() or " " in url:
+        raise _expected_database(at)
+    if scheme == "sqlite":
+        file = rest.partition("?")[0].removeprefix("/")
+        if not rest.startswith("/") or file in {"", ":memory:"}:
+            raise config_error("want sqlite:////path/of/the/file.db: a history needs a file", at)
+        name, separator, query = rest.removeprefix("/").partition("?")
+        return f"sqlite:///{folder / name}{separator}{query}"
+    if scheme not in {"postgres", "postgresql", _POSTGRESQL}:
+        raise _expected_database(at)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise _expected_database(at) from None
+    return f"{_POSTGRESQL}://{rest}"
+
+
+def without_password(url: str) -> str:
+    """Show a database's URL."""
+    return _QUERY_PASSWORD.sub(rf"\1{HIDDEN}", _DATABASE_PASSWORD.sub(rf"\1{HIDDEN}", url))
+
+
+def database_passwords(url: str) -> set[str]:
+    """Find what of a database's URL is secret, as it is written and as it is meant."""
+    written = [match[2] for match in (*_DATABASE_PASSWORD.finditer(url), *_QUERY_PASSWORD.finditer(url))]
+    return {form for password in written for form in (password, unquote(password)) if form}
+
+
+def sqlite_url(path: str) -> str:
+    """Write the URL of a SQLite file; SQLAlchemy takes all but ``?`` as it comes."""
+    return "sqlite:///" + path.replace("?", quote("?"))
+
+
+def _expected_base_url() -> PydanticCustomError:
+    return expected("https://host without user, query and fragment")
+
+
+def _expected_database(at: str) -> PydanticCustomError:
+    return config_error("want sqlite:////path/of/the/file.db or postgresql://user@host/name", at)
+
+
+def is_host(host: str | None) -> bool:
+    """Tell whether a text can be the name or the address of a host."""
+    return bool(host) and (_HOST.fullmatch(host or "") is not None or _address(host) is not None)
+
+
+def _is_loopback(url: SplitResult) -> bool:
+    address = _address(url.hostname)
+    return url.hostname == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str | None) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host or "")
+    except ValueError:
+        return None

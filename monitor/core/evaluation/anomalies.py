@@ -1,0 +1,147 @@
+"""Answers too strange to be taken at their word: held until the next look confirms them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from monitor.core.evaluation.diff import missing_connections
+from monitor.core.model import (
+    Connection,
+    ConnectionState,
+    Failure,
+    Outcome,
+    RuleName,
+    Snapshot,
+    TargetState,
+    TokenStatus,
+)
+from monitor.core.rules.base import Problem
+from monitor.core.rules.registry import BY_API_TIME, Rules
+from monitor.core.text import sanitize
+
+SHRUNK_MIN_COUNT = 3
+SHRUNK_MIN_SHARE = 0.5
+ACCEPT_AFTER = timedelta(days=1)
+MAX_UNPARSABLE_NAMED = 5
+
+_STATUS_RANK: Mapping[TokenStatus | None, int] = {
+    None: 0,
+    TokenStatus.UNKNOWN: 0,
+    TokenStatus.VALID: 0,
+    TokenStatus.EXPIRING_SOON: 1,
+    TokenStatus.EXPIRED: 2,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    """
+    Why an answer isn't believed yet.
+
+    Args:
+        connections: how many of them it concerns.
+    """
+
+    failure: Failure
+    connections: int
+
+
+def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> Anomaly | None:
+    """
+    Question an answer in which most tokens got worse at once; one that comes twice in a row is believed.
+
+    A vendor that stumbles says that everything has expired, or gives every token another date; one that has lost
+    every token says so twice.
+    """
+    limits = rules.mass_change
+    is_replay = known.taken_at == snapshot.taken_at
+    if (known.suspect_changes and not is_replay) or len(snapshot.connections) < limits.count:
+        return None
+    present = [each for each in known.connections.values() if each.removed_at is None]
+    worse = [
+        connection
+        for connection in snapshot.connections
+        if (before := known.connections.get(connection.platform_id))
+        and _is_worse(before, connection, snapshot, rules)
+    ]
+    if len(worse) < limits.count or len(worse) <= len(present) * limits.share:
+        return None
+    platforms = Counter(connection.platform for connection in worse)
+    which = ", ".join(f"{sanitize(name, 30)} {count}" for name, count in platforms.most_common(12))
+    return Anomaly(
+        connections=len(worse),
+        failure=Failure(
+            outcome=Outcome.BAD_ANSWER,
+            rule=RuleName.BAD_ANSWER,
+            error=f"{len(worse)} of {len(present)} tokens got worse at once ({which})",
+            remedy="wait for the next poll: if it shows the same, each of them is told",
+        ),
+    )
+
+
+def _is_worse(before: ConnectionState, seen: Connection, snapshot: Snapshot, rules: Rules) -> bool:
+    """Tell whether a token's word or its date is worse than it was; that time has passed doesn't count."""
+    was = before.connection
+    if (was.token_status, was.expires_at) == (seen.token_status, seen.expires_at):
+        return False
+    if _STATUS_RANK[seen.status] > _STATUS_RANK[was.status]:
+        return True
+    now = snapshot.taken_at + snapshot.clock_offset
+    after = replace(before, connection=seen)
+    return _severity(after, now, rules) > _severity(before, now, rules)
+
+
+def _severity(known: ConnectionState, now: datetime, rules: Rules) -> tuple[int, int]:
+    """Rank the worst that the rules about dates find in a connection."""
+    problems = (rule.check(known, now, now) for rule in rules.connection if rule.name in BY_API_TIME)
+    return max(
+        ((each.severity.rank, each.level) for each in problems if isinstance(each, Problem)), default=(-1, 0)
+    )
+
+
+def detect_shrunk_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
+    """
+    Question a list that suddenly lacks all or most of what it had; after a day it is believed.
+
+    The day begins with the first such list: an outage before it has confirmed nothing.
+    """
+    if known.shrunk_since and snapshot.taken_at - known.shrunk_since >= ACCEPT_AFTER:
+        return None
+    present = [
+        each for each in known.connections.values() if each.removed_at is None and not each.missed_polls
+    ]
+    lost = [each for each in missing_connections(known, snapshot) if not each.missed_polls]
+    is_short = len(lost) >= SHRUNK_MIN_COUNT and len(lost) > len(present) * SHRUNK_MIN_SHARE
+    if not lost or not (is_short or len(lost) == len(present)):
+        return None
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=f"the list of connections suddenly lacks {len(lost)} of {len(present)}",
+        remedy="look into the dashboard; if you disconnected them yourself, this ends after a day",
+    )
+
+
+def detect_unparsable_entries(snapshot: Snapshot) -> Failure | None:
+    """
+    Find what a good list holds and nobody can read: whoever stands there isn't watched, which must be told.
+
+    Equal causes give equal text, or each poll would begin a new run: no place in the list, no value.
+    """
+    if snapshot.unreadable_ids:
+        count, total = len(snapshot.unreadable_ids), len(snapshot.unreadable_ids) + len(snapshot.connections)
+        named = [sanitize(id_, 60) for id_ in sorted(snapshot.unreadable_ids)[:MAX_UNPARSABLE_NAMED]]
+        more = f" and {count - len(named)} more" if count > len(named) else ""
+        error = f"{count} of {total} connections can't be read: {', '.join(named)}{more}"
+    elif snapshot.warnings and not snapshot.connections:
+        error = "none of the connections that are listed can be read"
+    else:
+        return None
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=error,
+        remedy="look after them in the dashboard until a newer version of the monitor reads them; "
+        "its log says what is wrong with each (poll.partial)",
+    )

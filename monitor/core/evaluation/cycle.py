@@ -1,0 +1,121 @@
+"""
+Whether the monitor sees all that it should: the verdict on the cycle that just ended.
+
+Each target has an interval of its own, so a cycle has no common beginning and end. It is judged at any
+moment by how long ago each target was looked at: twice its interval, and the time of one request, is the most.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+MAX_DELIVERY_DELAY = timedelta(minutes=15)
+_NAMED = 3
+
+
+class CycleStatus(StrEnum):
+    """What is to be said of a cycle."""
+
+    COMPLETE = "complete"  # every target was seen in its time, and the newest look at each went well
+    PARTIAL = "partial"  # something is missing, but not for long enough to worry
+    FAILED = "failed"  # something was not seen for too long, or nobody can be told
+
+
+class PolledTarget(Protocol):
+    """How looking at one target goes."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def last_polled_at(self) -> datetime | None: ...
+    @property
+    def last_ok_at(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """
+    One cycle, judged.
+
+    Args:
+        text: one line on it, for people.
+        is_round: every target was looked at in its time, whatever came of it.
+    """
+
+    status: CycleStatus
+    text: str
+    is_round: bool
+
+
+def assess_cycle(
+    targets: Iterable[PolledTarget],
+    *,
+    every: Mapping[str, timedelta],
+    slack: timedelta,
+    monitoring_since: datetime,
+    pending_since: datetime | None,
+    stalled: Sequence[str],
+    now: datetime,
+    unlisted_since: Mapping[str, datetime] = MappingProxyType({}),
+) -> Cycle:
+    """
+    Judge the cycle that ended now.
+
+    Args:
+        every: how often the targets of each account are looked at.
+        slack: what one look may take.
+        watching_since: what wasn't seen before is no fault of this cycle.
+        waiting_since: since when the oldest message has been waiting to be sent.
+        stuck: the parts of the monitor that hang.
+        unlisted: since when the managed users of accounts can't be listed, where they can't: who is new isn't seen.
+    """
+    late: list[str] = []
+    failing: list[str] = []
+    blind: list[str] = []
+    count = 0
+    for target in targets:
+        if target.account not in every:
+            continue
+        count += 1
+        oldest = now - 2 * every[target.account] - slack
+        if target.last_polled_at is None or target.last_polled_at < oldest:
+            late.append(target.account)
+        if target.last_ok_at is None or target.last_ok_at != target.last_polled_at:
+            failing.append(target.account)
+        if max(target.last_ok_at or monitoring_since, monitoring_since) < oldest:
+            blind.append(target.account)
+    reasons = [f"{part} hangs" for part in stalled]
+    if blind:
+        reasons.append(f"{_many(blind)} not seen in time ({_names(blind)})")
+    unseen = [
+        account
+        for account, since in unlisted_since.items()
+        if account in every and now - max(since, monitoring_since) > 2 * every[account] + slack
+    ]
+    if unseen:
+        reasons.append(f"users not listed in time ({_names(unseen)})")
+    if pending_since and now - max(pending_since, monitoring_since) > MAX_DELIVERY_DELAY:
+        reasons.append("a message can't be delivered")
+    if reasons:
+        return Cycle(status=CycleStatus.FAILED, text=", ".join(reasons), is_round=not late)
+    if late or failing:
+        which, how = (late, "not looked at yet") if late else (failing, "failing")
+        text = f"{_many(which)} {how} ({_names(which)})"
+        return Cycle(status=CycleStatus.PARTIAL, text=text, is_round=not late)
+    if unlisted_since:
+        return Cycle(
+            status=CycleStatus.PARTIAL, text=f"users not listed ({_names([*unlisted_since])})", is_round=True
+        )
+    return Cycle(status=CycleStatus.COMPLETE, text=f"{count} of {count} targets seen", is_round=True)
+
+
+def _many(accounts: Sequence[str]) -> str:
+    return f"{len(accounts)} target{'' if len(accounts) == 1 else 's'}"
+
+
+def _names(accounts: Sequence[str]) -> str:
+    names = sorted(set(accounts))
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -1,0 +1,190 @@
+"""What a snapshot changes in what is known: the diff, and nothing of what to think of it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from monitor.core.model import Connection, ConnectionState, Snapshot, TargetState
+from monitor.core.rules.renewal import NO_HISTORY, RenewalHistory, observe_renewal
+from monitor.core.text import REPLACEMENT
+
+# A date that moves less often than this is worth remembering each time it does.
+MIN_HISTORY_INTERVAL = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """
+    One connection before and after a snapshot.
+
+    Args:
+        before: None when the connection is seen for the first time.
+        after: what is known from now on.
+    """
+
+    before: ConnectionState | None
+    after: ConnectionState
+
+    @property
+    def is_history(self) -> bool:
+        """
+        Whether it belongs in the history, or only moves what is known now.
+
+        A good post doesn't, nor does the date of a token that is renewed more often than daily: some are every
+        hour, and a year of that would bury everything else. What comes next shows both as they then were.
+        """
+        if self.before is None or _history_fields(self.before) != _history_fields(self.after):
+            return True
+        was, now = self.before.renewals.expiry_set_at, self.after.renewals.expiry_set_at
+        return now is not None and now != was and (was is None or now - was >= MIN_HISTORY_INTERVAL)
+
+    @property
+    def has_unheard_status(self) -> bool:
+        """Whether the token status is, or was, a word that the monitor doesn't know."""
+        known = (self.before, self.after)
+        return any(each is not None and each.connection.status is None for each in known)
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether the token status went from one word to another."""
+        return self.before is None or (
+            self.before.connection.token_status != self.after.connection.token_status
+        )
+
+
+def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -> tuple[Change, ...]:
+    """
+    Compare a good snapshot with what is known.
+
+    Args:
+        removed_after: successful polls in a row without a connection until it counts as removed;
+            None where the list isn't believed, and nothing counts as missing.
+
+    Returns:
+        One change for each connection that is not exactly as it was known, in the snapshot's order, then
+        the missing ones.
+    """
+    changes = []
+    for connection in snapshot.connections:
+        before = known.connections.get(connection.platform_id)
+        after = _observe(before, connection, known, snapshot)
+        if removed_after is None:  # the list counts as failed, but this is how the connection was reported
+            after = replace(after, last_seen_at=snapshot.taken_at)
+        if before != after:
+            changes.append(Change(before=before, after=after))
+    if removed_after is not None:
+        for before in missing_connections(known, snapshot):
+            after = _mark_missing(before, known.last_ok_at, snapshot.taken_at, removed_after=removed_after)
+            changes.append(Change(before=before, after=after))
+    return tuple(changes)
+
+
+def mark_unread(known: TargetState, snapshot: Snapshot) -> tuple[Change, ...]:
+    """Return a change for each connection that can't be read any more: its newest report is one before this."""
+    return tuple(
+        Change(before=before, after=replace(before, last_seen_at=known.last_ok_at))
+        for before in _unread(known, snapshot)
+        if before.last_seen_at is None
+    )
+
+
+def missing_connections(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
+    """Give the connections that are known, not removed, and not in a good snapshot, readable or not."""
+    listed = {connection.platform_id for connection in snapshot.connections}
+    listed |= {each.connection.platform_id for each in _unread(known, snapshot)}
+    return [
+        each
+        for platform_id, each in known.connections.items()
+        if each.removed_at is None and platform_id not in listed
+    ]
+
+
+def _unread(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
+    """Return the connections that are known, not removed, and listed as something that can't be read."""
+    if not snapshot.unreadable_ids:
+        return []
+    mangled = [_pattern(each) for each in snapshot.unreadable_ids if REPLACEMENT in each]
+    listed = {connection.platform_id for connection in snapshot.connections}
+    return [
+        each
+        for platform_id, each in known.connections.items()
+        if each.removed_at is None
+        and platform_id not in listed
+        and (
+            platform_id in snapshot.unreadable_ids
+            or any(pattern.fullmatch(platform_id) for pattern in mangled)
+        )
+    ]
+
+
+def _pattern(mangled: str) -> re.Pattern[str]:
+    """Return what matches every id that an id with unreadable bytes may have been."""
+    return re.compile(".+".join(map(re.escape, re.split(f"{REPLACEMENT}+", mangled))), re.DOTALL)
+
+
+def apply_changes(known: TargetState, changes: Iterable[Change]) -> dict[str, ConnectionState]:
+    """Apply changes to the connections that were known before them."""
+    after = {change.after.connection.platform_id: change.after for change in changes}
+    return {**known.connections, **after}
+
+
+def _observe(
+    before: ConnectionState | None, connection: Connection, known: TargetState, snapshot: Snapshot
+) -> ConnectionState:
+    taken_at = snapshot.taken_at
+    # The life of a token is counted by the clock that its dates are of.
+    api_now = taken_at + snapshot.clock_offset
+    if before is None:
+        return ConnectionState(
+            connection=connection,
+            first_seen_at=taken_at,
+            error_seen_at=taken_at if connection.last_error else None,
+            renewals=RenewalHistory(expiry_set_at=api_now) if snapshot.clock_offset else NO_HISTORY,
+        )
+    seen_at = before.last_seen_at or known.last_ok_at
+    was, now = before.connection.last_error, connection.last_error
+    error_seen_at = before.error_seen_at if was == now else taken_at if now else None
+    error_cleared_at = before.error_cleared_at
+    if was and was.occurred_at and now is None:
+        # The API has withdrawn the error: should the very same one show up again, it is no news.
+        error_cleared_at = max(was.occurred_at, error_cleared_at or was.occurred_at)
+    return replace(
+        before,
+        connection=connection,
+        error_seen_at=error_seen_at,
+        error_cleared_at=error_cleared_at,
+        missed_polls=0,
+        last_seen_at=None,
+        removed_at=None,
+        renewals=observe_renewal(
+            before.renewals,
+            before=before.connection.expires_at,
+            after=connection.expires_at,
+            first_seen_at=before.first_seen_at,
+            observed_at=seen_at and min(seen_at + known.clock_offset, api_now),
+            now=api_now,
+        ),
+    )
+
+
+def _mark_missing(
+    before: ConnectionState, last_ok_at: datetime | None, taken_at: datetime, *, removed_after: int
+) -> ConnectionState:
+    missing = before.missed_polls + 1
+    return replace(
+        before,
+        missed_polls=missing,
+        last_seen_at=before.last_seen_at or last_ok_at,
+        removed_at=taken_at if missing >= removed_after else None,
+    )
+
+
+def _history_fields(known: ConnectionState) -> tuple[object, ...]:
+    seen = known.connection
+    return (
+        seen.token_status,
+        seen.expires_at is None,
+        seen.last_error,
+        known.removed_at,
+    )

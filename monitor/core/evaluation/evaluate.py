@@ -1,0 +1,267 @@
+"""The decision: from what is known and what was just seen to what must be recorded and told."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+
+from monitor.core.evaluation.accounts import evaluate_account
+from monitor.core.evaluation.anomalies import (
+    detect_mass_change,
+    detect_shrunk_list,
+    detect_unparsable_entries,
+)
+from monitor.core.evaluation.diff import Change, apply_changes, diff, mark_unread
+from monitor.core.evaluation.incidents import IncidentChange, next_change_at, reconcile, resolve
+from monitor.core.model import (
+    ConnectionState,
+    Failure,
+    Incident,
+    Resolution,
+    RuleName,
+    Snapshot,
+    Subject,
+    Target,
+    TargetState,
+)
+from monitor.core.rules.registry import (
+    BY_API_TIME,
+    NEEDS_TWO_RECOVERIES,
+    ConnectionRule,
+    Problem,
+    Rules,
+    Superseded,
+)
+
+__all__ = ["Evaluation", "evaluate", "evaluate_account", "is_stale", "is_unchanged", "reevaluate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """
+    What follows for one target.
+
+    Args:
+        snapshot: what was seen; None for a review, which asked nobody.
+        failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
+        is_partial: whether it fails for single entries of the list only: all the others were seen.
+        doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
+        shrunk_since: since when the list has been too short to be believed; None if it isn't.
+        changes: connections that are not as they were known; none after a failed fetch.
+        incidents: incidents of its connections that opened, moved or ended.
+        next_evaluation_at: when the clock alone will change a verdict; None if never.
+        was_failing: whether the poll before failed: a second look says whether that has passed.
+    """
+
+    target: Target
+    snapshot: Snapshot | None
+    failure: Failure | None = None
+    is_partial: bool = False
+    suspect_changes: int = 0
+    shrunk_since: datetime | None = None
+    changes: tuple[Change, ...] = ()
+    incidents: tuple[IncidentChange, ...] = ()
+    next_evaluation_at: datetime | None = None
+    was_failing: bool = False
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether the same answer again would change nothing, but for the clock."""
+        seen = self.snapshot
+        return (
+            seen is not None
+            and self.failure is None
+            and not self.was_failing
+            and not seen.warnings
+            and not any(change.after.missed_polls and not change.after.removed_at for change in self.changes)
+            and not any(change.has_unheard_status for change in self.changes)
+            and not any(_awaits_second_recovery(change.incident) for change in self.incidents)
+        )
+
+
+def _awaits_second_recovery(incident: Incident) -> bool:
+    return incident.is_open and incident.recovering_since is not None and not incident.flap_count
+
+
+def is_stale(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:
+    """
+    Tell whether a newer snapshot than this one was already recorded.
+
+    One recorded in the future means that the clock was set back since: it doesn't count as newer, or the
+    monitor would be blind until the clock has caught up.
+    """
+    return taken_at is not None and snapshot.taken_at < taken_at <= now
+
+
+def is_unchanged(known: TargetState, snapshot: Snapshot) -> bool:
+    """
+    Tell whether a snapshot can't change anything: same answer as before, and no deadline has passed since.
+
+    Deciding it anyway would find nothing; most polls are spared the trouble. ``known`` needs neither its
+    connections nor its incidents for this.
+    """
+    return (
+        bool(snapshot.response_digest)
+        and snapshot.response_digest == known.response_digest
+        and known.consecutive_failures == 0
+        and known.taken_at is not None
+        and (known.next_evaluation_at is None or snapshot.taken_at < known.next_evaluation_at)
+    )
+
+
+def evaluate(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Evaluation:
+    """
+    Decide what a snapshot means for its target.
+
+    A failed fetch changes no connection and no incident of one; the token goes on aging all the same, and
+    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks;
+    one that can't be read in parts is believed in the others, and the rest is told.
+    """
+    if snapshot.failure:
+        return Evaluation(
+            target=known.target,
+            snapshot=snapshot,
+            failure=snapshot.failure,
+            shrunk_since=known.shrunk_since,
+            next_evaluation_at=known.next_evaluation_at,
+        )
+    if mass_change := detect_mass_change(known, snapshot, rules):
+        return Evaluation(
+            target=known.target,
+            snapshot=snapshot,
+            failure=mass_change.failure,
+            suspect_changes=mass_change.connections,
+            shrunk_since=known.shrunk_since,
+            next_evaluation_at=known.next_evaluation_at,
+        )
+    shrunk_list, unparsable = detect_shrunk_list(known, snapshot), detect_unparsable_entries(snapshot)
+    changes = diff(known, snapshot, removed_after=None if shrunk_list else rules.removed_after)
+    changes += mark_unread(known, snapshot)
+    connections = apply_changes(known, changes)
+    now, offset = snapshot.taken_at, snapshot.clock_offset
+    times = _Times(now=now, observed_at=now, offset=offset, looked_offset=offset)
+    incidents = tuple(_evaluate_rules(known, connections, rules, times))
+    next_evaluation_at = _next_evaluation_at(known, connections, incidents, rules, times)
+    return Evaluation(
+        target=known.target,
+        snapshot=snapshot,
+        failure=shrunk_list or unparsable,
+        is_partial=bool(unparsable and not shrunk_list),
+        shrunk_since=(known.shrunk_since or snapshot.taken_at) if shrunk_list else None,
+        changes=changes,
+        incidents=incidents,
+        next_evaluation_at=next_evaluation_at,
+        was_failing=known.consecutive_failures > 0,
+    )
+
+
+def reevaluate(
+    known: TargetState, now: datetime, *, rules: Rules, clock_offset: timedelta = timedelta()
+) -> Evaluation:
+    """
+    Decide what the clock alone has changed, from what was last known.
+
+    The next poll is decided whatever it shows: the same report again may mean something else from now on.
+
+    Args:
+        clock_offset: what ``now`` is corrected by when the expiry of tokens is judged.
+    """
+    times = _Times(
+        now=now, observed_at=known.last_ok_at or now, offset=clock_offset, looked_offset=known.clock_offset
+    )
+    incidents = tuple(_evaluate_rules(known, known.connections, rules, times))
+    next_evaluation_at = _next_evaluation_at(known, known.connections, incidents, rules, times)
+    return Evaluation(
+        target=known.target,
+        snapshot=None,
+        incidents=incidents,
+        next_evaluation_at=next_evaluation_at,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Times:
+    """
+    Now and the newest look, for rules that go by the local clock, and for those that go by the API's.
+
+    Args:
+        offset: the API's time minus local time now; ``looked_offset`` at the look.
+    """
+
+    now: datetime
+    observed_at: datetime
+    offset: timedelta
+    looked_offset: timedelta
+
+    def of(self, rule: ConnectionRule, known: ConnectionState) -> tuple[datetime, datetime]:
+        """Return now, and when the connection was last seen as it is known, by the clock of a rule."""
+        now, seen_at = self.now, known.last_seen_at or self.observed_at
+        if rule.name in BY_API_TIME:
+            now, seen_at = now + self.offset, seen_at + self.looked_offset
+        return now, min(seen_at, now)
+
+    def to_local(self, rule: ConnectionRule, moment: datetime) -> datetime:
+        """Return a moment of a rule's clock in local time."""
+        return moment - self.offset if rule.name in BY_API_TIME else moment
+
+
+def _evaluate_rules(
+    known: TargetState, connections: Mapping[str, ConnectionState], rules: Rules, times: _Times
+) -> Iterator[IncidentChange]:
+    """Compare the problems visible in ``connections`` with the incidents open now."""
+    now = times.now
+    open_ones: dict[tuple[str | None, RuleName], Incident] = {
+        (incident.subject.platform_id, incident.rule): incident for incident in known.incidents
+    }
+    for platform_id, connection in connections.items():
+        subject = Subject(account=known.target.account, target_id=known.target.id, platform_id=platform_id)
+        results = {
+            rule.name: rule.check(connection, *times.of(rule, connection)) for rule in rules.connection
+        }
+        if isinstance(results.get(RuleName.TOKEN_EXPIRY), Problem) and RuleName.RENEWAL_OVERDUE in results:
+            # One token, one incident: what the API says takes the place of what its past made likely.
+            results[RuleName.RENEWAL_OVERDUE] = Superseded(
+                resolution=Resolution.SUPERSEDED, is_notified=False
+            )
+        for rule in rules.connection:
+            incident = open_ones.pop((platform_id, rule.name), None)
+            if connection.removed_at is not None and rule.name is not RuleName.CONNECTION_REMOVED:
+                change = resolve(incident, Resolution.REMOVED, now) if incident else None
+            else:
+                change = reconcile(
+                    incident,
+                    results[rule.name],
+                    subject=subject,
+                    now=now,
+                    recent_opens=known.recent_opens.get((subject.key, rule.name), 0)
+                    if known.recent_opens
+                    else 0,
+                    flapping=rules.flapping,
+                    needs_two_recoveries=rule.name in NEEDS_TWO_RECOVERIES,
+                    observed_at=times.observed_at,
+                )
+            if change:
+                yield change
+    for incident in open_ones.values():  # their rule was switched off
+        yield resolve(incident, Resolution.SUPERSEDED, now, is_notified=False)
+
+
+def _next_evaluation_at(
+    known: TargetState,
+    connections: Mapping[str, ConnectionState],
+    changed: Iterable[IncidentChange],
+    rules: Rules,
+    times: _Times,
+) -> datetime | None:
+    """Say when the clock alone changes a verdict, or what the same report again would mean; in local time."""
+    moments = [
+        times.to_local(rule, moment)
+        for connection in connections.values()
+        for rule in rules.connection
+        if connection.removed_at is None or rule.name is RuleName.CONNECTION_REMOVED
+        if (moment := rule.next_change_at(connection, *times.of(rule, connection)))
+    ]
+    after = {incident.id: incident for incident in known.incidents}
+    after |= {change.incident.id: change.incident for change in changed if change.incident.id}
+    ends = (next_change_at(incident, rules.flapping) for incident in after.values() if incident.is_open)
+    return min((moment for moment in chain(moments, ends) if moment and moment > times.now), default=None)

@@ -1,0 +1,1 @@
+"""Routing: which channels are notified, in which group, and when."""

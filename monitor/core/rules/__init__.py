@@ -1,0 +1,1 @@
+"""The rules: what counts as a problem, and how severe it is."""

@@ -1,0 +1,77 @@
+"""What a rule answers when it is asked whether something is wrong."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TypeAlias
+
+from monitor.core.model import Resolution, RuleName, Severity
+from monitor.core.rules.error_catalog import Cause
+
+
+class NoProblem(Enum):
+    """What a rule says when it sees no problem."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superseded:
+    """
+    What a rule says when its problem is over without anything being well again.
+
+    Args:
+        told: False where another message says it, or nobody needs to be told.
+    """
+
+    resolution: Resolution
+    is_notified: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateAhead:
+    """
+    What a rule answers if nothing but a date speaks for a token: it ends what an earlier date opened, no more.
+
+    Args:
+        date: when the token expires, aware UTC; further ahead than any threshold.
+    """
+
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """
+    Something wrong, as a rule sees it now.
+
+    Args:
+        summary: one line in plain words, outside text made harmless; no countdowns, since it is kept.
+        remedy: what to do, one line; empty where the message says it better.
+        deadline_at: when it gets worse by itself.
+        step: how far up the rule's own ladder it stands, from 1; 0 is a doubt that nobody is told of yet.
+        mark: what the steps are counted for (an expiry date, an error): each is told once for each mark.
+        mark_is_news: whether a mark never seen before is told even if its step was told for another.
+        cause: what lies behind it; None where that can't be told, or isn't the platform's matter.
+        keeps_worse: whether an incident that is open and at least as bad stays as it is.
+    """
+
+    rule: RuleName
+    severity: Severity
+    summary: str
+    remedy: str = ""
+    deadline_at: datetime | None = None
+    level: int = 1
+    dedup_key: str = ""
+    is_new_key: bool = False
+    cause: Cause | None = None
+    keeps_worse: bool = False
+
+
+RuleResult: TypeAlias = Problem | NoProblem | Superseded | DateAhead
+
+
+def format_time(moment: datetime) -> str:
+    """Write a point in time for people: UTC, to the minute."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

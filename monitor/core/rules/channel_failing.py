@@ -1,0 +1,95 @@
+"""A channel that takes no messages is a problem too: told through the others."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from monitor.core.model import Incident, RuleName, Severity, Target
+from monitor.core.rules.registry import NoProblem, Problem, RuleResult, format_time
+from monitor.core.text import sanitize
+
+MIN_FAILED_ATTEMPTS = 3
+MIN_FAILING_TIME = timedelta(minutes=10)
+MAX_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelState:
+    """
+    How a channel took what it was sent.
+
+    Args:
+        attempts: the most that a message still waiting was tried.
+        dead: how many messages were given up since it last took one.
+        failing_since: when the oldest of either was first tried; None where there is none.
+        delivered_at: when it last took a message; None if never.
+        error: what the newest failure said.
+        incident: the open one about it.
+        tells_clients: whether it is another place for each managed user.
+        unreached: those of them that it can't tell, for want of an address.
+    """
+
+    channel: str
+    attempts: int = 0
+    dead: int = 0
+    failing_since: datetime | None = None
+    delivered_at: datetime | None = None
+    error: str = ""
+    incident: Incident | None = None
+    notifies_clients: bool = False
+    unreachable_users: tuple[Target, ...] = ()
+
+
+def check_channel(known: ChannelState, now: datetime) -> RuleResult:
+    """
+    Judge a channel: failing after several attempts and some minutes, well when it takes a message again.
+
+    Silence is no proof: a channel that nothing was sent to since stays as it is.
+    """
+    lasts = known.failing_since is not None and now - known.failing_since >= MIN_FAILING_TIME
+    # Where each message goes to somebody else, one that isn't taken says nothing of the others.
+    is_one_of_many = (
+        known.notifies_clients
+        and known.delivered_at is not None
+        and known.failing_since is not None
+        and known.delivered_at >= known.failing_since
+    )
+    fails = known.dead or (lasts and known.attempts >= MIN_FAILED_ATTEMPTS)
+    if known.failing_since and fails and not is_one_of_many:
+        return Problem(
+            rule=RuleName.CHANNEL_FAILING,
+            severity=Severity.WARNING,
+            summary=(
+                f"channel {sanitize(known.channel, 64)} takes no messages since {format_time(known.failing_since)}: "
+                f"{sanitize(known.error) or 'no reason given'}"
+            ),
+            remedy="check the channel with `postpost-monitor test-channel`, then see `deliveries --failed`",
+            dedup_key=known.channel,
+            level=2,
+        )
+    if known.unreachable_users:
+        return _check_unreachable_users(known)
+    if known.notifies_clients:
+        return NoProblem.UNKNOWN if known.failing_since else NoProblem.OK
+    if known.incident and known.delivered_at and known.delivered_at > known.incident.opened_at:
+        return NoProblem.OK
+    return NoProblem.UNKNOWN
+
+
+def _check_unreachable_users(known: ChannelState) -> Problem:
+    names = [
+        sanitize(user.managed_user or user.managed_user_id or "", 60) for user in known.unreachable_users
+    ]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    many = "managed users have" if len(names) > 1 else "managed user has"
+    return Problem(
+        rule=RuleName.CHANNEL_FAILING,
+        severity=Severity.NOTICE,
+        summary=(
+            f"channel {sanitize(known.channel, 64)} can't tell everybody: {len(names)} {many} no plausible "
+            f"address: {', '.join(names[:MAX_NAMED])}{more}"
+        ),
+        remedy="give each a user name that is an address; until then tell them yourself",
+        dedup_key=" ".join(str(user.id) for user in known.unreachable_users[:MAX_NAMED])
+        + f" of {len(names)}",
+        is_new_key=True,
+    )

@@ -1,0 +1,62 @@
+"""The links by which managed users reconnect: which is good, and when one must not be relied on."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from monitor.core.model import RuleName, Severity
+from monitor.core.rules.registry import NoProblem, Problem, RuleResult, format_time
+
+EXPIRING_WITHIN = timedelta(days=3)
+
+
+class LinkUse(StrEnum):
+    """What is done with reconnect links."""
+
+    USE = "use"  # those that exist
+    CREATE = "create"  # missing ones are made, too
+    OFF = "off"
+
+
+class Link(Protocol):
+    """A page where a managed user reconnects."""
+
+    @property
+    def expires_at(self) -> datetime | None: ...
+
+
+_L = TypeVar("_L", bound=Link)
+
+
+def usable_link(links: Iterable[_L], now: datetime) -> _L | None:
+    """Pick the first link that still opens; None where none does."""
+    return next((link for link in links if link.expires_at is None or link.expires_at > now), None)
+
+
+def check_link(link: Link | None, now: datetime, *, needed_by: int, use: LinkUse) -> RuleResult:
+    """
+    Judge the link of a managed user.
+
+    Args:
+        link: the good one; None where there is none.
+        needed_by: how many of the user's connections wait to be reconnected.
+    """
+    if use is LinkUse.OFF or not needed_by:
+        return NoProblem.OK
+    if link is None:  # ended, or never made: the dashboard is named instead
+        return NoProblem.UNKNOWN
+    if link.expires_at is None or link.expires_at - now > EXPIRING_WITHIN:
+        return NoProblem.OK
+    after = "another is made then" if use is LinkUse.CREATE else "make another in the dashboard"
+    return Problem(
+        rule=RuleName.RECONNECT_LINK_EXPIRING,
+        severity=Severity.WARNING,
+        summary=(
+            f"the reconnect link ends at {format_time(link.expires_at)}, and "
+            f"{needed_by} connection{'' if needed_by == 1 else 's'} still wait{'s' if needed_by == 1 else ''} for it"
+        ),
+        remedy=f"have it used before then; {after}",
+        deadline_at=link.expires_at,
+        dedup_key=format_time(link.expires_at),
+    )

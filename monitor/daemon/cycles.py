@@ -1,0 +1,230 @@
+"""What is said of the monitor itself, cycle by cycle: to the heartbeat, to systemd, to channels."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from threading import Thread
+
+import structlog
+
+from monitor.app import App
+from monitor.channels import Channel
+from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
+from monitor.core.messages.lifecycle import Downtime, open_incidents_line, started_message, stopping_message
+from monitor.daemon.systemd import Systemd
+from monitor.errors import DeliveryError
+from monitor.heartbeat import Heartbeat
+from monitor.jobs.lifecycle_notices import send_lifecycle_notice
+from monitor.logs import bind_global, scrub
+from monitor.storage import account_status, downtimes, queries
+from monitor.storage.queries import Health
+
+log = structlog.get_logger()
+
+# A start is announced this late at most, though not everything was looked at by then.
+START_NOTICE_TIMEOUT = timedelta(minutes=5)
+RECENTLY = timedelta(hours=24)
+
+
+class CycleReporter:
+    """
+    The cycles of one daemon, judged as they end.
+
+    Args:
+        stuck: names the parts of the daemon that hang.
+        say: is told of each cycle in one line.
+        counted: gives what was counted since it was last asked, for the log.
+        on_ended: told how each cycle ended.
+        is_start: the program starts; a new configuration in a running one isn't worth a word.
+
+    Attributes:
+        text: what was last said.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        stalled: Callable[[], Sequence[str]],
+        set_status: Callable[[str], None],
+        is_start: bool,
+        take_counts: Callable[[], Mapping[str, int]] = lambda: {},
+        on_ended: Callable[[CycleStatus], None] = lambda verdict: None,
+    ) -> None:
+        self.text = f"watching {len(app.providers)} account{'' if len(app.providers) == 1 else 's'}"
+        self._app = app
+        self._stalled = stalled
+        self._set_status = set_status
+        self._take_counts = take_counts
+        self._on_ended = on_ended
+        self._every = app.config.polling.every
+        if app.config.heartbeat and app.config.heartbeat.every:
+            self._every = app.config.heartbeat.every
+        self._monitoring_since = app.clock()
+        self._is_start = is_start
+        self._downtime: Downtime | None = None
+        self._next_at = self._monitoring_since
+        self._status: CycleStatus | None = None
+        self._is_delivered = True
+        self._run = app.delivery.new_message_key()[:4]
+        self._number = 0
+        self._ends_at = self._monitoring_since
+
+    def start(self) -> None:
+        """
+        See how long nobody watched; to be called before the first poll.
+
+        Raises:
+            StorageError: the database can't be used.
+        """
+        found, _ = self._health()
+        last_at = max(
+            (target.last_polled_at for target in found.targets if target.last_polled_at), default=None
+        )
+        every = min(self._app.poll_settings.every.values(), default=timedelta())
+        if self._is_start and last_at and self._monitoring_since - last_at > 3 * every:
+            self._downtime = Downtime(starts_at=last_at, ends_at=self._monitoring_since)
+            with self._app.database.begin() as store:
+                downtimes.save_downtime(store.connection, self._downtime)
+            log.warning(
+                "daemon.downtime_detected",
+                since=last_at.isoformat(),
+                until=self._monitoring_since.isoformat(),
+            )
+        self._start_next(self._monitoring_since)
+
+    def evaluate(self) -> None:
+        """
+        Judge the cycle when it is due; while one isn't complete, at every call.
+
+        Raises:
+            StorageError: the database can't be used.
+        """
+        app = self._app
+        now = app.clock()
+        is_unchanged = self._status is CycleStatus.COMPLETE and not self._is_start
+        if now < min(self._next_at, self._ends_at) and is_unchanged:
+            return
+        if self._is_start and self._status is None:
+            self._ping(Heartbeat.start)
+        found, unlisted_since = self._health()
+        cycle = assess_cycle(
+            found.targets,
+            every=app.poll_settings.max_intervals(),
+            slack=app.config.polling.timeout,
+            monitoring_since=self._monitoring_since,
+            pending_since=found.pending_since,
+            stalled=self._stalled(),
+            now=now,
+            unlisted_since=unlisted_since,
+        )
+        self.text = f"last cycle {now:%H:%M} UTC: {cycle.text}. {open_incidents_line(found.incidents)}"
+        self._set_status(self.text)
+        self._report(cycle, now)
+        if now >= self._ends_at:
+            log.info("cycle.ended", verdict=cycle.status, seen=cycle.text, **self._take_counts())
+            self._on_ended(cycle.status)
+            self._start_next(now)
+        if self._is_start and (cycle.is_round or now - self._monitoring_since > START_NOTICE_TIMEOUT):
+            self._is_start = False
+            self._send_start_notice(found)
+
+    def _start_next(self, now: datetime) -> None:
+        """Begin a cycle, whose name every line of the log carries."""
+        self._number += 1
+        self._ends_at = now + self._app.config.polling.every
+        bind_global(cycle=f"{self._run}-{self._number}")
+
+    def send_stop_notices(self) -> list[Thread]:
+        """Begin to tell the channels that asked for it that the monitor stops."""
+        app = self._app
+        return send_lifecycle_notice(
+            self._channels_notified_on("stop"),
+            stopping_message(now=app.clock(), key=app.delivery.new_message_key()),
+        )
+
+    def _report(self, cycle: Cycle, now: datetime) -> None:
+        """Tell the switch of a new verdict at once, of the same one once a cycle, of a partial one never."""
+        before, self._status = self._status, cycle.status
+        if cycle.status is CycleStatus.FAILED and before is not CycleStatus.FAILED:
+            log.warning("cycle.failed", reason=cycle.text)
+        if before is CycleStatus.FAILED and cycle.status is CycleStatus.COMPLETE:
+            log.info("cycle.complete", seen=cycle.text)
+        if cycle.status is CycleStatus.PARTIAL or (cycle.status is before and now < self._next_at):
+            return
+        self._next_at = now + self._every
+        is_good = cycle.status is CycleStatus.COMPLETE
+        self._ping(lambda switch: switch.success(cycle.text) if is_good else switch.failure(cycle.text))
+
+    def _ping(self, say: Callable[[Heartbeat], None]) -> None:
+        if self._app.heartbeat is None:
+            return
+        try:
+            say(self._app.heartbeat)
+        except DeliveryError as error:
+            if self._is_delivered:
+                log.warning("heartbeat.failed", error=str(error))
+            self._is_delivered = False
+        else:
+            if not self._is_delivered:
+                log.info("heartbeat.recovered")
+            self._is_delivered = True
+
+    def _send_start_notice(self, found: Health) -> None:
+        app = self._app
+        problems = self._opened_since_start() if self._downtime else 0
+        if self._downtime:
+            log.info("daemon.caught_up", since=self._downtime.starts_at.isoformat(), problems_found=problems)
+        message = started_message(
+            accounts=len(app.providers),
+            connections=found.connections,
+            incidents=found.incidents,
+            downtime=self._downtime,
+            found=problems,
+            key=app.delivery.new_message_key(),
+        )
+        send_lifecycle_notice(self._channels_notified_on("start"), message)
+
+    def _opened_since_start(self) -> int:
+        with self._app.database.read() as store:
+            opened = queries.INCIDENTS.c.opened_at >= self._monitoring_since
+            return sum(1 for _ in queries.rows(store.connection, queries.INCIDENTS, opened))
+
+    def _channels_notified_on(self, what: str) -> Iterator[Channel]:
+        app = self._app
+        for channel in app.config.channels:
+            if what in channel.notify_on:
+                yield app.delivery.channels[channel.name]
+
+    def _health(self) -> tuple[Health, Mapping[str, datetime]]:
+        plans = self._app.poll_scopes
+        with self._app.database.read() as store:
+            found = queries.health(store.connection, self._app.clock(), recently=RECENTLY)
+            unlisted_since = account_status.unlisted_since(store.connection)
+        asked = {
+            name: at for name, at in unlisted_since.items() if name in plans and plans[name].needs_user_list
+        }
+        return found, asked
+
+
+class StatusLine:
+    """What systemd shows of us: how things are, after what an operator must not overlook."""
+
+    def __init__(self, systemd: Systemd) -> None:
+        self.systemd = systemd
+        self.rejection = ""
+
+    def set(self, text: str) -> None:
+        """Say how things are."""
+        self.systemd.set_status(self._full_text(text))
+
+    def ready(self, text: str) -> None:
+        """Say that a start or a reload is done, and how things are."""
+        self.systemd.notify_ready(self._full_text(text))
+
+    def on_migration(self, revision: str, deed: str) -> None:
+        """Say that the schema is brought up to date, which may take its time."""
+        log.info("database.migrating", revision=revision, deed=deed)
+        self.systemd.extend_timeout(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
+
+    def _full_text(self, text: str) -> str:
+        return scrub(f"{self.rejection}; {text}" if self.rejection else text)

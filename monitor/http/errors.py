@@ -1,0 +1,257 @@
+"""
+Everything that can go wrong with a call, as a `Failure`: what happened and what the operator can do.
+
+A text stays the same as long as its cause does, so it holds no port, no request id and no address of an
+object; and it never holds what was sent.
+"""
+
+import http.client
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from urllib3 import exceptions as urllib3
+
+from monitor.core.model import Failure, Outcome, RuleName
+from monitor.core.text import one_line
+
+_NO_ACTION = "nothing to do here: it is tried again"
+_BASE_URL = "check base_url and what stands between this machine and the API"
+
+
+class OversizedError(Exception):
+    """
+    An answer was longer than the monitor reads.
+
+    Args:
+        limit: in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class ClosedError(Exception):
+    """The pool was closed: the monitor is stopping."""
+
+
+def bad_answer(error: str, *, status: int | None = None, remedy: str = _BASE_URL) -> Failure:
+    """Name what was wrong with an answer that arrived."""
+    return Failure(
+        outcome=Outcome.BAD_ANSWER, rule=RuleName.BAD_ANSWER, error=error, remedy=remedy, http_status=status
+    )
+
+
+def from_exceptions(errors: Sequence[BaseException], *, host: str, seconds: float) -> Failure:
+    """
+    Name what kept a complete answer from arriving.
+
+    Args:
+        errors: the library's error, then what led to it; see `chain`.
+        host: of the URL, for the text.
+        seconds: the time that one call has.
+    """
+    for cause in _CAUSES:
+        for each in errors:
+            if isinstance(each, cause.kinds) and cause.applies(each):
+                text = cause.error.format(host=host, seconds=f"{seconds:g}", detail=cause.detail(each))
+                return Failure(
+                    outcome=cause.outcome,
+                    rule=cause.rule,
+                    error=text,
+                    remedy=cause.remedy,
+                    may_be_received=cause.may_be_received,
+                    is_clock_suspect=cause.is_clock_suspect,
+                )
+    return Failure(
+        outcome=Outcome.NETWORK_ERROR,
+        rule=RuleName.API_UNREACHABLE,
+        error=f"{host}: the request failed ({type(errors[0]).__name__})",
+        remedy=_BASE_URL,
+        may_be_received=True,
+    )
+
+
+def normalize_text(text: str, limit: int) -> str:
+    """
+    Make outside text fit for a failure: one line, nothing in it that varies from answer to answer.
+
+    A word with a digit in it may be a request id, a port or a time.
+    """
+    words = one_line(text, 10 * limit).split()
+    return one_line(" ".join("#" if any(c.isdigit() for c in word) else word for word in words), limit)
+
+
+def error_chain(error: BaseException | None, handled: BaseException | None) -> list[BaseException]:
+    """
+    List an error and what led to it.
+
+    Args:
+        handled: what the caller was handling when it called; that led to nothing here.
+    """
+    errors: list[BaseException] = []
+    while error is not None and error is not handled:
+        errors.append(error)
+        error = error.__cause__ or error.__context__
+    return errors
+
+
+def _none(error: Any) -> str:
+    return ""
+
+
+def _always(error: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cause:
+    """What can keep an answer from arriving. ``detail`` picks the part of an error that is stable."""
+
+    kinds: tuple[type[BaseException], ...]
+    error: str
+    remedy: str
+    outcome: Outcome = Outcome.NETWORK_ERROR
+    rule: RuleName = RuleName.API_UNREACHABLE
+    is_clock_suspect: bool = False
+    detail: Callable[[Any], str] = _none
+    applies: Callable[[Any], bool] = _always
+    may_be_received: bool = False
+
+
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL.
+_OUTSIDE_ITS_TIME = frozenset({9, 10})
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+
+
+def _tunnel_status(error: Any) -> str:
+    found = _TUNNEL.match(str(error))
+    return found[1] if found else ""
+
+
+def _tls_reason(error: Any) -> str:
+    return str(error.reason or "no reason given").lower().replace("_", " ")
+
+
+# The first row that fits any error of the chain counts, so the narrow ones stand first.
+_CAUSES = (
+    _Cause(
+        kinds=(ClosedError,),
+        error="{host}: not asked, since the monitor is stopping",
+        remedy="nothing to do",
+    ),
+    _Cause(
+        kinds=(TimeoutError, urllib3.TimeoutError),
+        # The library counts every connection that could not be made among the timeouts.
+        applies=lambda error: not isinstance(error, urllib3.NewConnectionError),
+        outcome=Outcome.TIMEOUT,
+        error="{host}: no complete answer within {seconds} s",
+        may_be_received=True,
+        remedy="it is tried again; if it lasts, check the network or raise polling.timeout",
+    ),
+    _Cause(
+        kinds=(ssl.SSLCertVerificationError,),
+        applies=lambda error: error.verify_code in _OUTSIDE_ITS_TIME,
+        is_clock_suspect=True,
+        error="{host}: its TLS certificate is not valid now, by this machine's clock: {detail}",
+        remedy="check this machine's clock first: turn on time synchronization (NTP)",
+        detail=lambda error: str(error.verify_message).partition(",")[0].rstrip("."),
+    ),
+    _Cause(
+        kinds=(ssl.SSLCertVerificationError,),
+        error="{host}: its TLS certificate was not accepted: {detail}",
+        remedy="check base_url and this machine's clock;"
+        " where a proxy inspects TLS, name its CA in REQUESTS_CA_BUNDLE",
+        detail=lambda error: str(error.verify_message).partition(",")[0].rstrip("."),
+    ),
+    _Cause(
+        kinds=(ssl.SSLError,),
+        error="{host}: TLS could not be agreed on: {detail}",
+        remedy="check that base_url names an https port and that no proxy is in the way",
+        detail=_tls_reason,
+    ),
+    _Cause(
+        kinds=(OSError,),
+        applies=lambda error: _tunnel_status(error) == "407",
+        error="the proxy wants a user name and a password that it accepts",
+        remedy="put them in the proxy's URL: http://user:password@host:port",
+    ),
+    _Cause(
+        kinds=(OSError,),
+        applies=lambda error: bool(_tunnel_status(error)),
+        error="the proxy would not connect to {host}: {detail}",
+        remedy="let the proxy connect there, or name the host in NO_PROXY",
+        detail=_tunnel_status,
+    ),
+    _Cause(
+        kinds=(urllib3.ProxyError,),
+        error="the proxy could not be reached",
+        remedy="check HTTPS_PROXY and the proxy itself, or name the API's host in NO_PROXY",
+    ),
+    _Cause(
+        kinds=(socket.gaierror, urllib3.NameResolutionError),
+        error="{host}: the name could not be resolved",
+        remedy="check this machine's DNS and network, and base_url",
+    ),
+    _Cause(
+        kinds=(urllib3.LocationValueError, UnicodeError),
+        error="{host}: not the name of a host",
+        remedy="check base_url and the URL of the proxy",
+    ),
+    _Cause(
+        kinds=(ConnectionRefusedError,),
+        error="{host}: the connection was refused",
+        remedy="check base_url; else nothing listens there at the moment, and it is tried again",
+    ),
+    _Cause(
+        kinds=(OSError,),
+        applies=lambda error: error.errno is not None and not isinstance(error, ConnectionError),
+        error="{host}: {detail}",
+        remedy="check this machine's network and firewall",
+        detail=lambda error: os.strerror(error.errno),
+    ),
+    _Cause(
+        kinds=(OversizedError,),
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error="the answer is longer than {detail} MiB, which is where reading stops",
+        may_be_received=True,
+        remedy=_BASE_URL,
+        detail=lambda error: f"{error.limit / 2**20:g}",
+    ),
+    _Cause(
+        kinds=(urllib3.IncompleteRead, urllib3.InvalidChunkLength, http.client.IncompleteRead),
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error="the answer ended before it was complete",
+        may_be_received=True,
+        remedy=_BASE_URL,
+    ),
+    _Cause(
+        kinds=(urllib3.DecodeError,),
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error="the answer could not be decompressed",
+        may_be_received=True,
+        remedy=_BASE_URL,
+    ),
+    _Cause(
+        kinds=(ConnectionError,),
+        error="{host}: the connection was closed before an answer came",
+        may_be_received=True,
+        remedy=_NO_ACTION,
+    ),
+    _Cause(
+        kinds=(http.client.HTTPException, urllib3.InvalidHeader, urllib3.HeaderParsingError),
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error="what answered does not speak HTTP as it should",
+        may_be_received=True,
+        remedy=_BASE_URL,
+    ),
+)

@@ -1,0 +1,184 @@
+"""The requests that each account's key has, shared by everybody who asks with it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+
+from monitor.core.model import Failure, FailureScope, Outcome, Target
+from monitor.core.scheduling.token_bucket import TokenBucket
+
+# Long enough for a refusal of the whole key to be recorded before anybody else asks with it.
+_REJECTION_PAUSE = timedelta(seconds=2)
+# A cadence that moved by less is not worth another word.
+_MIN_REPORTED_CHANGE = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollRate:
+    """
+    How often the targets of an account are looked at, and why not more often.
+
+    Args:
+        every: as configured.
+        kept: as the key's budget allows.
+        targets: how many share it.
+        per_minute: requests that the key has.
+    """
+
+    account: str
+    every: timedelta
+    effective_interval: timedelta
+    targets: int
+    per_minute: int
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the budget can't keep what is configured."""
+        return self.effective_interval > self.every
+
+
+class RateLimits:
+    """
+    The budgets of all accounts; for any number of threads.
+
+    Args:
+        every: how often the targets of each account are to be looked at.
+        budgets: of the accounts that have one; the others may ask without end. Accounts with the same key
+            have the same one.
+    """
+
+    def __init__(self, every: Mapping[str, timedelta], buckets: Mapping[str, TokenBucket]) -> None:
+        self._every = dict(every)
+        self._buckets = dict(buckets)
+        self._targets: dict[str, int] = {}
+        self._reported: dict[str, timedelta] = {}
+        self._lock = Lock()
+
+    def set_targets(self, targets: Iterable[Target]) -> None:
+        """Say who is polled from now on, of all accounts."""
+        counted: dict[str, int] = {}
+        for target in targets:
+            counted[target.account] = counted.get(target.account, 0) + 1
+        with self._lock:
+            self._targets = counted
+
+    def set_target_count(self, account: str, targets: int) -> None:
+        """Say how many are polled of one account from now on."""
+        with self._lock:
+            self._targets[account] = targets
+
+    def target_count(self, account: str) -> int:
+        """Say how many share an account's budget."""
+        mine = self._buckets.get(account)
+        return sum(
+            self._targets.get(name, 1)
+            for name in self._every
+            if name == account or (mine is not None and self._buckets.get(name) is mine)
+        )
+
+    def try_acquire(self, account: str, now: datetime, *, ahead: int = 0) -> bool:
+        """Use one request of an account, ``ahead`` of its time if need be; False where there is none."""
+        bucket = self._buckets.get(account)
+        if bucket is None:
+            return True
+        with self._lock:
+            return bucket.try_acquire(now, ahead=ahead)
+
+    def force_acquire(self, account: str, now: datetime) -> None:
+        """Use a request that can't wait for its turn."""
+        if bucket := self._buckets.get(account):
+            with self._lock:
+                bucket.acquire(now)
+
+    def is_paused(self, account: str, now: datetime) -> bool:
+        """Return whether the server asked that no request is sent yet with the key of an account."""
+        bucket = self._buckets.get(account)
+        if bucket is None:
+            return False
+        with self._lock:
+            return bucket.is_paused(now)
+
+    def filter_ready(self, due: Iterable[Target], now: datetime) -> list[Target]:
+        """Pick those that may be asked about now, in their order; nothing is used up by it."""
+        available: dict[int, int] = {}
+        admitted = []
+        with self._lock:
+            for target in due:
+                bucket = self._buckets.get(target.account)
+                if bucket is not None:
+                    left = available[id(bucket)] if id(bucket) in available else bucket.available(now)
+                    available[id(bucket)] = left - 1
+                    if left < 1:
+                        continue
+                admitted.append(target)
+        return admitted
+
+    def capacity(self, now: datetime, otherwise: int) -> int:
+        """Say how many requests at most any account has now; ``otherwise`` where one has no budget."""
+        with self._lock:
+            if not self._buckets or self._every.keys() - self._buckets.keys():
+                return otherwise
+            return min(max(bucket.available(now) for bucket in self._buckets.values()), otherwise)
+
+    def on_response(
+        self,
+        account: str,
+        now: datetime,
+        *,
+        limit: int | None,
+        remaining: int | None,
+        reset_after: timedelta | None,
+    ) -> None:
+        """Learn from what a server says beside its answer."""
+        bucket = self._buckets.get(account)
+        if bucket is not None and (limit is not None or remaining is not None):
+            with self._lock:
+                bucket.update_from_headers(now, limit=limit, remaining=remaining, reset_after=reset_after)
+
+    def on_rejection(self, account: str, now: datetime, failure: Failure) -> None:
+        """Learn from a refusal: after one that concerns the key, nobody asks with it for a while."""
+        bucket = self._buckets.get(account)
+        if bucket is None or failure.scope is not FailureScope.KEY:
+            return
+        with self._lock:
+            bucket.update_from_headers(now, limit=failure.limit, remaining=None, reset_after=None)
+            is_limited = failure.outcome is Outcome.RATE_LIMITED
+            bucket.pause(now, failure.retry_after if is_limited else _REJECTION_PAUSE)
+
+    def interval(self, account: str) -> timedelta:
+        """Say how often each target of an account is looked at."""
+        return self._rate(account).effective_interval
+
+    def intervals(self) -> dict[str, timedelta]:
+        """Say how often the targets of every account are looked at."""
+        return {account: self.interval(account) for account in self._every}
+
+    def rates(self) -> list[PollRate]:
+        """Give the pace of every account."""
+        return [self._rate(account) for account in self._every]
+
+    def changed_rates(self) -> list[PollRate]:
+        """Give the paces that are not as they were when this was last asked; each is news once."""
+        fresh = []
+        for rate in self.rates():
+            said = self._reported.get(rate.account, rate.every)
+            if abs(rate.effective_interval - said) > said * _MIN_REPORTED_CHANGE:
+                self._reported[rate.account] = rate.effective_interval
+                fresh.append(rate)
+        return fresh
+
+    def _rate(self, account: str) -> PollRate:
+        every, targets = self._every[account], self.target_count(account)
+        bucket = self._buckets.get(account)
+        if bucket is None:
+            return PollRate(
+                account=account, every=every, effective_interval=every, targets=targets, per_minute=0
+            )
+        return PollRate(
+            account=account,
+            every=every,
+            effective_interval=bucket.min_interval(every, targets),
+            targets=targets,
+            per_minute=bucket.limit,
+        )

@@ -1,0 +1,117 @@
+"""Which connections are due a test, and what tests have shown."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
+from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.core.model import ConnectionState, Target, TokenStatus
+from monitor.core.rules.connection_test import UNTESTABLE, ConnectionTestHistory
+from monitor.storage.rows import TARGET_COLUMNS, as_known, as_target, connection_test_columns
+from monitor.storage.tables import connection_tests, connections, targets
+
+_KNOWN_STATUSES = (TokenStatus.VALID, TokenStatus.EXPIRING_SOON, TokenStatus.EXPIRED)
+_CHUNK = 100
+
+
+def last_test_at(database: DatabaseConnection, account: str, now: datetime) -> datetime | None:
+    """
+    Say when a connection of an account was last tested; None if never.
+
+    A test in the future was before the clock was set back: it says nothing of how long ago that was, and must
+    hide none of those since.
+    """
+    query = (
+        select(func.max(connection_tests.c.tested_at))
+        .join(connections, connections.c.id == connection_tests.c.connection_id)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(targets.c.account == account, connection_tests.c.tested_at <= now)
+    )
+    found: datetime | None = database.execute(query).scalar()
+    return found
+
+
+def next_due_connection(
+    database: DatabaseConnection,
+    account: str,
+    now: datetime,
+    *,
+    is_wanted: Callable[[ConnectionState, datetime], bool],
+) -> tuple[Target, ConnectionState] | None:
+    """
+    Find the connection of an account whose test is due the longest; one never tested comes first.
+
+    A target whose newest poll failed waits: whatever is wrong there would spoil the test as well.
+
+    Args:
+        is_wanted: whether a test of it would say something.
+    """
+    query = _connections(
+        targets.c.account == account,
+        targets.c.deactivated_at.is_(None),
+        targets.c.consecutive_failures == 0,
+        connections.c.removed_at.is_(None),
+        # Whatever can't be tested would be read first each time: it is never tested, so it is always due.
+        connections.c.platform.not_in(UNTESTABLE),
+        or_(
+            connections.c.expires_at.is_(None),
+            connections.c.token_status.not_in(_KNOWN_STATUSES),
+            connections.c.last_error.is_not(None),
+            connection_tests.c.result.is_not(None),
+        ),
+        or_(
+            connection_tests.c.next_test_at.is_(None),
+            connection_tests.c.next_test_at <= now,
+            connection_tests.c.tested_at > now,
+        ),
+    ).order_by(connection_tests.c.next_test_at.asc().nulls_first(), connections.c.id)
+    with database.execute(query, execution_options={"yield_per": _CHUNK}) as found:
+        each = ((as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found.mappings())
+        return next(((target, known) for target, known in each if is_wanted(known, now)), None)
+
+
+def find_connections(
+    database: DatabaseConnection, platform_id: str, *, account: str | None, managed_user_id: str | None
+) -> list[tuple[Target, ConnectionState]]:
+    """Find a connection by its name, wherever it is listed now."""
+    wanted = [
+        connections.c.platform_id == platform_id,
+        connections.c.removed_at.is_(None),
+        targets.c.deactivated_at.is_(None),
+    ]
+    if account is not None:
+        wanted.append(targets.c.account == account)
+    if managed_user_id is not None:
+        wanted.append(func.lower(targets.c.managed_user_id) == managed_user_id.lower())
+    found = database.execute(_connections(*wanted).order_by(targets.c.account, connections.c.id)).mappings()
+    return [(as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found]
+
+
+def record_test(
+    database: DatabaseConnection,
+    connection_id: int,
+    tested: ConnectionTestHistory,
+    *,
+    tested_at: datetime,
+    next_test_at: datetime,
+) -> None:
+    """Write down what is known after a test, and when the next one is due."""
+    row = {"tested_at": tested_at, "next_test_at": next_test_at, **connection_test_columns(tested)}
+    done = database.execute(
+        update(connection_tests).where(connection_tests.c.connection_id == connection_id).values(row)
+    )
+    if not done.rowcount:
+        database.execute(insert(connection_tests).values(connection_id=connection_id, **row))
+
+
+def _connections(*conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+    # Both tables have an ``id``: the target's goes by another name.
+    of_target = [each for each in TARGET_COLUMNS if each is not targets.c.id]
+    of_test = [each for each in connection_tests.c if each is not connection_tests.c.connection_id]
+    return (
+        select(connections, *of_target, *of_test)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .join(connection_tests, connection_tests.c.connection_id == connections.c.id, isouter=True)
+        .where(*conditions)
+    )

@@ -1,0 +1,176 @@
+"""What holds at all times in the history database, and what to say where it doesn't."""
+
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import Select, and_, exists, func, inspect, or_, select, text
+
+from monitor.core.model import DeliveryState, Incident, Target
+from monitor.storage.rows import as_incident, incident_query
+from monitor.storage.tables import (
+    acknowledgements,
+    connections,
+    incidents,
+    metadata,
+    notifications,
+    poll_runs,
+    snapshots,
+    target_schedule,
+    targets,
+)
+
+MAX_SHOWN = 10
+
+
+def check_integrity(
+    database: DatabaseConnection, *, is_routed: Callable[[Incident, Target | None], bool]
+) -> Iterator[str]:
+    """
+    Say what doesn't hold though it always should, one line each; nothing where the database is sound.
+
+    Args:
+        is_told: whether anybody is to be told of an incident.
+    """
+    missing = list(_missing(database))
+    if missing:
+        yield f"the schema lacks {', '.join(missing)}: restore a backup"
+    if database.dialect.name == "sqlite":
+        yield from _file_findings(database)
+    if any(not what.startswith("index ") for what in missing):
+        return
+    for complaint, query in _INVARIANTS.items():
+        ids = list(database.execute(query.limit(MAX_SHOWN + 1)).scalars())
+        if ids:
+            more = " and more" if len(ids) > MAX_SHOWN else ""
+            yield f"{complaint}: {', '.join(map(str, ids[:MAX_SHOWN]))}{more}"
+    silent = [
+        incident.id
+        for incident, target in _never_notified(database)
+        if incident.is_notifiable and is_routed(incident, target)
+    ]  # fmt: skip
+    if silent:
+        yield f"open incidents that nobody was ever told of: {', '.join(map(str, silent))}"
+
+
+def _missing(database: DatabaseConnection) -> Iterator[str]:
+    """Name the tables, columns and indexes that somebody took away."""
+    seen = inspect(database)
+    there = set(seen.get_table_names())
+    for table in metadata.sorted_tables:
+        if table.name not in there:
+            yield f"table {table.name}"
+            continue
+        columns = {column["name"] for column in seen.get_columns(table.name)}
+        yield from (f"column {table.name}.{each.name}" for each in table.columns if each.name not in columns)
+        yield from (
+            f"index {name}"
+            for name in sorted({str(each.name) for each in table.indexes} - _indexes(database, table.name))
+        )
+
+
+def _indexes(database: DatabaseConnection, table: str) -> set[str]:
+    # Not by the inspector: it leaves out those over expressions.
+    query = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = :table"
+    if database.dialect.name != "sqlite":
+        query = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = :table"
+    return set(database.execute(text(query), {"table": table}).scalars())
+
+
+def _file_findings(database: DatabaseConnection) -> Iterator[str]:
+    for (said,) in database.execute(text("PRAGMA integrity_check(10)")):
+        if said != "ok":
+            yield f"the file is damaged, restore a backup: {said}"
+    orphans = {row[0] for row in database.execute(text("PRAGMA foreign_key_check"))}
+    for table in sorted(orphans):
+        yield f"rows that belong to nothing: in {table}"
+
+
+def _never_notified(database: DatabaseConnection) -> Iterator[tuple[Incident, Target | None]]:
+    query = (
+        incident_query()
+        .add_columns(targets.c.managed_user_id, targets.c.managed_user)
+        .join(targets, targets.c.id == incidents.c.target_id, isouter=True)
+        .where(
+            incidents.c.resolved_at.is_(None), ~exists().where(notifications.c.incident_id == incidents.c.id)
+        )
+        .order_by(incidents.c.id)
+    )
+    for row in database.execute(query).mappings():
+        target = None
+        if row["target_id"] is not None:
+            target = Target(
+                id=row["target_id"],
+                account=row["account"],
+                managed_user_id=row["managed_user_id"],
+                managed_user=row["managed_user"],
+            )
+        yield as_incident(row), target
+
+
+def _newest_differs() -> Select[tuple[int]]:
+    newest = (
+        select(snapshots.c.connection_id, func.max(snapshots.c.id).label("id"))
+        .group_by(snapshots.c.connection_id)
+        .subquery()
+    )
+    return (
+        select(connections.c.id)
+        .join(newest, newest.c.connection_id == connections.c.id, isouter=True)
+        .join(snapshots, snapshots.c.id == newest.c.id, isouter=True)
+        .where(or_(snapshots.c.id.is_(None), snapshots.c.token_status != connections.c.token_status))
+        .order_by(connections.c.id)
+    )
+
+
+_open = incidents.alias("twin")
+_INVARIANTS: dict[str, Select[tuple[int]]] = {
+    "two open incidents about one problem": (
+        select(incidents.c.id)
+        .join(
+            _open,
+            and_(
+                _open.c.rule == incidents.c.rule,
+                _open.c.subject == incidents.c.subject,
+                _open.c.id < incidents.c.id,
+            ),
+        )
+        .where(incidents.c.resolved_at.is_(None), _open.c.resolved_at.is_(None))
+    ),
+    "delivered, and nobody knows when: deliveries": select(notifications.c.id).where(
+        notifications.c.state == DeliveryState.DELIVERED, notifications.c.delivered_at.is_(None)
+    ),
+    "being sent by nobody, for ever: deliveries": select(notifications.c.id).where(
+        notifications.c.state == DeliveryState.SENDING,
+        or_(notifications.c.leased_until.is_(None), notifications.c.message_key.is_(None)),
+    ),
+    "resolved, and still said to be in somebody's hands: incidents": (
+        select(incidents.c.id)
+        .join(acknowledgements, acknowledgements.c.incident_id == incidents.c.id)
+        .where(incidents.c.resolved_at.is_not(None), acknowledgements.c.ended_at.is_(None))
+    ),
+    "open, though nobody watches any more: incidents": (
+        select(incidents.c.id)
+        .join(targets, targets.c.id == incidents.c.target_id)
+        .where(
+            incidents.c.resolved_at.is_(None),
+            incidents.c.connection_id.is_not(None),
+            targets.c.deactivated_at.is_not(None),
+        )
+    ),
+    "polled, and no run of polls tells of it: targets": (
+        select(target_schedule.c.target_id)
+        .join(
+            poll_runs,
+            and_(poll_runs.c.target_id == target_schedule.c.target_id, poll_runs.c.ended_at.is_(None)),
+            isouter=True,
+        )
+        .where(target_schedule.c.last_polled_at.is_not(None), poll_runs.c.id.is_(None))
+    ),
+    "neither growing nor over: poll runs": select(poll_runs.c.id).where(
+        poll_runs.c.ended_at.is_(None) != poll_runs.c.poll_count.is_(None)
+    ),
+    "never to be polled: targets": select(targets.c.id).where(
+        ~exists().where(target_schedule.c.target_id == targets.c.id)
+    ),
+    "not as their history ends: connections": _newest_differs(),
+}

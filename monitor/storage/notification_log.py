@@ -1,0 +1,236 @@
+"""What channels were told of what is open, and how they took it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select
+from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
+from monitor.core.routing.reminders import LastNotification
+from monitor.core.rules.channel_failing import ChannelState
+from monitor.storage.notification_items import item_query
+from monitor.storage.outbox import NOTIFIED_RESOLVED, UNDELIVERED, UNSENT, Claim, rows_of_claim
+from monitor.storage.recording import RoutedChange, end_acknowledgements
+from monitor.storage.rows import as_incident, in_chunks, incident_query, notification_row, target_of
+from monitor.storage.tables import incidents, notifications
+
+
+def last_notifications(connection: DatabaseConnection) -> list[tuple[LastNotification, Target | None]]:
+    """Load what each channel was last told of each open incident that nobody has in hand."""
+    is_reminder = notifications.c.reason == Reason.REMINDER
+    is_news = notifications.c.reason.not_in((Reason.REMINDER, Reason.ACKNOWLEDGED))
+    in_nobodys_hands = and_(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_by.is_(None))
+    # Not joined: from what is open to what was told of it, never the other way round.
+    wanted = select(incidents.c.id).where(in_nobodys_hands)
+    rows = (
+        select(
+            notifications.c.incident_id,
+            notifications.c.channel,
+            func.max(case((is_news, notifications.c.created_at))).label("news_at"),
+            func.max(case((is_reminder, notifications.c.created_at))).label("reminded_at"),
+            func.sum(case((UNSENT, 1), else_=0)).label("waiting"),
+        )
+        .where(notifications.c.incident_id.in_(wanted))
+        .group_by(notifications.c.incident_id, notifications.c.channel)
+        .order_by(notifications.c.incident_id, notifications.c.channel)
+    )
+    notified = list(connection.execute(rows))
+    of_incident = {
+        row["id"]: (as_incident(row), target_of(row))
+        for row in connection.execute(item_query(wanted)).mappings()
+    }
+    return [
+        (
+            LastNotification(
+                incident=of_incident[row.incident_id][0],
+                channel=row.channel,
+                notified_at=row.news_at,
+                reminded_at=row.reminded_at,
+                is_pending=bool(row.waiting),
+            ),
+            of_incident[row.incident_id][1],
+        )
+        for row in notified
+        if row.news_at
+    ]
+
+
+def open_incidents(connection: DatabaseConnection) -> list[tuple[Incident, Target | None]]:
+    """Load what is open, whoever was told of it."""
+    wanted = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    rows = connection.execute(item_query(wanted)).mappings()
+    return [(as_incident(row), target_of(row)) for row in rows]
+
+
+def notified_pairs(connection: DatabaseConnection) -> frozenset[tuple[int, str]]:
+    """Give the ids of the open incidents, each with every channel that it was ever written to."""
+    still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
+    query = select(notifications.c.incident_id, notifications.c.channel).where(
+        notifications.c.incident_id.in_(still_open)
+    )
+    return frozenset((row.incident_id, row.channel) for row in connection.execute(query))
+
+
+def unknown_acknowledgements(
+    connection: DatabaseConnection, channels: Collection[str]
+) -> list[tuple[Incident, str]]:
+    """Load the open incidents that somebody has acknowledged, each with a channel that knows it and not that."""
+    acknowledged = incident_query().where(
+        incidents.c.resolved_at.is_(None), incidents.c.acknowledged_at.is_not(None)
+    )
+    found = {row["id"]: as_incident(row) for row in connection.execute(acknowledged).mappings()}
+    if not found:
+        return []
+    is_acknowledgement = notifications.c.reason == Reason.ACKNOWLEDGED
+    rows = (
+        select(
+            notifications.c.incident_id,
+            notifications.c.channel,
+            func.max(case((is_acknowledgement, notifications.c.created_at))).label("passed_on_at"),
+        )
+        .where(notifications.c.incident_id.in_(found), notifications.c.channel.in_(channels))
+        .group_by(notifications.c.incident_id, notifications.c.channel)
+        .having(func.count(notifications.c.notified_status) > 0)
+        .order_by(notifications.c.incident_id, notifications.c.channel)
+    )
+    return [
+        (found[row.incident_id], row.channel)
+        for row in connection.execute(rows)
+        if row.passed_on_at is None or row.passed_on_at < found[row.incident_id].acknowledged_at
+    ]
+
+
+def heard_milder(connection: DatabaseConnection) -> list[tuple[Incident, Target | None, str]]:
+    """
+    Load the open incidents that a channel was last told a milder severity of, each with that channel.
+
+    Left out is what is on its way to the channel, or among its dead letters.
+    """
+    newer = notifications.alias("newer")
+    is_newest = ~exists().where(
+        newer.c.incident_id == notifications.c.incident_id,
+        newer.c.channel == notifications.c.channel,
+        newer.c.id > notifications.c.id,
+        or_(newer.c.notified_status.is_not(None), newer.c.delivered_at.is_(None)),
+    )
+    # Not joined: from what is open to what was told of it, never the other way round.
+    severity = select(incidents.c.severity).where(incidents.c.id == notifications.c.incident_id)
+    query = (
+        select(notifications.c.incident_id, notifications.c.channel)
+        .where(
+            notifications.c.incident_id.in_(select(incidents.c.id).where(incidents.c.resolved_at.is_(None))),
+            notifications.c.notified_status.is_not(None),
+            is_newest,
+            _rank(notifications.c.notified_status) < _rank(severity.scalar_subquery()),
+        )
+        .order_by(notifications.c.incident_id, notifications.c.channel)
+    )
+    channels_of: dict[int, list[str]] = {}
+    for id_, channel in connection.execute(query):
+        channels_of.setdefault(id_, []).append(channel)
+    rows = [
+        row
+        for some in in_chunks(channels_of)
+        for row in connection.execute(
+            item_query(select(incidents.c.id).where(incidents.c.id.in_(some)))
+        ).mappings()
+    ]
+    return [(as_incident(row), target_of(row), channel) for row in rows for channel in channels_of[row["id"]]]
+
+
+def _rank(severity: ColumnElement[Any]) -> ColumnElement[int]:
+    """Order severities; what is no severity comes last."""
+    return case({str(each): each.rank for each in Severity}, value=severity, else_=len(Severity))
+
+
+def write_notifications(
+    connection: DatabaseConnection, notified: Sequence[RoutedChange], now: datetime
+) -> None:
+    """
+    Write the outbox rows that tell of incidents which are as they were.
+
+    Whoever acknowledged one that is told as escalated did so when it was milder: that ends.
+    """
+    rows = [
+        notification_row(change.incident.id, notification, now)
+        for change, planned in notified
+        if change.incident.id
+        for notification in planned
+    ]
+    if rows:
+        connection.execute(insert(notifications), rows)
+        end_acknowledgements(connection, notified, now)
+
+
+def last_client_notification(
+    connection: DatabaseConnection, claimed: Claim, since: datetime
+) -> tuple[datetime | None, Severity | None]:
+    """Say when the client of a claim was last told anything since then, and the worst that was told."""
+    its_rows = select(notifications.c.incident_id).where(rows_of_claim(claimed))
+    client = select(incidents.c.target_id).where(incidents.c.id.in_(its_rows))
+    query = select(notifications.c.delivered_at, notifications.c.notified_status).where(
+        notifications.c.incident_id.in_(select(incidents.c.id).where(incidents.c.target_id.in_(client))),
+        notifications.c.channel == claimed.channel,
+        notifications.c.notified_status.is_not(None),
+        notifications.c.delivered_at > since,
+    )
+    rows = connection.execute(query).all()
+    severities = [Severity(row.notified_status) for row in rows if row.notified_status != NOTIFIED_RESOLVED]
+    return (
+        max((row.delivered_at for row in rows), default=None),
+        max(severities, key=lambda severity: severity.rank, default=None),
+    )
+
+
+def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
+    """Load how every channel took what it was sent, and the open incidents about channels."""
+    unsent = select(
+        notifications.c.id,
+        notifications.c.channel,
+        notifications.c.state,
+        notifications.c.attempts,
+        notifications.c.first_attempt_at,
+        notifications.c.error,
+    ).where(
+        UNDELIVERED,
+        notifications.c.attempts > 0,
+        notifications.c.error.is_not(None),
+        notifications.c.first_attempt_at.is_not(None),  # or it was revived and not tried since
+    )
+    # Ordered here: a database that is to give them by their ids would rather read them all.
+    tried = sorted(connection.execute(unsent), key=lambda row: int(row.id))
+    query = incident_query().where(incidents.c.resolved_at.is_(None), incidents.c.channel.is_not(None))
+    opened = {row["channel"]: as_incident(row) for row in connection.execute(query).mappings()}
+    states = {
+        name: ChannelState(
+            channel=name,
+            delivered_at=_last_delivered_at(connection, name),
+            incident=opened.get(name),
+        )
+        for name in sorted({row.channel for row in tried} | opened.keys())
+    }
+    for row in tried:
+        known = states[row.channel]
+        last = known.delivered_at
+        if last and row.first_attempt_at <= last and row.state == DeliveryState.FAILED:
+            continue  # it has taken messages since
+        states[row.channel] = replace(
+            known,
+            attempts=max(known.attempts, row.attempts),
+            dead=known.dead + (row.state == DeliveryState.FAILED),
+            failing_since=min(known.failing_since or row.first_attempt_at, row.first_attempt_at),
+            error=row.error,
+        )
+    return list(states.values())
+
+
+def _last_delivered_at(connection: DatabaseConnection, channel: str) -> datetime | None:
+    # For one channel by one look into the index; for all at once the whole of it would be read.
+    query = select(func.max(notifications.c.delivered_at)).where(
+        notifications.c.notified_status.is_not(None), notifications.c.channel == channel
+    )
+    found: datetime | None = connection.execute(query).scalar()
+    return found

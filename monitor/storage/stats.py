@@ -1,0 +1,229 @@
+"""Numbers out of the history database, for pages and metrics: one statement a kind, nothing written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import and_, case, func, not_, or_, select, text
+
+from monitor.core.model import DeliveryState
+from monitor.storage import outbox
+from monitor.storage.account_status import is_paused
+from monitor.storage.tables import (
+    account_status,
+    connections,
+    incidents,
+    notifications,
+    target_schedule,
+    targets,
+)
+
+_ACTIVE = targets.c.deactivated_at.is_(None)
+_LISTED = connections.c.removed_at.is_(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """
+    How everything stands.
+
+    Args:
+        targets: how many are watched, by account.
+        due_at: since when targets have been due that are, in no order; by account.
+        last_at: when an account was last looked at, whatever came of it.
+        last_ok_at: when looking at an account last succeeded.
+        connections: how many are listed, by account, platform and token status, both as the API gave them.
+        incidents: how many are open, by rule and severity.
+        notifications: how many are not delivered, by state.
+        oldest_unsent_at: since when the oldest of those that should be on their way has been due.
+        size_bytes: of the whole database.
+    """
+
+    targets: Mapping[str, int]
+    due_at: Mapping[str, list[datetime]]
+    last_polled_at: Mapping[str, datetime]
+    last_ok_at: Mapping[str, datetime]
+    connections: Mapping[tuple[str, str, str], int]
+    incidents: Mapping[tuple[str, str], int]
+    notifications: Mapping[DeliveryState, int]
+    oldest_pending_at: datetime | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiry:
+    """When the token of one listed connection expires; names as the API gave them."""
+
+    account: str
+    managed_user_id: str | None
+    managed_user: str | None
+    platform: str
+    platform_id: str
+    name: str
+    expires_at: datetime
+
+
+def collect(database: DatabaseConnection, now: datetime) -> Stats:
+    """Gather how everything stands."""
+    watched = database.execute(
+        select(
+            targets.c.account,
+            func.count(),
+            func.max(target_schedule.c.last_polled_at, type_=target_schedule.c.last_polled_at.type),
+            func.max(
+                case((targets.c.consecutive_failures == 0, target_schedule.c.last_polled_at)),
+                type_=target_schedule.c.last_polled_at.type,
+            ),
+            func.max(targets.c.last_ok_at, type_=targets.c.last_ok_at.type),
+        )
+        .join(target_schedule, target_schedule.c.target_id == targets.c.id)
+        .where(_ACTIVE)
+        .group_by(targets.c.account)
+    ).all()
+    # The newest good poll of a target that works is its newest; of one that fails it is written down apart.
+    last_ok_at = {account: max(filter(None, times), default=None) for account, _, _, *times in watched}
+    by_kind = (targets.c.account, connections.c.platform, connections.c.token_status)
+    counted = database.execute(
+        select(*by_kind, func.count())
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(_LISTED, _ACTIVE)
+        .group_by(*by_kind)
+    )
+    opened = database.execute(
+        select(incidents.c.rule, incidents.c.severity, func.count())
+        .where(incidents.c.resolved_at.is_(None))
+        .group_by(incidents.c.rule, incidents.c.severity)
+    )
+    unsent = database.execute(
+        select(notifications.c.state, func.count()).where(outbox.UNDELIVERED).group_by(notifications.c.state)
+    )
+    return Stats(
+        targets={account: count for account, count, *_ in watched},
+        due_at=due_since(database, now),
+        last_polled_at={account: at for account, _, at, *_ in watched if at},
+        last_ok_at={account: at for account, at in last_ok_at.items() if at},
+        connections={(account, platform, status): n for account, platform, status, n in counted},
+        incidents={(rule, severity): count for rule, severity, count in opened},
+        notifications={DeliveryState(state): count for state, count in unsent},
+        oldest_pending_at=oldest_pending(database, now),
+        size_bytes=_size(database),
+    )
+
+
+def due_since(database: DatabaseConnection, now: datetime) -> Mapping[str, list[datetime]]:
+    """Tell since when targets have been due that are, by account."""
+    found: dict[str, list[datetime]] = {}
+    query = (
+        select(targets.c.account, target_schedule.c.next_poll_at)
+        .join(target_schedule, target_schedule.c.target_id == targets.c.id)
+        .join(account_status, account_status.c.account == targets.c.account, isouter=True)
+        # Whoever rests, since its key is refused, is not late: another one tries.
+        .where(_ACTIVE, target_schedule.c.next_poll_at <= now, not_(is_paused()))
+    )
+    for account, due_at in database.execute(query):
+        found.setdefault(account, []).append(due_at)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuePoll:
+    """
+    A target's turn to be looked at.
+
+    Args:
+        due_at: since when it is.
+        known: the fingerprint of the answer in which nothing is new; empty where any answer must be read.
+    """
+
+    due_at: datetime
+    known_digest: bytes
+
+
+def due_polls(database: DatabaseConnection, now: datetime) -> Mapping[int, DuePoll]:
+    """Give the turns that have come, by the ids of their targets."""
+    query = (
+        select(
+            target_schedule.c.target_id,
+            target_schedule.c.next_poll_at,
+            targets.c.response_digest,
+            targets.c.next_evaluation_at,
+        )
+        .join(targets, targets.c.id == target_schedule.c.target_id)
+        .where(target_schedule.c.next_poll_at <= now)
+    )
+    return {
+        id_: DuePoll(
+            due_at=due_at, known_digest=b"" if review_at and review_at <= now else bytes(known or b"")
+        )
+        for id_, due_at, known, review_at in database.execute(query).all()
+    }
+
+
+def oldest_pending(database: DatabaseConnection, now: datetime) -> datetime | None:
+    """
+    Tell since when the oldest message that should be on its way has been due.
+
+    One that a channel refuses is put off and so not meant: this is about a sender that doesn't send.
+    """
+    due_at = notifications.c.due_at
+    ready = or_(
+        and_(outbox.PENDING, due_at <= now),
+        and_(outbox.SENDING, notifications.c.leased_until <= now),
+    )
+    oldest: datetime | None = database.execute(
+        select(func.min(due_at, type_=due_at.type)).where(outbox.UNDELIVERED, ready)
+    ).scalar_one()
+    return oldest
+
+
+def expiries(database: DatabaseConnection, *, limit: int, after: datetime | None = None) -> list[Expiry]:
+    """
+    Give the tokens that expire next, the first first.
+
+    Args:
+        after: leave out what expired until then.
+    """
+    query = (
+        select(*_EXPIRY)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(_LISTED, _ACTIVE, connections.c.expires_at.is_not(None))
+        .order_by(connections.c.expires_at, connections.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(connections.c.expires_at > after)
+    return [Expiry(**row) for row in database.execute(query).mappings()]
+
+
+def expiring_ever(database: DatabaseConnection) -> int:
+    """Count the tokens that expire at all."""
+    query = (
+        select(func.count())
+        .select_from(connections)
+        .join(targets, targets.c.id == connections.c.target_id)
+        .where(_LISTED, _ACTIVE, connections.c.expires_at.is_not(None))
+    )
+    return database.execute(query).scalar_one()
+
+
+_EXPIRY = (
+    targets.c.account,
+    targets.c.managed_user_id,
+    targets.c.managed_user,
+    connections.c.platform,
+    connections.c.platform_id,
+    func.coalesce(
+        func.nullif(connections.c.display_name, ""),
+        func.nullif(connections.c.username, ""),
+        connections.c.platform_id,
+    ).label("name"),
+    connections.c.expires_at,
+)
+
+
+def _size(database: DatabaseConnection) -> int:
+    if database.dialect.name == "sqlite":
+        pages = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+        return int(database.execute(pages).scalar_one())
+    return int(database.execute(text("SELECT pg_database_size(current_database())")).scalar_one())

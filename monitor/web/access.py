@@ -1,0 +1,111 @@
+"""Who may come in, and what every answer carries."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
+
+PUBLIC_PATH = "/healthz"
+# Of one request: its address and its headers.
+MAX_HEAD_BYTES = 16 * 1024
+
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    # A connection is one request: an idle one holds up nobody, and none outlives a reload.
+    "connection": "close",
+}
+
+
+class AccessMiddleware:
+    """
+    The door's keeper: reading only, and only for those who may.
+
+    Args:
+        token: gives what everybody must show for all but ``/healthz``; None where nobody must.
+        policy: the content security policy of every answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: Callable[[], str | None], policy: str) -> None:
+        self._app = app
+        self._token = token
+        self._headers = {**HEADERS, "content-security-policy": policy}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let it in."""
+        has_begun = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal has_begun
+            if message["type"] == "http.response.start":
+                has_begun = True
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        if refusal := self._denial(scope):
+            return await refusal(scope, receive, guarded)
+        try:
+            await self._app(scope, receive, guarded)
+        except Exception:
+            log.exception("web.request_failed", path=scope["path"])
+            if not has_begun:
+                broken = PlainTextResponse("a mistake in the monitor; its log says more\n", 500)
+                await broken(scope, receive, guarded)
+        return None
+
+    def _denial(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        said = sum(len(name) + len(value) + 4 for name, value in headers.raw)
+        if said + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD_BYTES:
+            return PlainTextResponse("too much was asked at once\n", 431)
+        if scope["method"] not in {"GET", "HEAD"}:
+            return PlainTextResponse("nothing can be changed here\n", 405, {"allow": "GET, HEAD"})
+        token = self._token()
+        if token is None:
+            # A page from elsewhere can make its own name stand for this machine; it can't show a token.
+            if not _is_local(headers.get("host")):
+                return PlainTextResponse("want localhost or a loopback address as the host\n", 421)
+        elif scope["path"] != PUBLIC_PATH and not _has_token(headers.getlist("authorization"), token):
+            asked = {"www-authenticate": 'Bearer, Basic realm="postpost-monitor", charset="UTF-8"'}
+            return PlainTextResponse("want the token: Authorization: Bearer …\n", 401, asked)
+        return None
+
+
+def _is_local(host: str | None) -> bool:
+    """Tell whether a Host header names this machine; no browser leaves it out."""
+    if host is None:
+        return True
+    name, _, port = host.removeprefix("[").partition("]") if host.startswith("[") else host.partition(":")
+    if not port.removeprefix(":").isdecimal() and port not in {"", ":"}:
+        return False
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
+
+
+def _has_token(authorization: list[str], token: str) -> bool:
+    """Tell whether a request shows the token: as a bearer, or as a browser's password with any name."""
+    if len(authorization) != 1:
+        return False
+    scheme, _, shown = authorization[0].partition(" ")
+    given = shown.strip().encode("utf-8", "replace")
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).partition(b":")[2]
+        except binascii.Error:
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given, token.encode())

@@ -1,0 +1,185 @@
+"""What is answered: the page for people, the rest for machines."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+
+from monitor.app import App
+from monitor.core.text import one_line
+from monitor.errors import StorageError
+from monitor.metrics import Metrics
+from monitor.storage.store import Store
+from monitor.web import api, gauges, readiness, status_page
+from monitor.web.access import AccessMiddleware
+from monitor.web.api import BadQuery
+from monitor.workers.liveness import Liveness
+
+# Nobody on the web may take more connections to the database than this from those who do the work.
+READERS = 2
+RESPONSE_TIMEOUT = timedelta(seconds=8)
+DATABASE_UNAVAILABLE = "the history database doesn't answer"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteState:
+    """
+    What the site shows now.
+
+    Args:
+        progress, metrics: of the daemon that runs; None while there is none yet: it waits for its database.
+    """
+
+    app: App
+    liveness: Liveness | None = None
+    metrics: Metrics | None = None
+
+    @property
+    def every(self) -> Mapping[str, timedelta]:
+        """How often the targets of each account are polled, as far as its key's budget allows."""
+        return self.app.poll_settings.max_intervals()
+
+    @property
+    def token(self) -> str | None:
+        """What everybody must show; None where nobody must."""
+        web = self.app.config.web
+        return web.token.get_secret_value() if web and web.token else None
+
+
+class WebApp:
+    """
+    The answers.
+
+    Args:
+        shown: gives what to show; asked anew for every request, since a reload changes it.
+    """
+
+    def __init__(self, state: Callable[[], SiteState]) -> None:
+        self._state = state
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="web-read")
+        routes = [
+            Route("/", self._page),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics),
+            Route("/api/connections", self._connections),
+            Route("/api/incidents", self._incidents),
+        ]
+        # A router alone: an application would answer for our mistakes itself, and before they are logged.
+        inner = Router(routes, redirect_slashes=False)
+        self.asgi = AccessMiddleware(inner, token=lambda: state().token, policy=status_page.POLICY)
+
+    def close(self) -> None:
+        """Take no more questions."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    async def _page(self, request: Request) -> Response:
+        shown = self._state()
+        try:
+            text = await self._read(
+                lambda store: status_page.render_page(store, shown.app.clock(), every=shown.every)
+            )
+        except (StorageError, TimeoutError):
+            return PlainTextResponse(f"{DATABASE_UNAVAILABLE}\n", 503)
+        return Response(text, media_type="text/html")
+
+    async def _healthz(self, request: Request) -> Response:
+        progress = self._state().liveness
+        if stalled := progress.stalled() if progress else []:
+            return PlainTextResponse(f"stuck: {', '.join(stalled)}\n", 503)
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, request: Request) -> Response:
+        shown = self._state()
+        if shown.liveness is None:
+            return PlainTextResponse("waiting for the history database\n", 503)
+        app = shown.app
+        try:
+            lines = await self._in_time(
+                lambda: readiness.readiness_problems(app.database, shown.every, app.clock())
+            )
+        except (StorageError, TimeoutError):
+            lines = [DATABASE_UNAVAILABLE]
+        return PlainTextResponse("\n".join([*lines, ""]) if lines else "ok\n", 503 if lines else 200)
+
+    async def _metrics(self, request: Request) -> Response:
+        shown = self._state()
+        if shown.metrics is None:
+            return PlainTextResponse("waiting for the history database\n", 503)
+        now = shown.app.clock()
+        try:
+            standing = await self._read(
+                lambda store: gauges.load_metrics_data(
+                    store, now, every=shown.every, expiries_at_most=_expiries_at_most(shown)
+                )
+            )
+        except (StorageError, TimeoutError):
+            standing = None
+        idle = shown.liveness.ages() if shown.liveness else {}
+        text = shown.metrics.render(
+            gauges.Gauges(
+                standing,
+                rates=shown.app.rate_limits.rates(),
+                skews=shown.app.clocks.skews(),
+                idle=idle,
+                now=now,
+            )
+        )
+        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    async def _connections(self, request: Request) -> Response:
+        return await self._listed(request, api.connections)
+
+    async def _incidents(self, request: Request) -> Response:
+        return await self._listed(request, api.incidents)
+
+    async def _listed(
+        self, request: Request, listing: Callable[[Store, Sequence[tuple[str, str]]], bytes]
+    ) -> Response:
+        asked = request.query_params.multi_items()
+        try:
+            return _json(await self._read(lambda store: listing(store, asked)))
+        except BadQuery as error:
+            return _json(json.dumps({"error": one_line(str(error))}).encode(), 400)
+        except (StorageError, TimeoutError):
+            return _json(json.dumps({"error": DATABASE_UNAVAILABLE}).encode(), 503)
+
+    async def _read(self, ask: Callable[[Store], _T]) -> _T:
+        database = self._state().app.database
+
+        def read() -> _T:
+            with database.read() as store:
+                return ask(store)
+
+        return await self._in_time(read)
+
+    async def _in_time(self, work: Callable[[], _T]) -> _T:
+        """
+        Ask the database beside the loop, which goes on answering ``/healthz``.
+
+        Raises:
+            TimeoutError: it hangs; the thread is lost until it doesn't.
+        """
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(
+            loop.run_in_executor(self._readers, work), RESPONSE_TIMEOUT.total_seconds()
+        )
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+def _expiries_at_most(state: SiteState) -> int:
+    web = state.app.config.web
+    return web.connection_metrics_at_most if web and web.connection_metrics else 0

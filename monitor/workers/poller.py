@@ -1,0 +1,330 @@
+"""Polling on threads: many fetch and one records."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from queue import Empty, Full, Queue, SimpleQueue
+from threading import Event, Lock, Thread
+from time import monotonic
+from types import MappingProxyType
+
+import structlog
+
+from monitor.clock import Clock
+from monitor.core.model import Failure, Outcome, RuleName, Snapshot, Target
+from monitor.errors import StorageError
+from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
+from monitor.providers import Provider
+from monitor.storage import Database, stats
+from monitor.storage.recording import PollRecord
+from monitor.workers.concurrency import ConcurrencyLimiter
+from monitor.workers.liveness import DISPATCHER, RECORDER, Liveness
+
+log = structlog.get_logger()
+
+MAX_BATCH_SIZE = 200
+MAX_BATCH_DELAY_SECONDS = 0.25
+# Targets handed to the fetchers and not yet recorded: what a slow database can make us hold in memory.
+MAX_IN_FLIGHT = 2000
+# How often an idle recorder shows that it is alive.
+IDLE_SECONDS = 1
+# How often a single pass sees whether a key may be asked with again.
+MIN_WAIT_SECONDS = 0.1
+
+
+class Poller:
+    """
+    The way of a target through a cycle: handed over, fetched by one of many threads, recorded by one.
+
+    The queue between them is bounded, so a slow database slows polling instead of growing memory; and what
+    was fetched is kept until it is recorded, however long the database is away.
+
+    Args:
+        on_fetched: told of each snapshot, how many seconds it took, and how many it began late; None where
+            it wasn't due but asked for.
+        on_recorded: told of each batch after its commit.
+        progress: where to note that the dispatcher and the recorder move.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        providers: Mapping[str, Provider],
+        settings: PollSettings,
+        clock: Clock,
+        concurrency: int,
+        on_fetched: Callable[[Snapshot, float, float | None], None] = lambda snapshot, seconds, late: None,
+        on_recorded: Callable[[Sequence[PollRecord]], None] = lambda batch: None,
+        liveness: Liveness | None = None,
+    ) -> None:
+        self._database = database
+        self._providers = providers
+        self._settings = settings
+        self._clock = clock
+        self._on_fetched = on_fetched
+        self._on_recorded = on_recorded
+        self._liveness = liveness or Liveness()
+        self._in_flight: set[int] = set()
+        self._deferred: set[int] = set()
+        self._lock = Lock()
+        self._idle = Event()
+        self._idle.set()
+        self._stopping = Event()
+        self._closed = False
+        # A pool of the standard library would make a future of each poll, which nobody asks for.
+        self._concurrency = concurrency
+        self._fetchers: list[Thread] = []
+        self._limiter = ConcurrencyLimiter(concurrency)
+        self._to_fetch: SimpleQueue[tuple[Target, Provider, stats.DuePoll | None] | None] = SimpleQueue()
+        self._results: Queue[Snapshot | None] = Queue(maxsize=MAX_BATCH_SIZE * 2)
+        self._batch_is_full = Event()
+        self._recorder = Thread(target=self._record_forever, name="record", daemon=True)
+        self._recorder.start()
+
+    @property
+    def in_flight(self) -> frozenset[int]:
+        """The ids of the targets handed over and not yet recorded."""
+        with self._lock:
+            return frozenset(self._in_flight)
+
+    def submit(
+        self, targets: Iterable[Target], due_polls: Mapping[int, stats.DuePoll] = MappingProxyType({})
+    ) -> int:
+        """
+        Have targets polled; one already in flight, or without a provider, is left out.
+
+        Args:
+            turns: of those that are due, by their ids.
+        """
+        taken = 0
+        for target in targets:
+            provider = self._providers.get(target.account)
+            with self._lock:
+                if provider is None or target.id in self._in_flight or len(self._in_flight) >= MAX_IN_FLIGHT:
+                    continue
+                if self._closed:
+                    break
+                self._in_flight.add(target.id)
+                self._idle.clear()
+                self._to_fetch.put((target, provider, due_polls.get(target.id)))
+                if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
+                    number = len(self._fetchers)
+                    fetcher = Thread(
+                        target=self._fetch_forever, args=(number,), name=f"fetch-{number}", daemon=True
+                    )
+                    self._fetchers.append(fetcher)
+                    fetcher.start()
+            taken += 1
+        return taken
+
+    def dispatch(self) -> int:
+        """Hand over what is due, as far as the budgets of the keys allow."""
+        with self._liveness.beating(DISPATCHER):
+            now = self._clock()
+            in_flight = self.in_flight
+            rate_limits = self._settings.rate_limits
+            of_each = rate_limits.capacity(now, MAX_IN_FLIGHT) if rate_limits else MAX_IN_FLIGHT
+            if len(in_flight) >= MAX_IN_FLIGHT or of_each < 1:
+                return 0
+            with self._database.read() as store:
+                # Those in flight are still due, and must not stand in the way of others.
+                due = store.due_targets(now, limit=MAX_IN_FLIGHT, of_each=of_each + len(in_flight))
+                due_polls = stats.due_polls(store.connection, now) if due else {}
+            free = [target for target in due if target.id not in in_flight]
+            return self.submit(rate_limits.filter_ready(free, now) if rate_limits else free, due_polls)
+
+    def poll_now(self, targets: Iterable[Target]) -> None:
+        """
+        Have targets polled now, at the pace that their keys allow, but for those that rest; wait for it.
+
+        One of each account goes ahead: where its key is refused, nobody else asks with it.
+        """
+        everybody = list(targets)
+        first = {target.account: target.id for target in reversed(everybody)}
+        self._poll_paced([target for target in everybody if target.id == first[target.account]])
+        self._poll_paced([target for target in everybody if target.id != first[target.account]])
+
+    def _poll_paced(self, remaining: Sequence[Target]) -> None:
+        while remaining and not self._closed:
+            with self._database.read() as store:
+                paused = store.paused_targets()
+            remaining = [target for target in remaining if target.id not in paused]
+            rate_limits = self._settings.rate_limits
+            taken = (rate_limits.filter_ready(remaining, self._clock()) if rate_limits else remaining)[
+                :MAX_IN_FLIGHT
+            ]
+            if not taken:
+                self._stopping.wait(MIN_WAIT_SECONDS if remaining else 0)
+                continue
+            self.submit(taken)
+            self._idle.wait()
+            with self._lock:
+                deferred, self._deferred = self._deferred, set()
+            done = {target.id for target in taken} - deferred
+            remaining = [target for target in remaining if target.id not in done]
+
+    def wait(self, timeout: timedelta | None = None) -> bool:
+        """Wait until nothing is in flight; False where time ran out first."""
+        return self._idle.wait(timeout.total_seconds() if timeout else None)
+
+    def close(self, timeout: timedelta) -> None:
+        """Finish what is in flight, as far as the time allows; what isn't recorded is polled again later."""
+        ends = monotonic() + timeout.total_seconds()
+        with self._lock:
+            self._closed = True
+        self._limiter.close()
+        for _ in self._fetchers:
+            self._to_fetch.put(None)
+        for fetcher in self._fetchers:
+            fetcher.join(max(ends - monotonic(), 0))
+        self._stopping.set()
+        try:
+            self._results.put(None, timeout=max(ends - monotonic(), 0.1))
+        except Full:
+            log.warning("recorder.stalled")
+        self._recorder.join(max(ends - monotonic(), 0.5))
+
+    def _fetch_forever(self, number: int) -> None:
+        while self._limiter.wait(number) and (asked := self._to_fetch.get()):
+            if not self._closed:
+                self._fetch(*asked)
+
+    def _fetch(self, target: Target, provider: Provider, due_poll: stats.DuePoll | None) -> None:
+        rate_limits = self._settings.rate_limits
+        if rate_limits and not rate_limits.try_acquire(target.account, self._clock()):
+            # Handed over in time, but its key has come to rest since: it stays due.
+            self._deferred.add(target.id)
+            self._mark_done([target.id])
+            return
+        late = (self._clock() - due_poll.due_at).total_seconds() if due_poll else None
+        known = due_poll.known_digest if due_poll else b""
+        began = monotonic()
+        try:
+            snapshot = take_snapshot(target, provider, self._clock, rate_limits, known=known)
+        except Exception as error:
+            # A mistake of ours must neither end the daemon nor pass for silence.
+            log.exception(
+                "poll.crashed",
+                account=target.account,
+                managed_user_id=target.managed_user_id,
+                target=target.id,
+            )
+            snapshot = Snapshot(target=target, taken_at=self._clock(), failure=_internal_error(error))
+        took = monotonic() - began
+        self._limiter.record_duration(took)
+        _notify_listener(self._on_fetched, snapshot, took, late)
+        while not self._stopping.is_set():
+            try:
+                self._results.put(snapshot, timeout=1)
+            except Full:  # the recorder is behind: fetch no more until it has caught up
+                continue
+            if self._is_batch():
+                self._batch_is_full.set()
+            break
+
+    def _mark_done(self, ids: Iterable[int]) -> None:
+        with self._lock:
+            self._in_flight.difference_update(ids)
+            if not self._in_flight:
+                self._idle.set()
+
+    def _record_forever(self) -> None:
+        while batch := self._next_batch():
+            recorded = self._record(batch)
+            self._mark_done(snapshot.target.id for snapshot in batch)
+            if recorded:
+                _notify_listener(self._on_recorded, recorded)
+
+    def _next_batch(self) -> list[Snapshot]:
+        first = self._next_result()
+        if first is None:
+            return []
+        # To be woken for each result would cost more than to record it.
+        self._batch_is_full.clear()
+        if not self._is_batch():
+            self._batch_is_full.wait(MAX_BATCH_DELAY_SECONDS)
+        self._limiter.adapt()
+        batch = [first]
+        while len(batch) < MAX_BATCH_SIZE:
+            try:
+                snapshot = self._results.get_nowait()
+            except Empty:
+                break
+            if snapshot is None:
+                self._results.put(None)
+                break
+            batch.append(snapshot)
+        return batch
+
+    def _is_batch(self) -> bool:
+        """Tell whether the results make a batch with the one that the recorder has in its hands."""
+        return self._results.qsize() + 1 >= min(MAX_BATCH_SIZE, len(self._in_flight))
+
+    def _next_result(self) -> Snapshot | None:
+        while True:
+            self._liveness.beat(RECORDER)
+            try:
+                return self._results.get(timeout=MAX_BATCH_DELAY_SECONDS if self._in_flight else IDLE_SECONDS)
+            except Empty:
+                self._limiter.open()  # whoever is at it waits for somebody: let others pass
+
+    def _record(self, batch: Sequence[Snapshot]) -> list[PollRecord]:
+        """Record a batch, however long it takes; a snapshot is dropped only when the program ends."""
+        wait = 0.5
+        while True:
+            try:
+                recorded = record_polls(
+                    batch, database=self._database, settings=self._settings, clock=self._clock
+                )
+            except Exception as error:
+                self._liveness.beat(RECORDER)
+                if not (isinstance(error, StorageError) and error.transient):
+                    if len(batch) > 1:  # one that can't be recorded costs only itself
+                        return [poll_record for snapshot in batch for poll_record in self._record([snapshot])]
+                    if self._quarantine(batch[0].target):
+                        target = batch[0].target
+                        log.exception("poll.save_failed", account=target.account, target=target.id)
+                        return []
+                log.error("database.unavailable", error=_error_text(error), waiting=len(batch))
+                if self._stopping.wait(wait):
+                    return []
+                wait = min(wait * 2, 10)
+            else:
+                if wait > 0.5:
+                    log.info("database.recovered")
+                return recorded
+
+    def _quarantine(self, target: Target) -> bool:
+        """
+        Put off a target whose answer can't be recorded, or it would be asked again for ever.
+
+        Returns:
+            False where not even that can be recorded: then it isn't the answer's fault.
+        """
+        try:
+            with self._database.begin() as store:
+                store.defer_polls([target.id], until=self._clock() + self._settings.every[target.account])
+        except StorageError:
+            return False
+        return True
+
+
+def _notify_listener(listener: Callable[..., None], *what: object) -> None:
+    """Tell a listener, whose mistakes must not end the thread that tells it."""
+    try:
+        listener(*what)
+    except Exception:
+        log.exception("callback.failed")
+
+
+def _error_text(error: Exception) -> str:
+    return str(error) if isinstance(error, StorageError) else type(error).__name__
+
+
+def _internal_error(error: Exception) -> Failure:
+    return Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error=f"the monitor stumbled over the answer ({type(error).__name__})",
+        remedy="see the monitor's log and report it",
+    )

@@ -1,0 +1,96 @@
+"""Delivering on threads: many send, one for each channel."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from math import inf
+from threading import Lock
+from time import monotonic
+
+import structlog
+
+from monitor.errors import StorageError
+from monitor.jobs.deliver import DeliveryContext, deliver_channel
+from monitor.storage import outbox
+from monitor.workers.liveness import SENDER, Liveness
+
+log = structlog.get_logger()
+
+MAX_SENDERS = 16
+# One message may take so long, links and retries of the database included; a pass that stays silent longer hangs.
+STALL_TIMEOUT = timedelta(minutes=3)
+
+
+class Sender:
+    """
+    Deliver to many channels at once; one that hangs or fails holds up no other.
+
+    Args:
+        on_sent: told of each pass over one channel: how many messages were delivered, and how many failed.
+    """
+
+    def __init__(
+        self,
+        context: DeliveryContext,
+        liveness: Liveness | None = None,
+        *,
+        on_sent: Callable[[str, int, int], None] = lambda channel, delivered, failed: None,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
+        self._context = replace(context, on_progress=self._beat)
+        self._on_sent = on_sent
+        self._liveness = liveness or Liveness()
+        self._monotonic = monotonic
+        self._busy: dict[str, float] = {}  # when the pass over each channel last moved
+        self._lock = Lock()
+        self._closed = False
+        self._threads = ThreadPoolExecutor(MAX_SENDERS, thread_name_prefix="send")
+
+    def dispatch(self, *, wait: bool = True) -> list[Future[tuple[int, int]]]:
+        """Start to deliver what is due for every channel that isn't at it already."""
+        progress = nullcontext() if self._is_stalled() else self._liveness.beating(SENDER)
+        with progress, self._context.database.read() as store:
+            due = outbox.due_channels(store.connection, self._context.clock(), wait=wait)
+        with self._lock:
+            if self._closed:
+                return []
+            free = [channel for channel in due if channel not in self._busy]
+            self._busy.update(dict.fromkeys(free, inf))  # none has begun
+            return [self._threads.submit(self._deliver, channel, wait) for channel in free]
+
+    def close(self, timeout: timedelta) -> None:
+        """Take no more and finish what is being sent; what takes longer is left to its lease."""
+        with self._lock:
+            self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        ends = monotonic() + timeout.total_seconds()
+        for thread in list(self._threads._threads):
+            thread.join(max(ends - monotonic(), 0))
+
+    def _deliver(self, channel: str, wait: bool) -> tuple[int, int]:
+        delivered, failed = self._deliver_channel(channel, wait)
+        self._on_sent(channel, delivered, failed)
+        return delivered, failed
+
+    def _deliver_channel(self, channel: str, wait: bool) -> tuple[int, int]:
+        try:
+            return deliver_channel(channel, self._context, wait=wait)
+        except StorageError as error:
+            log.error("database.unavailable", error=str(error), channel=channel)
+        except Exception:
+            log.exception("delivery.crashed", channel=channel)
+        finally:
+            with self._lock:
+                self._busy.pop(channel, None)
+        return 0, 1
+
+    def _beat(self, channel: str) -> None:
+        with self._lock:
+            self._busy[channel] = self._monotonic()
+
+    def _is_stalled(self) -> bool:
+        now = self._monotonic()
+        with self._lock:
+            return any(now - moved > STALL_TIMEOUT.total_seconds() for moved in self._busy.values())

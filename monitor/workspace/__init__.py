@@ -1,0 +1,1 @@
+"""Managed users and their reconnect links, as this process knows them."""

@@ -1,0 +1,46 @@
+"""
+Who the managed users are, by what their workspace last said: their links live here and nowhere else.
+
+Whoever holds such a link can act as the user, so it is in no table, and the log hides it.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+
+from monitor.logs import redact_links
+from monitor.providers import ManagedUser, ReconnectLink
+
+
+class ManagedUsers:
+    """The managed users of all accounts; for any number of threads."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, dict[str, ManagedUser]] = {}
+        self._created_links: dict[tuple[str, str], ReconnectLink] = {}
+        self._lock = Lock()
+
+    def is_loaded(self, account: str) -> bool:
+        """Whether the list of an account was had since the program started."""
+        return account in self._users
+
+    def update(self, account: str, users: Sequence[ManagedUser]) -> None:
+        """Take an account's list as it is now."""
+        redact_links(user.reconnect_url for user in users if user.reconnect_url)
+        with self._lock:
+            self._users[account] = {user.id: user for user in users}
+
+    def add_link(self, account: str, user_id: str, link: ReconnectLink) -> None:
+        """Keep a link that was made for a managed user."""
+        redact_links([link.url])
+        with self._lock:
+            self._created_links[account, user_id] = link
+
+    def links(self, account: str, user_id: str) -> list[ReconnectLink]:
+        """Give the links of a managed user, the one it holds by the list first."""
+        with self._lock:
+            user = self._users.get(account, {}).get(user_id)
+            made = self._created_links.get((account, user_id))
+        found = [made] if made else []
+        if user and user.reconnect_url:
+            found.insert(0, ReconnectLink(url=user.reconnect_url, expires_at=user.reconnect_url_expires_at))
+        return found

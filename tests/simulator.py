@@ -1,0 +1,192 @@
+"""The whole house on a walked clock: a fake API and fake channels outside, everything inside real."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+from sqlalchemy import text
+
+from monitor.channels.templates import MessageTemplate
+from monitor.core.messages.message import Message
+from monitor.core.model import Connection, Snapshot
+from monitor.core.routing.routes import Route, Routing
+from monitor.core.rules.registry import Rules
+from monitor.jobs.backfill_notifications import backfill_notifications
+from monitor.jobs.check_channels import check_channels
+from monitor.jobs.deliver import DeliveryContext, deliver_channel
+from monitor.jobs.digest import write_digests
+from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
+from monitor.jobs.reevaluate import reevaluate_due
+from monitor.jobs.remind import remind
+from monitor.jobs.sync_targets import sync_targets
+from monitor.storage import Database, outbox
+from tests.fakes import FakeChannel, FakeProvider, FrozenClock
+
+EVERY = timedelta(minutes=15)
+
+
+@dataclass
+class Simulator:
+    """
+    A monitor that does what the daemon does, one pass at a time.
+
+    Args:
+        users: managed users polled beside the account itself.
+        is_resumed: whether it goes on with what another one left, without a start.
+    """
+
+    database: Database
+    clock: FrozenClock = field(default_factory=FrozenClock)
+    api: FakeProvider = field(default_factory=FakeProvider)
+    channels: dict[str, FakeChannel] = field(default_factory=lambda: {"ops": FakeChannel()})
+    routes: Sequence[Route] = (Route(channels=("ops",), group_wait=timedelta()),)
+    rules: Rules = field(default_factory=Rules)
+    every: timedelta = EVERY
+    account: str = "agency"
+    users: Sequence[str] = ()
+    templates: Mapping[str, MessageTemplate] = field(default_factory=dict)
+    names: Iterator[int] = field(default_factory=lambda: count(1))
+    is_resumed: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.is_resumed:
+            self.restart()
+
+    @property
+    def ops(self) -> FakeChannel:
+        return self.channels["ops"]
+
+    @property
+    def sent(self) -> list[Message]:
+        return self.ops.sent
+
+    @property
+    def routing(self) -> Routing:
+        return Routing(routes=self.routes)
+
+    @property
+    def poll_settings(self) -> PollSettings:
+        return PollSettings(
+            rules=self.rules,
+            routing=self.routing,
+            every={self.account: self.every},
+            jitter=0,
+            random=lambda: 0.5,
+        )
+
+    @property
+    def delivery(self) -> DeliveryContext:
+        return DeliveryContext(
+            database=self.database,
+            channels=self.channels,
+            dashboards={self.account: "https://app.postpost.dev"},
+            clock=self.clock,
+            random=lambda: 0.0,
+            new_message_key=lambda: f"m{next(self.names)}",
+            routing=self.routing,
+            templates=self.templates,
+        )
+
+    def restart(self) -> None:
+        """Start as the daemon starts."""
+        sync_targets(
+            [self.account], every={self.account: self.every}, database=self.database, clock=self.clock
+        )
+        with self.database.begin() as store:
+            if self.users:
+                store.register(
+                    [(self.account, None), *((self.account, user) for user in self.users)], self.clock()
+                )
+            store.invalidate_evaluations(self.clock())
+        backfill_notifications(self.channels, database=self.database, routing=self.routing, clock=self.clock)
+
+    def poll(self) -> None:
+        """Poll what is due, and record it in one batch."""
+        with self.database.read() as store:
+            due = store.due_targets(self.clock(), limit=100_000)
+        self.record([take_snapshot(target, self.api, self.clock) for target in due])
+
+    def record(self, snapshots: Sequence[Snapshot]) -> None:
+        for start in range(0, len(snapshots), 200):
+            record_polls(
+                snapshots[start : start + 200],
+                database=self.database,
+                settings=self.poll_settings,
+                clock=self.clock,
+            )
+
+    def review(self) -> None:
+        reevaluate_due(database=self.database, rules=self.rules, routing=self.routing, clock=self.clock)
+
+    def deliver(self) -> None:
+        with self.database.read() as store:
+            due = outbox.due_channels(store.connection, self.clock())
+        for channel in due:
+            deliver_channel(channel, self.delivery)
+
+    def tick(self) -> None:
+        """Do what the daemon does within a moment."""
+        self.review()
+        self.poll()
+        remind(database=self.database, routing=self.routing, clock=self.clock)
+        write_digests(database=self.database, routing=self.routing, clock=self.clock)
+        self.deliver()
+        check_channels(self.channels, database=self.database, routing=self.routing, clock=self.clock)
+        self.deliver()
+
+    def advance(self, duration: timedelta, step: timedelta = EVERY) -> None:
+        """Let time pass, tick by tick."""
+        ends = self.clock.now + duration
+        while self.clock.now < ends:
+            self.clock.advance(min(step, ends - self.clock.now))
+            self.tick()
+
+    def follow(
+        self, lists: Callable[[datetime], Connection], duration: timedelta, step: timedelta = EVERY
+    ) -> None:
+        """Let time pass while the API lists one connection, as it is at each moment."""
+        ends = self.clock.now + duration
+        while self.clock.now < ends:
+            self.clock.advance(min(step, ends - self.clock.now))
+            self.api.listed[None] = (lists(self.clock.now),)
+            self.tick()
+
+    def list_connections(self, *connections: Connection) -> None:
+        """Have the API list these from now on, and look at once."""
+        self.api.lists(*connections)
+        self.poll_all()
+
+    def poll_all(self) -> None:
+        """Poll at once, whatever is due."""
+        with self.database.begin() as store:
+            store.cap_next_poll(self.account, latest=self.clock())
+        self.tick()
+
+    def poll_quietly(self) -> None:
+        """Poll at once and tell nobody yet."""
+        with self.database.begin() as store:
+            store.cap_next_poll(self.account, latest=self.clock())
+        self.poll()
+
+    def rows(self, view: str, where: str = "") -> list[dict[str, Any]]:
+        with self.database.read() as store:
+            query = text(f"SELECT * FROM {view} {where} ORDER BY id")
+            return [dict(row) for row in store.connection.execute(query).mappings()]
+
+    def titles(self, channel: str = "ops") -> list[str]:
+        return [message.title for message in self.channels[channel].sent]
+
+    def with_routes(self, *routes: Route) -> "Simulator":
+        return replace(self, routes=routes)
+
+
+def moment(value: Any) -> datetime:
+    """Read a time of a view, on either database."""
+    from datetime import UTC
+
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    assert isinstance(value, datetime)
+    return value.astimezone(UTC)
