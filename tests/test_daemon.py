@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from monitor.app import build_app
 from monitor.clock import utc_now
 from monitor.config import load_config
 from monitor.daemon.cycles import StatusLine
-from monitor.daemon.service import Daemon, wait_for_reload
+from monitor.daemon.service import Daemon, Every, wait_for_reload
 from monitor.daemon.systemd import Systemd
 from monitor.errors import StorageError
 from monitor.sandbox.faults import Fault
@@ -25,10 +26,12 @@ from monitor.sandbox.server import Server, serve
 from monitor.signals import Signals
 from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER, Liveness
 from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
+from tests.factories import DAY, NOW
 from tests.hanging import PLACES
 from tests.receivers import Answer, http_receiver
 from tests.web_client import FakeMonotonic
 
+SECOND = timedelta(seconds=1)
 WATCHDOG = "600000"  # microseconds; pinged three times as often
 
 
@@ -57,6 +60,15 @@ def written(folder: Path, api: Server, more: str = "", *, every: str = "1s") -> 
 def environ(line: NotifySocket | None = None) -> dict[str, str]:
     notified = {"NOTIFY_SOCKET": str(line.path), "WATCHDOG_USEC": WATCHDOG} if line else {}
     return {"KEY": SANDBOX_KEY, **notified}
+
+
+def test_a_job_whose_times_were_missed_runs_once_and_then_at_its_interval_again() -> None:
+    every = Every(SECOND)
+    first = every.get_next_fire_time(None, NOW)
+    assert first == NOW + SECOND
+    assert every.get_next_fire_time(first, first + SECOND / 4) == first + SECOND
+    much_later = first + 61 * DAY + SECOND / 4
+    assert every.get_next_fire_time(first, much_later) == first + 61 * DAY + SECOND
 
 
 def test_systemd_is_told_of_the_start_each_cycle_and_the_end(

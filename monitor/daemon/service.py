@@ -64,8 +64,8 @@ class Every(BaseTrigger):  # type: ignore[misc]  # the library gives it no type
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         """Return the next time ahead; for the scheduler."""
-        following = (previous_fire_time or now) + self._interval
-        return following if following > now else now + self._interval
+        previous = previous_fire_time or now
+        return previous + (max((now - previous) // self._interval, 0) + 1) * self._interval
 
 
 class Daemon:

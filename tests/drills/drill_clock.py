@@ -4,6 +4,7 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,10 @@ def test_a_clock_that_is_stepped_blinds_nobody_and_tells_nothing_twice(
         assert {row["resolution"] for row in skews} == {"recovered"}
 
 
+def apart(place: Scene) -> list[dict[str, Any]]:
+    return place.rows("SELECT id FROM incident_log WHERE rule = 'clock_skew' AND resolved_at IS NULL")
+
+
 def test_a_start_with_a_clock_that_is_wrong_tells_that_and_nothing_false(tmp_path: Path) -> None:
     fake = FakeTime(tmp_path)
     with scene(tmp_path) as place:
@@ -79,6 +84,8 @@ def test_a_start_with_a_clock_that_is_wrong_tells_that_and_nothing_false(tmp_pat
             with place.daemon(environ=fake.environ) as process:
                 process.wait_for("daemon.started")
                 place.end_next()
+                is_apart = bool(seconds)
+                wait_until(lambda: bool(apart(place)) is is_apart, what=f"{seconds} s apart", seconds=90)  # noqa: B023 - within its round
                 place.stop(process)
         assert place.wrong() == []
         skews = place.rows("SELECT resolution FROM incident_log WHERE rule = 'clock_skew'")
