@@ -49,22 +49,21 @@ class _InOrder(click.Group):
 @click.group(
     cls=_InOrder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit status: 0 done, 1 it was tried and failed, 2 usage or configuration; "
-    "check-health has its own.",
+    epilog="Exit status: 0 success, 1 failure, 2 usage or configuration error. check-health has its own.",
 )
 @click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The configuration; by default $POSTPOST_MONITOR_CONFIG, ./config.yaml, "
+    help="The configuration file. By default $POSTPOST_MONITOR_CONFIG, ./config.yaml, "
     "/etc/postpost-monitor/config.yaml, or POSTPOST_API_KEY in the environment.",
 )
-@click.option("--debug", is_flag=True, help="Log everything, and show a traceback when something fails.")
+@click.option("--debug", is_flag=True, help="Log everything, and show a traceback on failure.")
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_obj
 def cli(session: Session, config_file: Path | None, debug: bool) -> None:
-    """Watch the tokens of social accounts connected to PostPost, and tell who must reconnect what."""
+    """Monitor the OAuth tokens of social accounts connected to PostPost."""
     session.config_file = config_file
     session.debug = debug
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 @click.command("check-config")
-@click.option("--show", is_flag=True, help="Print the configuration in force instead, secrets hidden.")
+@click.option("--show", is_flag=True, help="Print the effective configuration instead, with secrets hidden.")
 @pass_session
 def check_config(session: Session, show: bool) -> None:
     """
-    Check the configuration, and show who is told what.
+    Validate the configuration and show the routing.
 
-    Nothing is sent and nothing is written.
+    Sends nothing and writes nothing.
     """
     config = session.config()
     session.validate_channels(config)
@@ -65,10 +65,10 @@ def check_config(session: Session, show: bool) -> None:
 @pass_session
 def send_test_messages(session: Session, names: tuple[str, ...]) -> int:
     """
-    Send a test message to the channels named, or to all.
+    Send a test message to the named channels, or to all.
 
-    It goes the way that real ones go. A service with incidents of its own gets a test incident, which is resolved
-    at once. Exit status 1 when one wasn't taken.
+    It takes the path of real messages. A service with incidents of its own gets a test incident, which is resolved
+    at once. Exit status 1 if a channel did not take it.
     """
     config = session.config()
     from monitor.app import build_channels, http_of

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @click.command("test-connection")
 @click.argument("platform_id")
-@click.option("--account", metavar="NAME", help="The account that lists it, where several do.")
-@click.option("--managed-user", "managed_user_id", metavar="ID", help="The managed user whose it is.")
+@click.option("--account", metavar="NAME", help="The account, if several list the connection.")
+@click.option("--managed-user", "managed_user_id", metavar="ID", help="The managed user that it belongs to.")
 @pass_session
 def run_test(session: Session, platform_id: str, account: str | None, managed_user_id: str | None) -> int:
     """
-    Test one connection on its platform now.
+    Test one connection on its platform.
 
-    It spends a request of the platform's quota. What it shows is recorded as after any other test. Exit status
-    1 when the connection is broken, or the test could not be done.
+    It uses one request of the platform's quota and records the result. Exit status 1 if the connection is broken or
+    could not be tested.
     """
     config = session.config()
     names = [each.name for each in config.accounts]

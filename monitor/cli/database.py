@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Care for the history database."""
+    """Manage the history database."""
 
 
 @db.command()
-@click.option("--sql", is_flag=True, help="Print the statements that would run; run none.")
+@click.option("--sql", is_flag=True, help="Print the SQL statements without running them.")
 @pass_session
 def upgrade(session: Session, sql: bool) -> None:
-    """Make the database, or bring its schema up to date. `run` and `poll` do this themselves."""
+    """Create the database, or upgrade its schema. `run` and `poll` do this themselves."""
     from monitor.storage import Database, migrate
 
     config = session.config()
@@ -64,7 +64,7 @@ def _print_statements(database: "Database") -> None:
 @db.command()
 @pass_session
 def current(session: Session) -> None:
-    """Tell which schema the database has, and touch nothing."""
+    """Show the schema version of the database."""
     from monitor.storage import Database, migrate
 
     database = Database(session.config().database.url.get_secret_value())
@@ -81,7 +81,7 @@ def current(session: Session) -> None:
 @db.command()
 @pass_session
 def check(session: Session) -> int:
-    """Look for what should never be. Exit status 1 when something is."""
+    """Check the database's invariants. Exit status 1 when something is."""
     from monitor.app import build_routing
     from monitor.core.evaluation.incidents import IncidentChange
     from monitor.core.model import Reason
@@ -108,7 +108,7 @@ def check(session: Session) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @pass_session
 def backup(session: Session, file: Path) -> None:
-    """Write a consistent copy to FILE, also while the daemon runs. SQLite only; an existing file is kept."""
+    """Write a consistent copy to FILE, even while the daemon runs. SQLite only; an existing file is kept."""
     from monitor.storage.maintenance import backup as copy
 
     with session.open_database() as database:
@@ -119,7 +119,7 @@ def backup(session: Session, file: Path) -> None:
 @db.command()
 @pass_session
 def prune(session: Session) -> None:
-    """Forget what is older than the retention; what is known now and what is open stays."""
+    """Delete rows older than the retention. What is current and what is open stays."""
     from monitor.clock import utc_now
     from monitor.config import format_duration
     from monitor.jobs.prune import prune as forget
@@ -137,17 +137,17 @@ def prune(session: Session) -> None:
 
 
 @click.command()
+@click.option("--account", metavar="NAME", required=True, help="The account of the client.")
 @click.option(
-    "--account", metavar="NAME", required=True, help="The client's account, or the one it belongs to."
+    "--managed-user", "managed_user_id", metavar="ID", help="Only this managed user of the account."
 )
-@click.option("--managed-user", "managed_user_id", metavar="ID", help="Only this managed user of it.")
-@click.option("--yes", is_flag=True, help="Don't ask, even at a terminal.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 @pass_session
 def erase(session: Session, account: str, managed_user_id: str | None, yes: bool) -> None:
     """
-    Erase what is known of a client: names, links, history. Only the counts stay.
+    Erase a client: names, links and history. Only counts remain.
 
-    Without --managed-user, the account with all its managed users. There is no way back.
+    Without --managed-user, erases the account and all its managed users. This can't be undone.
     """
     from monitor.jobs.erase import erase_client
     from monitor.storage.erasure import count_known

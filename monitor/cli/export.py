@@ -42,7 +42,7 @@ _FORMS = ("csv", "json", "jsonl", "parquet")
     "--format",
     "form",
     type=click.Choice(_FORMS),
-    help="By default what the name of the file says, else csv; jsonl is an object a line, "
+    help="By default the extension of the file, else csv. jsonl is one object a line. "
     "parquet needs postpost-monitor[parquet].",
 )
 @click.option(
@@ -51,10 +51,10 @@ _FORMS = ("csv", "json", "jsonl", "parquet")
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write it there, whole or not at all; by default, and for -, on standard output.",
+    help="The file to write, whole or not at all. By default, and for -, standard output.",
 )
 @account_option
-@click.option("--since", type=SinceTime(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
+@click.option("--since", type=SinceTime(), metavar="WHEN", help="A time, or a duration such as 30d.")
 @pass_session
 def export(
     session: Session,
@@ -66,10 +66,10 @@ def export(
     since: datetime | None,
 ) -> None:
     """
-    Write a whole view, for a spreadsheet or a program.
+    Export a view for a spreadsheet or a program.
 
-    Rows come in the order in which the monitor wrote them down. In CSV a cell that a spreadsheet would take
-    for a formula begins with an apostrophe.
+    Rows come in the order in which they were recorded. In CSV, a cell that a spreadsheet would read as a formula
+    starts with an apostrophe.
     """
     from monitor.storage import queries
 

@@ -36,13 +36,14 @@ class Level(IntEnum):
 
 @click.command("check-health")
 @click.option("--account", metavar="NAME", help="Only this account.")
-@click.option("--self", "only_itself", is_flag=True, help="Only whether the monitor itself does its work.")
+@click.option("--self", "only_itself", is_flag=True, help="Only check the monitor itself.")
 @pass_session
 def check_health(session: Session, account: str | None, only_itself: bool) -> int:
     """
-    Answer a monitoring system: one line and performance data.
+    Answer a monitoring system with one line and performance data.
 
-    Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (nothing was polled yet, or it can't be told).
+    Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    (nothing was polled yet, or the database can't be read).
     """
     now = utc_now()
     try:

@@ -33,9 +33,9 @@ EXIT_TIMEOUT = timedelta(seconds=5)
 @pass_session
 def run(session: Session) -> None:
     """
-    Watch until told to stop: the daemon, in the foreground.
+    Run the daemon in the foreground.
 
-    SIGTERM and SIGINT end it, SIGHUP has it read its configuration again.
+    SIGTERM and SIGINT stop it. SIGHUP reloads the configuration.
     """
     from monitor.daemon import service
 
@@ -56,13 +56,13 @@ def run(session: Session) -> None:
 
 @click.command()
 @click.option("--account", metavar="NAME", help="Only this account.")
-@click.option("--dry-run", is_flag=True, help="Show what would be recorded and told; write and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Preview changes and alerts without saving or sending.")
 @pass_session
 def poll(session: Session, account: str | None, dry_run: bool) -> int:
     """
-    Look at every target once, now, and tell what is due.
+    Poll every target once and send what is due.
 
-    Exit status 1 when a target couldn't be polled or a message not be sent.
+    Exit status 1 if a target could not be polled or a message not be sent.
     """
     config = session.config()
     names = [each.name for each in config.accounts]

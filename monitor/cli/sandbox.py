@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="0, the default, for any that is free."
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port. 0, the default, picks a free one."
 )
 @click.option(
     "--speed",
     type=click.FloatRange(0, 1_000_000, min_open=True),
     default=1.0,
-    help="Its data ages so many times faster than the world.",
+    help="How many times faster its data ages.",
 )
 @click.option(
     "--world",
     type=click.Choice(["agency", "example"]),
     default="agency",
-    help="Whose data: a small agency, or the three connections of the vendor's own example.",
+    help="The data: a small agency, or the three connections of the vendor's example.",
 )
 @click.option(
     "--contract",
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="How the API reports tokens: by their dates, or as Publora does since August 2026.",
 )
 def sandbox(port: int, speed: float, world: str, contract: str) -> None:
-    """Serve a stand-in for the PostPost API, until ctrl-c."""
+    """Serve a stand-in for the PostPost API until Ctrl-C."""
     from monitor.clock import utc_now
     from monitor.sandbox.clock import FastClock
     from monitor.sandbox.profiles import Contract
@@ -52,9 +52,9 @@ def sandbox(port: int, speed: float, world: str, contract: str) -> None:
 @click.command()
 def demo() -> None:
     """
-    Watch a token's whole life in about a minute.
+    Show a token's whole life in about a minute.
 
-    It needs no key and no account, and leaves nothing behind.
+    Needs no key and no account, and leaves nothing behind.
     """
     from monitor.sandbox.demo import run_demo
 

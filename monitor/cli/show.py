@@ -23,7 +23,7 @@ as_json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="An array of objects, times in ISO 8601; [] where there is no history yet.",
+    help="Print an array of objects with times in ISO 8601, or [] if there is no history yet.",
 )
 account_option = click.option("--account", metavar="NAME", help="Only this account.")
 
@@ -59,9 +59,9 @@ class SinceTime(click.ParamType[datetime]):
 @click.command()
 @account_option
 @click.option("--platform", metavar="NAME", help="Only this platform, such as instagram.")
-@click.option("--problems", is_flag=True, help="Only what has a problem, or a token at or near its end.")
-@click.option("--shared", is_flag=True, help="Only profiles that are connected more than once, side by side.")
-@click.option("--watch", is_flag=True, help="Draw it anew as it changes, the worst first, until ctrl-C.")
+@click.option("--problems", is_flag=True, help="Only connections with a problem or an expiring token.")
+@click.option("--shared", is_flag=True, help="Only profiles that are connected more than once.")
+@click.option("--watch", is_flag=True, help="Keep the table on screen and update it, worst first.")
 @as_json_option
 @pass_session
 def status(
@@ -75,9 +75,9 @@ def status(
     as_json: bool,
 ) -> None:
     """
-    Show what is known of every connection.
+    Show the state of every connection.
 
-    Removed connections are in the JSON alone, with removed_at set.
+    Only the JSON includes removed connections, with removed_at set.
     """
     if watch:
         if as_json or not sys.stdout.isatty():
@@ -128,19 +128,18 @@ def _watch(
 @click.command()
 @click.argument("platform_id", required=False)
 @account_option
-@click.option("--since", type=SinceTime(), metavar="WHEN", help="From a time, or for a duration such as 30d.")
+@click.option("--since", type=SinceTime(), metavar="WHEN", help="A time, or a duration such as 30d.")
 @as_json_option
 @pass_session
 def history(
     session: Session, platform_id: str | None, account: str | None, since: datetime | None, as_json: bool
 ) -> None:
     """
-    Show how tokens changed and what was wrong, oldest first.
+    Show token changes and incidents, oldest first.
 
-    On a terminal a chart stands above: the timeline of one connection, or the tokens of all that end within 60
-    days.
+    On a terminal a chart comes first: the timeline of one connection, or the tokens that expire within 60 days.
 
-    The JSON holds the changes of tokens; `incidents --all --json` has the rest.
+    The JSON has the token changes. `incidents --all --json` has the incidents.
     """
     from monitor.storage import queries
 
@@ -179,11 +178,11 @@ def history(
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@click.option("--all", "everything", is_flag=True, help="Include resolved incidents.")
 @as_json_option
 @pass_session
 def incidents(session: Session, everything: bool, as_json: bool) -> None:
-    """Show what somebody must act on."""
+    """Show open incidents."""
     from monitor.storage import queries
 
     with session.history(as_json=as_json) as store:
@@ -200,12 +199,12 @@ def incidents(session: Session, everything: bool, as_json: bool) -> None:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--failed", is_flag=True, help="Only those that were given up: the dead letters.")
+@click.option("--failed", is_flag=True, help="Only dead letters, which are no longer retried.")
 @as_json_option
 @pass_session
 @click.pass_context
 def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool) -> None:
-    """Show what was sent, to whom, and how it went."""
+    """Show what was sent, to which channel, and with which result."""
     if ctx.invoked_subcommand:
         return None
     from monitor.storage import queries
@@ -226,7 +225,7 @@ def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(1, 2**31 - 1))
 @pass_session
 def retry(session: Session, ids: tuple[int, ...]) -> int:
-    """Have dead letters sent after all: by the daemon at once, or by the next poll."""
+    """Send dead letters again: the daemon does it at once, or the next poll."""
     from monitor.storage import dead_letters
 
     with session.open_database() as database, database.begin() as store:

@@ -42,8 +42,8 @@ class Until(click.ParamType[datetime]):
         return moment
 
 
-author_option = click.option("--author", required=True, metavar="WHO", help="Who says so.")
-comment_option = click.option("--comment", required=True, metavar="WHY", help="Why; it is kept.")
+author_option = click.option("--author", required=True, metavar="WHO", help="Who does this.")
+comment_option = click.option("--comment", required=True, metavar="WHY", help="Why. Kept in the history.")
 
 
 @click.command()
@@ -51,14 +51,16 @@ comment_option = click.option("--comment", required=True, metavar="WHY", help="W
 @author_option
 @comment_option
 @click.option(
-    "--until", type=Until(), help="When it ends by itself; by default when it is over or gets worse."
+    "--until",
+    type=Until(),
+    help="When the acknowledgement ends. By default it lasts until the incident escalates or resolves.",
 )
 @pass_session
 def ack(session: Session, incident_id: int, author: str, comment: str, until: datetime | None) -> None:
     """
-    Say that somebody has an incident in hand.
+    Acknowledge an incident.
 
-    Nobody is reminded of it meanwhile. It ends by itself when the incident is over or gets worse.
+    Stops reminders until the incident escalates or resolves.
     """
     from monitor.storage import silences
 
@@ -77,7 +79,7 @@ def ack(session: Session, incident_id: int, author: str, comment: str, until: da
 
 @click.group()
 def silence() -> None:
-    """Say what is not to be told for a while, and end it."""
+    """Silence matching notifications for a while."""
 
 
 @silence.command()
@@ -87,14 +89,19 @@ def silence() -> None:
     multiple=True,
     required=True,
     metavar="KEY=PATTERN",
-    help=f"One of {', '.join(MATCHES)}, and what it must be; * stands for any text. Several must all match.",
+    help=f"One of {', '.join(MATCHES)}, with a pattern. * matches any text. Several must all match.",
 )
-@click.option("--until", type=Until(), required=True, help="When it ends; what is still wrong is told then.")
+@click.option(
+    "--until",
+    type=Until(),
+    required=True,
+    help="When the silence ends. Problems that are still open are sent then.",
+)
 @author_option
 @comment_option
 @pass_session
 def add(session: Session, matches: Sequence[str], until: datetime, author: str, comment: str) -> None:
-    """Begin a silence: incidents are still recorded, but nobody is told."""
+    """Silence matching notifications. Incidents are still recorded."""
     from monitor.app import build_routing
     from monitor.storage import silences
 
@@ -114,11 +121,11 @@ def add(session: Session, matches: Sequence[str], until: datetime, author: str, 
 
 
 @silence.command("list")
-@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@click.option("--all", "everything", is_flag=True, help="Include silences that have ended.")
 @as_json_option
 @pass_session
 def list_silences(session: Session, everything: bool, as_json: bool) -> None:
-    """Show the silences in force."""
+    """Show active silences."""
     from monitor.storage import silences
 
     with session.history(as_json=as_json) as store:
@@ -147,10 +154,10 @@ def list_silences(session: Session, everything: bool, as_json: bool) -> None:
 
 @silence.command("expire")
 @click.argument("silence_id", type=int, metavar="ID")
-@click.option("--author", default="", metavar="WHO", help="Who says so.")
+@click.option("--author", default="", metavar="WHO", help="Who does this.")
 @pass_session
 def expire(session: Session, silence_id: int, author: str) -> None:
-    """End a silence now: what it held back and is still wrong is told."""
+    """End a silence now. Problems that are still open are sent."""
     from dataclasses import replace
 
     from monitor.app import build_routing
