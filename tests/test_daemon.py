@@ -79,7 +79,7 @@ def test_systemd_is_told_of_the_start_each_cycle_and_the_end(
         (ready,) = (note for note in line.notes if "READY" in note)
         assert ready == {"READY": "1", "STATUS": "watching 1 account"}
         # A migration may take longer than a start is given.
-        assert line.notes[0]["STATUS"].startswith("migrating the database: 0001: ")
+        assert line.notes[0]["STATUS"].startswith("migrating the database: 0001_history: ")
         assert int(line.notes[0]["EXTEND_TIMEOUT_USEC"]) >= 60_000_000
         assert (tmp_path / "history.db").exists()
         line.wait_for("WATCHDOG")

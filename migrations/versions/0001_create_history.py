@@ -5,7 +5,8 @@ from alembic import op
 
 from monitor.storage.types import UtcDateTime, UtcMillis
 
-revision = "0001"
+# Development versions called theirs 0001 to 0008, so none of their databases passes for this one.
+revision = "0001_history"
 down_revision = None
 branch_labels = None
 depends_on = None

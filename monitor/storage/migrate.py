@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import Script
 
-HEAD = "0001"
+HEAD = "0001_history"
 LOCK_SECONDS = 60
 # Told of a migration: its revision, and what it does.
 OnStep: TypeAlias = Callable[[str, str], None]

@@ -139,7 +139,7 @@ def test_an_upgrade_can_be_read_beforehand(cli_env: CliEnvironment) -> None:
 
 def test_an_upgrade_shows_what_it_does(cli_env: CliEnvironment) -> None:
     ran = cli_env.run("db", "upgrade")
-    assert ran.err.startswith("0001: ")
+    assert ran.err.startswith("0001_history: ")
     assert f"{HEAD}: " in ran.err
     assert cli_env.run("db", "upgrade").err == ""
 

@@ -14,12 +14,16 @@ from monitor.errors import StorageError
 from monitor.storage import Database
 
 
-def of_unknown_revision(file: Path) -> None:
+def of_development_revision(file: Path, revision: str = "0008") -> None:
     database = Database(f"sqlite:///{file}")
     database.upgrade()
     database.close()
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0008'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+
+def of_the_first_development_revision(file: Path) -> None:
+    of_development_revision(file, "0001")
 
 
 def foreign(file: Path) -> None:
@@ -68,7 +72,11 @@ def everything_in(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (of_unknown_revision, "made by a development version: export it .* and start a new one"),
+        (of_development_revision, "made by a development version: export it .* and start a new one"),
+        (
+            of_the_first_development_revision,
+            "made by a development version: export it .* and start a new one",
+        ),
         (foreign, r"not the monitor's \(recipes\)"),
         (foreign_with_a_log, r"not the monitor's \(recipes\)"),
         (half_ours, r"not the monitor's \(targets\)"),

@@ -28,7 +28,7 @@ from tests.simulator import Simulator
 from tests.storage.sample_history import USERS
 from tests.storage.test_migrations import run_by_hand, schema_of, views_of
 
-FIRST, SECOND = "0001", "0002"
+FIRST, SECOND = "0001_history", "0002"
 SECOND_VERSION = Path(__file__).parent / "second_version"
 HOLD_ONE_ROW = {"installation"}
 Rows = dict[str, list[dict[str, Any]]]

@@ -12,7 +12,7 @@ from monitor.storage.tables import connections
 from monitor.storage.views import view_queries
 
 revision = "0002"
-down_revision = "0001"
+down_revision = "0001_history"
 branch_labels = None
 depends_on = None
 
