@@ -429,7 +429,10 @@ def test_nothing_from_outside_acts_in_an_event(
         for event in events_of(known, installation="f00", message_key="m1", now=NOW):
             there.channel.send_event(event)
         (request, *_) = there.receiver.requests
-    texts = [text for text in strings_in(json.loads(request.body)) if "evil" in text or MARK in text]
+    sent = json.loads(request.body)
+    if kind == "alertmanager":  # its labels are ids for programs, and stay as they are
+        sent = [alert | {"labels": {}} for alert in sent]
+    texts = [text for text in strings_in(sent) if "evil" in text or MARK in text]
     assert texts
     assert [(text, live) for text in texts if (live := live_parts(text))] == []
 

@@ -78,7 +78,7 @@ def set_right(simulator: WorkspaceSimulator, clock: LocalClock) -> None:
 def tokens(simulator: WorkspaceSimulator) -> list[tuple[str, str]]:
     """Return what is or was wrong with tokens, worst severity and resolution, without times: those are local."""
     rows = simulator.rows("incidents", "WHERE rule = 'token_expiry'", order="subject, id")
-    return [(row["worst"], row["resolution"] or "open") for row in rows]
+    return [(row["max_severity"], row["resolution"] or "open") for row in rows]
 
 
 def skews(simulator: WorkspaceSimulator) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ REFUSED = [
     (WHOLE + "web: {}\n", "web.listen: missing"),
     (WHOLE + "web: {listen: 0.0.0.0:8470}\n", "web.listen: 0.0.0.0:8470 is beyond this machine; want token_file (or token_env) beside it, or a loopback address such as 127.0.0.1"),
     (WHOLE + "web: {listen: localhost:1, token_env: SHORT}\n", "web.token_env: the environment variable SHORT is not set"),
-    (WHOLE + "web: {listen: localhost:1, token_file: /dev/null}\n", "web.token_file: what it names is empty; want a secret in it"),
+    (WHOLE + "web: {listen: localhost:1, token_file: /dev/null}\n", "web.token_file: the file can't be read: it is a pipe or a device; write its content to a file and name that"),
     (WHOLE + "web: {listen: localhost:1, token_env: FEW}\n", "web.token_env: want 16 or more ASCII characters without a space, on one line"),
     (WHOLE + "web: {listen: localhost:1, connection_metrics_at_most: 0}\n", "web.connection_metrics_at_most: found 0, want a whole number from 1 to 1000000"),
     (WHOLE + "heartbeat: {}\n", "heartbeat: want one of url, url_env, url_file"),

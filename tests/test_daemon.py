@@ -279,7 +279,7 @@ def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
         process.wait_for("notification.failed")
         line.wait_for("WATCHDOG", after=len(line.notes))
         trigger.touch()
-        assert process.wait_for("component.stalled")[0]["parts"] == [part.removesuffix("'s pass")]
+        assert process.wait_for("component.stalled")[0]["components"] == [part.removesuffix("'s pass")]
         pings = line.notes.count({"WATCHDOG": "1"})
         time.sleep(1)  # five times as long as between two pings
         assert line.notes.count({"WATCHDOG": "1"}) == pings
@@ -341,7 +341,7 @@ def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(
             wait_until(lambda: bool(logged), what="a word on it")
             pings = line.notes.count({"WATCHDOG": "1"})
             time.sleep(0.6)
-        assert [{"event": "component.stalled", "log_level": "error", "parts": [DISPATCHER]}] == logged
+        assert [{"event": "component.stalled", "log_level": "error", "components": [DISPATCHER]}] == logged
         assert line.notes.count({"WATCHDOG": "1"}) == pings
         daemon.liveness.beat(DISPATCHER)
         wait_until(lambda: line.notes.count({"WATCHDOG": "1"}) > pings, what="pings")

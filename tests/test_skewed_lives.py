@@ -194,7 +194,8 @@ def notified(simulator: SkewedHouse) -> list[tuple[str, Any, Any, Any]]:
     """Return what happened to tokens, without local times."""
     rows = simulator.rows("incidents", "WHERE rule IN ('token_expiry', 'renewal_overdue')")
     return [
-        (row["rule"], row["subject"].partition(":")[2][-12:], row["worst"], row["resolution"]) for row in rows
+        (row["rule"], row["subject"].rpartition(":")[2], row["max_severity"], row["resolution"])
+        for row in rows
     ]
 
 

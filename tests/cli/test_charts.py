@@ -43,7 +43,12 @@ def drawn(parts: Iterable[Any], *, width: int, height: int = 24, encoding: str =
 def period(status: str, began_at: datetime, ended_at: datetime | None, **given: Any) -> dict[str, Any]:
     return {
         **{"account": "agency", "managed_user_id": None, "managed_user": None, "platform": "instagram"},
-        **{"platform_id": INSTAGRAM, "username": "@you", "token_status": status},
+        **{
+            "platform_id": INSTAGRAM,
+            "name": given.get("username", "@you"),
+            "username": "@you",
+            "token_status": status,
+        },
         **{"began_at": began_at, "ended_at": ended_at},
     } | given
 
@@ -119,7 +124,13 @@ def test_connections_of_one_name_stand_on_one_axis() -> None:
 def test_no_chart_is_wider_than_the_terminal(width: int, encoding: str) -> None:
     hostile = "\x1b[31mred\x1b]0;title\x07\u202e" + "日本" * 40
     tokens = [
-        {"platform": f"p{n}", "platform_id": f"p{n}-1", "expires_at": NOW + n * DAY, "username": hostile}
+        {
+            "platform": f"p{n}",
+            "platform_id": f"p{n}-1",
+            "expires_at": NOW + n * DAY,
+            "name": hostile,
+            "username": hostile,
+        }
         for n in range(60)
     ]
     lines = timeline(period("valid", NOW - DAY, None, username=hostile), now=NOW, width=width)

@@ -97,8 +97,8 @@ def test_what_incident_services_are_sent_each_minute_is_found_from_what_is_open(
     with database.begin() as store:
         store.connection.execute(
             insert(tables.incidents).values(
-                rule="token_expiry", subject="x", severity="warning", worst="warning", summary="s", remedy="",
-                memory="{}", opened_at=NOW, acknowledged_at=NOW, acknowledged_by="mia",
+                rule="token_expiry", subject="x", severity="warning", max_severity="warning", summary="s", remedy="",
+                notified_levels="{}", opened_at=NOW, acknowledged_at=NOW, acknowledged_by="mia",
             )
         )  # fmt: skip
         event.listen(store.connection, "before_cursor_execute", note)
