@@ -12,6 +12,7 @@ from monitor.core.model import Outcome, Severity
 from monitor.providers import ConnectionList
 from monitor.providers.wire import read_connections
 from monitor.storage import Database
+from monitor.storage.erasure import erase
 from tests.factories import DAY, HOUR, MINUTE, NOW, failure
 from tests.fakes import FakeProvider
 from tests.simulator import EVERY, Simulator
@@ -368,3 +369,14 @@ def test_an_id_that_is_not_utf_8_is_named_and_is_nobody_else(simulator: Simulato
     simulator.api.body = good
     simulator.advance(3 * HOUR)
     assert 2 == len(simulator.sent)
+
+
+def test_who_was_erased_is_named_by_no_problem_of_the_account(database: Database) -> None:
+    user = "65f0c0ffee65f0c0ffee65f0"
+    simulator = Simulator(database, api=WireProvider(), users=(user,))
+    walk(simulator, same(entry("linkedin", "revoked")), HOUR)
+    [incident] = simulator.rows("incident_log")
+    assert '"revoked" (LinkedIn Your linkedin, LinkedIn Your linkedin)' in incident["summary"]
+    assert list(erase(database, "agency", user, simulator.clock()))
+    [incident] = simulator.rows("incident_log")
+    assert "Your linkedin" not in incident["summary"]
