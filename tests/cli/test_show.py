@@ -290,7 +290,7 @@ def test_a_narrow_encoding_costs_no_output(cli_env: CliEnvironment) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert b"lu\\u0165ou" in done.stdout
+    assert b"\\u65e5\\u672c" in done.stdout
 
 
 def test_a_long_export_takes_no_more_memory_than_a_short_one(cli_env: CliEnvironment) -> None:
