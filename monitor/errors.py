@@ -70,7 +70,7 @@ class StorageError(MonitorError):
     The history database can't be used; the text says what to do.
 
     Args:
-        passing: waiting may help (it is locked, full, restarting); else only a person can.
+        transient: waiting may help (it is locked, full, restarting); else only a person can.
     """
 
     def __init__(self, message: str, *, transient: bool = False) -> None:

@@ -21,7 +21,7 @@ class PollRate:
 
     Args:
         every: as configured.
-        kept: as the key's budget allows.
+        effective_interval: as the key's budget allows.
         targets: how many share it.
         per_minute: requests that the key has.
     """
@@ -44,7 +44,7 @@ class RateLimits:
 
     Args:
         every: how often the targets of each account are to be looked at.
-        budgets: of the accounts that have one; the others may ask without end. Accounts with the same key
+        buckets: of the accounts that have one; the others may ask without end. Accounts with the same key
             have the same one.
     """
 

@@ -84,3 +84,39 @@ def test_the_map_shows_every_module_and_no_other() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no docstring"
+
+
+def parameters_of(node: ast.ClassDef | ast.FunctionDef) -> set[str]:
+    """Return what a docstring may explain: the parameters of a function, the fields or parameters of a class."""
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args
+        return {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)} | {
+            each.arg for each in (arguments.vararg, arguments.kwarg) if each
+        }
+    fields = {
+        each.target.id
+        for each in node.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    return fields.union(
+        *(
+            parameters_of(each)
+            for each in node.body
+            if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+        )
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_docstrings_explain_parameters_that_exist(path: Path) -> None:
+    stale = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        _, found, explained = (ast.get_docstring(node) or "").partition("\nArgs:\n")
+        if found:
+            explained = re.split(r"\n(?=\S)", explained)[0]
+            names = re.findall(r"^    (\w+(?:, \w+)*):", explained, re.MULTILINE)
+            wanted = {name for listed in names for name in listed.split(", ")}
+            stale += [f"{node.name}: {name}" for name in wanted - parameters_of(node)]
+    assert [] == stale

@@ -32,7 +32,7 @@ def use_card(service: "NotifyBase") -> None:
         return make(being_sent.get(), service, notify_type)
 
     # It asks for a payload if it has a template, and Slack only if it uses blocks.
-    service.template.add(AttachMemory(content=b"{}", name="card.json"))  # type: ignore[attr-defined, no-untyped-call]
+    service.template.add(AttachMemory(content=b"{}", name="card.json"))  # type: ignore[attr-defined, no-untyped-call]  # Apprise types it in part
     vars(service).update(gen_payload=gen_payload, use_blocks=True)
 
 

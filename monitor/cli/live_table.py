@@ -34,8 +34,8 @@ class LiveTable:
     Args:
         rows: the worst first, at most ``MOST``.
         total: how many connections there are.
-        sources: what is wrong with accounts as such, a line each.
-        complaint: why nothing newer could be read; empty where it could.
+        accounts: what is wrong with accounts as such, a line each.
+        error: why nothing newer could be read; empty where it could.
     """
 
     headers: Sequence[str]

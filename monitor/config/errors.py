@@ -48,7 +48,7 @@ def expected(what: str, *path: str | int) -> PydanticCustomError:
     Complain about a value: what was found is added where it may be shown.
 
     Args:
-        at: the rest of the key path, below the value that is being validated.
+        path: the rest of the key path, below the value that is being validated.
     """
     return PydanticCustomError("wanted", "{want}", {"want": what, "at": path})
 

@@ -221,11 +221,11 @@ class Snapshot:
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
         connections: in the order given, each ``platform_id`` once; empty after a failure.
         failure: None after a good answer.
-        complaints: what was wrong with single connections of a good answer; they are left out.
+        warnings: what was wrong with single connections of a good answer; they are left out.
         unreadable_ids: the ``platform_id`` of those left out, where it could be read: a connection that
             is listed but unreadable is not missing.
-        fingerprint: equal for equal answers, across restarts; empty where the answer must be looked at.
-        is_unread: the answer is the one that was known already, by its fingerprint, and was not read again:
+        response_digest: equal for equal answers, across restarts; empty where the answer must be looked at.
+        is_undecoded: the answer is the one that was known already, by its fingerprint, and was not read again:
             the connections are missing here, and it proves nothing but that all was as it had been.
     """
 
@@ -254,11 +254,11 @@ class ConnectionState:
         id: the key of its row; None until it is recorded.
         error_seen_at: when the monitor first saw the error that ``connection.last_error`` holds.
         error_cleared_at: errors that occurred up to here are history and open nothing.
-        missing: successful polls in a row that did not list it.
+        missed_polls: successful polls in a row that did not list it.
         last_seen_at: when the newest report of it was made; None while every good poll brings one.
         removed_at: when it was taken as gone.
-        habit: how its token was renewed so far.
-        tested: what active tests have shown.
+        renewals: how its token was renewed so far.
+        last_test: what active tests have shown.
     """
 
     connection: Connection
@@ -314,12 +314,12 @@ class Incident:
         id: the key of its row; None until it is recorded.
         summary: one line in plain words, outside text cleaned.
         remedy: what to do about it, one line.
-        worst: the worst severity it ever had; who was told of that is told of the end.
+        max_severity: the worst severity it ever had; who was told of that is told of the end.
         cause: what lies behind it, where that can be told.
         deadline_at: when it gets worse by itself (a token's expiry), aware UTC.
-        memory: what the rule must remember of what was told; mark to step.
-        announced: the severity that people were last to hear of; None where that is how it began.
-        flaps: how often it came within the window when it was told as flapping; 0 where it isn't.
+        notified_levels: what the rule must remember of what was told; mark to step.
+        notified_severity: the severity that people were last to hear of; None where that is how it began.
+        flap_count: how often it came within the window when it was told as flapping; 0 where it isn't.
         recovering_since: since when a flapping one shows no problem.
         acknowledged_by: who has it in hand; None where nobody does.
         acknowledged_until: when the acknowledgement ends by itself; None for not at all.
@@ -364,16 +364,16 @@ class TargetState:
     Args:
         taken_at: when the newest recorded snapshot was taken; None before the first.
         last_ok_at: when the newest good snapshot was taken; None before the first.
-        failures: failed polls in a row; 0 after a good one.
+        consecutive_failures: failed polls in a row; 0 after a good one.
         failing_since: when the first of them was; None after a good one.
-        fingerprint: of the newest good snapshot; empty where the next one must be looked at.
+        response_digest: of the newest good snapshot; empty where the next one must be looked at.
         next_evaluation_at: when the clock alone changes a verdict; None if never.
-        doubted: how many connections the newest snapshot would have changed at once, had it been believed.
+        suspect_changes: how many connections the newest snapshot would have changed at once, had it been believed.
         shrunk_since: since when the list has been too short to be believed; None after a good one.
         clock_offset: the API's time minus local time when the connections were last seen as they are known.
         connections: by ``platform_id``, removed ones included.
         incidents: the open ones about this target or its connections.
-        recent: how often each problem was opened lately, by subject key and rule.
+        recent_opens: how often each problem was opened lately, by subject key and rule.
     """
 
     target: Target

@@ -30,9 +30,9 @@ class CycleReporter:
     The cycles of one daemon, judged as they end.
 
     Args:
-        stuck: names the parts of the daemon that hang.
-        say: is told of each cycle in one line.
-        counted: gives what was counted since it was last asked, for the log.
+        stalled: names the parts of the daemon that hang.
+        set_status: is told of each cycle in one line.
+        take_counts: gives what was counted since it was last asked, for the log.
         on_ended: told how each cycle ended.
         is_start: the program starts; a new configuration in a running one isn't worth a word.
 

@@ -74,7 +74,7 @@ class Daemon:
 
     Args:
         tick: how often what is due is looked for.
-        say: is told in one line how things are.
+        set_status: is told in one line how things are.
         is_start: the program starts; else a running one takes a new configuration.
 
     Attributes:

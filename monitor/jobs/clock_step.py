@@ -17,7 +17,7 @@ class ClockStepRecovery:
 
     Args:
         every: how often the targets of each account are polled.
-        steps: notices when the clock is set back.
+        detector: notices when the clock is set back.
     """
 
     def __init__(

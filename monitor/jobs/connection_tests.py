@@ -45,7 +45,7 @@ class ConnectionTestContext:
     What testing needs.
 
     Args:
-        probing: how the connections of an account are tested; an account that isn't in it is left alone.
+        connection_test_settings: how the connections of an account are tested; an account that isn't in it has none.
     """
 
     database: Database
@@ -64,8 +64,8 @@ class ConnectionTestRun:
     How one test went.
 
     Args:
-        meaning: what it proves; NOTHING where there was no answer either.
-        trial: the answer; None where there was none, and ``failure`` says why.
+        result: what it proves; NOTHING where there was no answer either.
+        response: the answer; None where there was none, and ``failure`` says why.
     """
 
     target: Target

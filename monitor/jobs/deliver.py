@@ -46,14 +46,14 @@ class DeliveryContext:
 
     Args:
         dashboards: where to reconnect by hand, by account.
-        dice: a number from 0 to 1, another one at each call.
-        new_name: a name for a message, another one at each call.
-        words: of the channels that have templates.
+        random: a number from 0 to 1, another one at each call.
+        new_message_key: a name for a message, another one at each call.
+        templates: of the channels that have templates.
         routing: what digests are made by.
         clock_offset: gives what local time is corrected by when expiry is judged, by account.
-        link_of: gives the page where a managed user reconnects; empty where there is none.
-        moved: told the channel's name at each step of a pass over it.
-        unwritten: by the name of their message, what channels were told and the database wouldn't take.
+        reconnect_link: gives the page where a managed user reconnects; empty where there is none.
+        on_progress: told the channel's name at each step of a pass over it.
+        unsaved_deliveries: by the name of their message, what channels were told and the database wouldn't take.
     """
 
     database: Database
@@ -103,7 +103,7 @@ class _ClaimedMessage:
 
     Args:
         items: None where its time has not come.
-        told_of: what a digest tells.
+        digest_summary: what a digest tells.
         installation: the id of this installation, for a service with incidents of its own.
     """
 

@@ -35,8 +35,8 @@ class PollSettings:
     Args:
         every: how often the targets of each account are polled.
         jitter: the share of the interval that chance may add or take away.
-        dice: a number from 0 to 1, another one at each call.
-        budgets: of the keys; None where every target may be polled as often as configured.
+        random: a number from 0 to 1, another one at each call.
+        rate_limits: of the keys; None where every target may be polled as often as configured.
     """
 
     rules: Rules

@@ -38,7 +38,7 @@ def sync_targets(
     told but services with incidents of their own: whoever edited the configuration knows.
 
     Args:
-        plans: what of each account is to be polled; the account itself unless given.
+        scopes: what of each account is to be polled; the account itself unless given.
         incident_channels: to services with incidents of their own, which end there too.
 
     Returns:

@@ -47,9 +47,9 @@ class WorkspaceContext:
     What surveying needs.
 
     Args:
-        plans: what of each account is to be polled, by its name.
+        scopes: what of each account is to be polled, by its name.
         link_use: what is done with reconnect links, by account; none where it isn't said.
-        said: the managed users that were said to be the owner of their key, by their targets' ids.
+        warned_owner_ids: the managed users that were said to be the owner of their key, by their targets' ids.
     """
 
     database: Database

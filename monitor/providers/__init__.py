@@ -83,10 +83,10 @@ class ConnectionList:
 
     Args:
         connections: in the order given, each ``platform_id`` once.
-        complaints: what was wrong with single connections or fields, one line each.
+        warnings: what was wrong with single connections or fields, one line each.
         unreadable_ids: the ids of connections left out, where the id itself could be read.
-        fingerprint: equal for equal answers, across restarts; empty where the answer must be looked at.
-        is_unread: it is the answer that was known, and nothing else of it was read.
+        response_digest: equal for equal answers, across restarts; empty where the answer must be looked at.
+        is_undecoded: it is the answer that was known, and nothing else of it was read.
         unknown_fields: names that the monitor doesn't know, a sign that the API changed.
         limit: requests the API grants in its window, where it says so.
         remaining: how many of those are left.
@@ -131,7 +131,7 @@ class Workspace:
     The managed users of one API key.
 
     Args:
-        complaints: what was wrong with single users, who are left out.
+        warnings: what was wrong with single users, who are left out.
         unreadable_ids: the ids of those, where the id itself could be read: unreadable is not gone.
     """
 

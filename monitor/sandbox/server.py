@@ -24,7 +24,7 @@ class Server:
     A world that is being served.
 
     Args:
-        world: what is served; change it at any time.
+        fake_service: what is served; change it at any time.
         api: answers for it.
         host: a loopback address.
         port: where it really listens.

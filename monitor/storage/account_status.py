@@ -33,7 +33,7 @@ class Discovery:
 
     Args:
         next_at: when it is due; None for at once.
-        failures: in a row.
+        consecutive_failures: in a row.
         shrunk_since: since when the list has been too short to be believed; None after a good one.
         is_refused: whether nothing at all may be asked with the key, so that only one target tries.
     """
@@ -61,7 +61,7 @@ def load_accounts(
     *,
     recent_opens: Mapping[tuple[str, RuleName], int],
 ) -> list[AccountState]:
-    """Load what is known of accounts as sources; ``recent`` is passed on."""
+    """Load what is known of accounts; ``recent_opens`` is passed on."""
     failing = _failing(connection, accounts)
     seen = _last_answers(connection, accounts)
     unheard = _unheard(connection, accounts)
@@ -198,7 +198,7 @@ def save_discovery(
     Write down how asking for an account's managed users went, and when to ask again.
 
     Args:
-        is_short: whether the failure is that too many were missing for the list to be believed.
+        is_shrunk: whether the failure is that too many were missing for the list to be believed.
     """
     if failure is None:
         _upsert(

@@ -29,7 +29,7 @@ def check_integrity(
     Say what doesn't hold though it always should, one line each; nothing where the database is sound.
 
     Args:
-        is_told: whether anybody is to be told of an incident.
+        is_routed: whether anybody is to be told of an incident.
     """
     missing = list(_missing(database))
     if missing:

@@ -38,13 +38,13 @@ class Claim:
     Rows of one channel and one group that are one message.
 
     Args:
-        name: stable however often the message is tried while it may have been delivered.
+        message_key: stable however often the message is tried while it may have been delivered.
         ids: the rows, oldest first.
         attempts: the most that any of them was tried, this time included.
         first_attempt_at: when the first of them was first tried.
         digest: the group of a digest; None for a message about incidents.
         leased_until: when it is somebody else's; no other sender ever held it until that very moment.
-        may_be_out: whether an earlier attempt may have delivered it.
+        may_be_delivered: whether an earlier attempt may have delivered it.
     """
 
     message_key: str
@@ -100,7 +100,7 @@ def claim(
     until that is settled. Two that claim for one channel must take turns.
 
     Args:
-        name: what a new claim is to be called; one that was abandoned keeps its own.
+        message_key: what a new claim is to be called; one that was abandoned keeps its own.
         whole: whether all of a group goes as soon as some of it is due.
         one_incident: whether a new claim is about one incident, whatever its group.
 
@@ -179,7 +179,7 @@ def mark_delivered(
     Write down that a claim is done.
 
     Args:
-        told: what the channel was told of each incident; one that is not in it had nothing left to tell.
+        notified: what the channel was told of each incident; one that is not in it had nothing left to tell.
     """
     # Also what another sender has put aside, who took us for dead: it was delivered all the same.
     mine = and_(rows_of_claim(claimed), UNSENT)
@@ -217,7 +217,7 @@ def suppress(connection: DatabaseConnection, claimed: Claim, suppressed: Mapping
     drop one of two messages under one name.
 
     Args:
-        held: until when and by which silence, if by one, for each incident.
+        suppressed: until when and by which silence, if by one, for each incident.
     """
     about = select(notifications.c.incident_id).where(_owns_claim(claimed))
     keeps_name = claimed.may_be_delivered and set(connection.execute(about).scalars()) <= suppressed.keys()

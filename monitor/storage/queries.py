@@ -167,9 +167,9 @@ class TargetStatus:
     How looking at one target goes.
 
     Args:
-        last_at: when it was last looked at, whatever came of it; None before the first time.
+        last_polled_at: when it was last looked at, whatever came of it; None before the first time.
         last_ok_at: when that last succeeded.
-        is_resting: whether it isn't looked at on purpose: its key is refused, and another target tries.
+        is_paused: whether it isn't looked at on purpose: its key is refused, and another target tries.
     """
 
     account: str
@@ -189,8 +189,8 @@ class Health:
         connections: that are listed.
         incidents: the open ones, by severity.
         expired, expiring: tokens, by the API's word, and by a date that has passed since and counts.
-        given_up: messages that became dead letters lately.
-        waiting_since: since when the oldest message that should have been sent has been waiting.
+        dead_letters: messages that became dead letters lately.
+        pending_since: since when the oldest message that should have been sent has been waiting.
     """
 
     targets: tuple[TargetStatus, ...]
@@ -209,7 +209,7 @@ def health(
     Gather how everything is, of all accounts or of one.
 
     Args:
-        lately: how long a dead letter is worth a word.
+        recently: how long a dead letter is worth a word.
     """
     of_account = [] if account is None else [targets.c.account == account]
     watched = (

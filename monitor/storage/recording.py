@@ -34,8 +34,8 @@ class PollRecord:
         taken_at: when its answer was complete.
         next_poll_at: when the target is due again.
         last_ok_at: the newest good answer before this one; this one where most of it was good.
-        decision: what follows; None where the poll was steady and nothing does.
-        is_alone: whether it failed again though others of its account had an answer in between.
+        evaluation: what follows; None where the poll was steady and nothing does.
+        is_isolated: whether it failed again though others of its account had an answer in between.
     """
 
     target: Target

@@ -31,12 +31,12 @@ class Stats:
     Args:
         targets: how many are watched, by account.
         due_at: since when targets have been due that are, in no order; by account.
-        last_at: when an account was last looked at, whatever came of it.
+        last_polled_at: when an account was last looked at, whatever came of it.
         last_ok_at: when looking at an account last succeeded.
         connections: how many are listed, by account, platform and token status, both as the API gave them.
         incidents: how many are open, by rule and severity.
         notifications: how many are not delivered, by state.
-        oldest_unsent_at: since when the oldest of those that should be on their way has been due.
+        oldest_pending_at: since when the oldest of those that should be on their way has been due.
         size_bytes: of the whole database.
     """
 
@@ -133,7 +133,7 @@ class DuePoll:
 
     Args:
         due_at: since when it is.
-        known: the fingerprint of the answer in which nothing is new; empty where any answer must be read.
+        known_digest: the fingerprint of the answer in which nothing is new; empty where any answer must be read.
     """
 
     due_at: datetime

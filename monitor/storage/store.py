@@ -39,7 +39,7 @@ class Store:
     The history database within one transaction.
 
     Args:
-        takes_turns: whether transactions about the same things wait for each other, as those that write must;
+        uses_locks: whether transactions about the same things wait for each other, as those that write must;
             SQLite has one writer anyway.
     """
 

@@ -37,7 +37,7 @@ class SiteState:
     What the site shows now.
 
     Args:
-        progress, metrics: of the daemon that runs; None while there is none yet: it waits for its database.
+        liveness, metrics: of the daemon that runs; None while there is none yet: it waits for its database.
     """
 
     app: App
@@ -61,7 +61,7 @@ class WebApp:
     The answers.
 
     Args:
-        shown: gives what to show; asked anew for every request, since a reload changes it.
+        state: gives what to show; asked anew for every request, since a reload changes it.
     """
 
     def __init__(self, state: Callable[[], SiteState]) -> None:

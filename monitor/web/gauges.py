@@ -31,7 +31,7 @@ class MetricsData:
     Args:
         overdue: how many targets are late by far, by account.
         expiries: the tokens that expire, the first first; as many as are wanted.
-        left_out: how many more expire than that.
+        dropped_expiries: how many more expire than that.
     """
 
     stats: Stats
@@ -65,8 +65,8 @@ class Gauges(Collector):
     What one scrape shows of how things stand.
 
     Args:
-        standing: None where the database doesn't answer: then it is missing, and nothing is made up.
-        paces: of all accounts.
+        data: None where the database doesn't answer: then it is missing, and nothing is made up.
+        rates: of all accounts.
         skews: how far the local clock is ahead of each API's, by base URL.
         idle: for how many seconds each part of the daemon has been silent.
         now: when that was.

@@ -41,7 +41,7 @@ class WebListener:
         break whatever probes it. A configuration without the section closes the listener at once.
 
         Args:
-            progress, metrics: of the daemon that runs; None while it waits for its database.
+            liveness, metrics: of the daemon that runs; None while it waits for its database.
 
         Raises:
             MonitorError: the address can't be had; the text says what to do.

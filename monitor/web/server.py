@@ -21,7 +21,7 @@ class Server:
     A site that is being served.
 
     Args:
-        listening: where; closed with the server.
+        sock: where; closed with the server.
     """
 
     def __init__(self, site: WebApp, sock: socket.socket) -> None:

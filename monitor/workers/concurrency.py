@@ -14,7 +14,7 @@ class ConcurrencyLimiter:
     The lanes on which threads fetch: few are open where answers come at once, all where threads wait for them.
 
     Args:
-        most: how many there are.
+        maximum: how many there are.
     """
 
     def __init__(self, maximum: int) -> None:

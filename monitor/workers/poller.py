@@ -42,7 +42,7 @@ class Poller:
         on_fetched: told of each snapshot, how many seconds it took, and how many it began late; None where
             it wasn't due but asked for.
         on_recorded: told of each batch after its commit.
-        progress: where to note that the dispatcher and the recorder move.
+        liveness: where to note that the dispatcher and the recorder move.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Poller:
         Have targets polled; one already in flight, or without a provider, is left out.
 
         Args:
-            turns: of those that are due, by their ids.
+            due_polls: of those that are due, by their ids.
         """
         taken = 0
         for target in targets:

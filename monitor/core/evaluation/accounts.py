@@ -45,11 +45,11 @@ class TargetFailure:
 
     Args:
         target: None for the list of managed users.
-        failures: in a row.
+        consecutive_failures: in a row.
         failing_since: when the first of them was.
         failed_at: when the newest was.
-        alone: of them, those before which others that are asked with the same key had an answer.
-        doubted: how many connections the newest answer would have changed at once, had it been believed.
+        isolated_failures: of them, those before which others that are asked with the same key had an answer.
+        suspect_changes: how many connections the newest answer would have changed at once, had it been believed.
     """
 
     target: Target | None
@@ -78,7 +78,7 @@ class AccountState:
         paused: what of its polling rests; None where nothing does.
         subjects: the targets that ``incidents`` are about, by their ids.
         incidents: the open ones about the account or its targets as sources.
-        recent: how often each problem was opened lately, by subject key and rule.
+        recent_opens: how often each problem was opened lately, by subject key and rule.
         unheard: the connections whose token status is a word that the monitor doesn't know: for each word how
             many there are, and the names of the first.
     """

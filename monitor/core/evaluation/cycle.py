@@ -67,10 +67,10 @@ def assess_cycle(
     Args:
         every: how often the targets of each account are looked at.
         slack: what one look may take.
-        watching_since: what wasn't seen before is no fault of this cycle.
-        waiting_since: since when the oldest message has been waiting to be sent.
-        stuck: the parts of the monitor that hang.
-        unlisted: since when the managed users of accounts can't be listed, where they can't: who is new isn't seen.
+        monitoring_since: what wasn't seen before is no fault of this cycle.
+        pending_since: since when the oldest message has been waiting to be sent.
+        stalled: the parts of the monitor that hang.
+        unlisted_since: since when the managed users of accounts can't be listed; who is new isn't seen.
     """
     late: list[str] = []
     failing: list[str] = []

@@ -45,7 +45,7 @@ class Evaluation:
         snapshot: what was seen; None for a review, which asked nobody.
         failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
         is_partial: whether it fails for single entries of the list only: all the others were seen.
-        doubted: how many connections changed at once, so that the next poll must confirm it; 0 if none.
+        suspect_changes: how many connections changed at once, so that the next poll must confirm it; 0 if none.
         shrunk_since: since when the list has been too short to be believed; None if it isn't.
         changes: connections that are not as they were known; none after a failed fetch.
         incidents: incidents of its connections that opened, moved or ended.

@@ -49,9 +49,9 @@ def reconcile(
     Compare the incident that is open with the problem that is visible.
 
     Args:
-        recent: how often this problem was opened within the window of ``flapping``.
-        is_damped: whether it is over only when two looks in a row show no problem.
-        looked_at: when the newest look was that the verdict goes by; None where there was none.
+        recent_opens: how often this problem was opened within the window of ``flapping``.
+        needs_two_recoveries: whether it is over only when two looks in a row show no problem.
+        observed_at: when the newest look was that the verdict goes by; None where there was none.
 
     Returns:
         None where nothing changes.
@@ -97,7 +97,7 @@ def next_change_at(incident: Incident, flapping: Flapping) -> datetime | None:
 def resolve(
     incident: Incident, resolution: Resolution, now: datetime, *, is_notified: bool = True
 ) -> IncidentChange:
-    """End an incident; ``told`` is False where another message already says it."""
+    """End an incident; ``is_notified`` is False if another message already says it."""
     # What was told is remembered for the sake of what comes next, and there is nothing next; a doubt stays one.
     notified_levels = {} if incident.is_notifiable else incident.notified_levels
     ended = replace(

@@ -22,9 +22,9 @@ class PollScope:
     What of an account is to be polled.
 
     Args:
-        owner: the account itself.
+        include_owner: the account itself.
         users: the managed users that the configuration names.
-        everyone: all that the workspace lists, whoever they are.
+        all_users: all that the workspace lists, whoever they are.
         discover_every: how often its list is asked for.
     """
 
@@ -64,7 +64,7 @@ class KnownUser:
 
     Args:
         missing_since: since when it has not been listed; None while it is.
-        is_detached: whether it is polled no more.
+        is_deactivated: whether it is polled no more.
     """
 
     target: Target
@@ -79,14 +79,14 @@ class WorkspaceDiff:
 
     Args:
         new: the ids of those to be polled from now on, back ones included.
-        back: those of them that were known and detached.
-        named: those whose name or own name is another now, as they are listed.
-        readdressed: known ones whose own name is another now, as they are called from now on.
-        found: those that were missing and are listed again.
+        returned: those of them that were known and detached.
+        renamed: those whose name or own name is another now, as they are listed.
+        address_changed: known ones whose own name is another now, as they are called from now on.
+        reappeared: those that were missing and are listed again.
         missing: those that are not listed, for the first time.
-        gone: those that were missing already.
+        removed: those that were missing already.
         unmanaged: the ids that the configuration names and the workspace doesn't list.
-        doubt: why the list isn't believed in what it lacks; None where it is.
+        anomaly: why the list isn't believed in what it lacks; None where it is.
     """
 
     new: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ class Summary:
         open: worst first.
         expiring: those without an open problem whose token ends within ``AHEAD``, soonest first.
         recovered: what ended since the last digest.
-        well: connections that are none of these.
+        healthy_count: connections that are none of these.
     """
 
     open: Sequence[Item]

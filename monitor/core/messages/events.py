@@ -33,7 +33,7 @@ class Event:
         message_key: the same however often this event is sent, another one for the next event.
         reason: what happened: opened, escalated, updated, reminder, acknowledged or resolved.
         at: when the event was written, aware UTC.
-        told: the severity that the service has heard of before; None before its first event.
+        last_severity: the severity that the service has heard of before; None before its first event.
         reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
     """
 

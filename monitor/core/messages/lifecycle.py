@@ -32,7 +32,7 @@ def started_message(
 
     Args:
         incidents: the open ones, by severity.
-        gap: when nobody watched, if that was for long enough to matter.
+        downtime: when nobody watched, if that was for long enough to matter.
         found: incidents opened by the first look after that.
         key: the same for this message however often it is sent.
     """

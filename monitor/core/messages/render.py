@@ -46,12 +46,12 @@ class Item:
 
     Args:
         reasons: why notifications were written since the channel was last told.
-        told: the severity the channel was last told; None if it was never told.
+        last_severity: the severity the channel was last told; None if it was never told.
         told_hash: the ``content_hash`` of what it was last told; None if it was never told.
-        told_resolved: whether the channel was last told that it is over.
+        last_was_resolved: whether the channel was last told that it is over.
         silenced: whether a silence held it back; what came and went meanwhile is not told.
         may_be_out: whether an earlier attempt, of which nothing is known, may have told the channel.
-        is_back: whether it ended, and the same problem is open again as another incident that the channel
+        reopened: whether it ended, and the same problem is open again as another incident that the channel
             hears of: to say that it is over would be wrong by now.
         connection: as it is known now; None where the incident isn't about one.
         clock_offset: the API's time minus local time, as far as expiry is judged by it.

@@ -83,8 +83,8 @@ def throttled_until(
     Say until when a client is to be left alone; None for not at all.
 
     Args:
-        told_at: when the client was last told anything.
-        told: the worst that it was told within the last day.
+        notified_at: when the client was last told anything.
+        notified: the worst that it was told within the last day.
     """
     if notified_at is None or now - notified_at >= MIN_NOTIFICATION_INTERVAL or notified_at > now:
         return None

@@ -12,9 +12,9 @@ class LastNotification:
     What a channel was told of an open incident.
 
     Args:
-        news_at: when the newest thing that wasn't a reminder was written for it.
+        notified_at: when the newest thing that wasn't a reminder was written for it.
         reminded_at: when the newest reminder was; None before the first.
-        is_waiting: whether something is still on its way.
+        is_pending: whether something is still on its way.
     """
 
     incident: Incident

@@ -124,7 +124,7 @@ class Route:
 
     Args:
         group_by: names of ``Circumstances``; what is equal in all of them is one message.
-        resolved: whether the end of an incident is told too.
+        send_resolved: whether the end of an incident is told too.
         digest: when a summary of all that the route takes is sent; None for never.
         continues: whether later routes may take it as well.
     """

@@ -22,7 +22,7 @@ class Superseded:
     What a rule says when its problem is over without anything being well again.
 
     Args:
-        told: False where another message says it, or nobody needs to be told.
+        is_notified: False where another message says it, or nobody needs to be told.
     """
 
     resolution: Resolution
@@ -50,9 +50,9 @@ class Problem:
         summary: one line in plain words, outside text made harmless; no countdowns, since it is kept.
         remedy: what to do, one line; empty where the message says it better.
         deadline_at: when it gets worse by itself.
-        step: how far up the rule's own ladder it stands, from 1; 0 is a doubt that nobody is told of yet.
-        mark: what the steps are counted for (an expiry date, an error): each is told once for each mark.
-        mark_is_news: whether a mark never seen before is told even if its step was told for another.
+        level: how far up the rule's own ladder it stands, from 1; 0 is a doubt that nobody is told of yet.
+        dedup_key: what the steps are counted for (an expiry date, an error): each is told once for each mark.
+        is_new_key: whether a mark never seen before is told even if its step was told for another.
         cause: what lies behind it; None where that can't be told, or isn't the platform's matter.
         keeps_worse: whether an incident that is open and at least as bad stays as it is.
     """

@@ -24,8 +24,8 @@ class ChannelState:
         delivered_at: when it last took a message; None if never.
         error: what the newest failure said.
         incident: the open one about it.
-        tells_clients: whether it is another place for each managed user.
-        unreached: those of them that it can't tell, for want of an address.
+        notifies_clients: whether it is another place for each managed user.
+        unreachable_users: those of them that it can't tell, for want of an address.
     """
 
     channel: str

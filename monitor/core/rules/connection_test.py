@@ -56,11 +56,11 @@ class ConnectionTestHistory:
     What is known from the tests of a connection.
 
     Args:
-        meaning: of the newest test that proved something; None before the first.
+        result: of the newest test that proved something; None before the first.
         result_at: when that was.
         message: the API's words about it.
         permissions: those that its tests have shown.
-        lost: those of them that were missing when it last passed.
+        missing_permissions: those of them that were missing when it last passed.
         passed_at: when a test last passed; None if none ever did.
     """
 

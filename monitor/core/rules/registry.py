@@ -55,7 +55,7 @@ class ConnectionRule(Protocol):
         Judge a connection.
 
         Args:
-            looked_at: when it was last seen as it is known; by default now.
+            observed_at: when it was last seen as it is known; by default now.
         """
         ...
 
@@ -163,7 +163,7 @@ class ConnectionRemoved:
     Nobody has to act on it, so it must not stay open; it is told again only if the connection comes back first.
 
     Args:
-        shown_for: how long it is among what is open.
+        visible_for: how long it is among what is open.
     """
 
     visible_for: timedelta = timedelta(days=1)
@@ -277,7 +277,7 @@ class Flapping:
 
     Args:
         times: how often it may come within the window before.
-        calm: how long it must stay away to be over.
+        quiet_for: how long it must stay away to be over.
     """
 
     times: int = 3

@@ -77,11 +77,11 @@ class RenewalHistory:
     What is remembered of the renewals of one connection.
 
     Args:
-        renewals: how many were ever seen.
+        count: how many were ever seen.
         renewed_at: when the newest was seen.
         expiry_set_at: since when the token has had the date that it has; None for since it was first seen. So the
             date was never further ahead than it was then.
-        newest: the newest that tell something, oldest first, at most ``KEPT``.
+        recent: the newest that tell something, oldest first, at most ``KEPT``.
     """
 
     count: int = 0
@@ -112,7 +112,7 @@ def observe_renewal(
 
     Args:
         before: when the token expired as of the look before; ``after`` as of this one.
-        looked_at: when the look before was.
+        observed_at: when the look before was.
     """
     if after is None or before == after:
         return history

@@ -44,7 +44,7 @@ class TokenExpiry:
     name: RuleName = RuleName.TOKEN_EXPIRY
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
-        """Judge the newest report of a token, made at ``looked_at``, as of now."""
+        """Judge the newest report of a token, made at ``observed_at``, as of now."""
         seen, reported_at = known.connection, observed_at or now
         date = deadline_of(known, reported_at, self.profiles)
         has_passed = date is not None and date <= now
