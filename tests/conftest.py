@@ -24,7 +24,9 @@ from tests.postgres_for import administer, postgres_server
 # The tests try the same examples every time; ``make explore`` tries others, and what it finds becomes an example.
 # No deadline, since a busy machine is no mistake. No database of examples, so that nothing depends on it.
 settings.register_profile("ci", derandomize=True, max_examples=100, deadline=None, database=None)
-settings.register_profile("explore", max_examples=2000, deadline=None, database=None, print_blob=True)
+settings.register_profile(
+    "explore", derandomize=False, max_examples=2000, deadline=None, database=None, print_blob=True
+)
 settings.load_profile("ci")
 
 # Makes a database of a kind, "sqlite" or "postgres", and gives its URL while the block lasts.

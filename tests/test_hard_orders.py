@@ -229,7 +229,7 @@ def test_taken_in_hand_then_worse_then_milder_then_worse_again(simulator: Simula
     simulator.list_connections(WELL)
     assert [message.severity for message in simulator.sent] == [Severity.WARNING, Severity.CRITICAL, None]
     history = simulator.rows("acknowledgements")
-    assert [(row["by"], row["why"], row["ended_at"] is not None) for row in history] == [
+    assert [(row["created_by"], row["comment"], row["ended_at"] is not None) for row in history] == [
         ("mia", "on it", True)
     ]
 

@@ -243,7 +243,7 @@ def assert_all_was_told(life: World, steps: list[Step]) -> None:
         # What is over stays over, and no end without a beginning but one that says that it was not told.
         assert ends in ([], [len(kinds) - 1]), (id_, kinds)
         if ends and len(kinds) == 1:
-            assert kinds == ["passed"]
+            assert kinds == ["missed"]
         if kinds[0] in OPEN:
             assert kinds[0] == "opened", (id_, kinds)
         if id_ not in split:

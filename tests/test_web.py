@@ -461,7 +461,12 @@ def test_the_page_says_what_needs_somebody_first(visit: Visit) -> None:
     simulator = visit.simulator()
     simulator.poll_connections(
         connection(display_name="Fine & Dandy", expires_at=NOW + 40 * DAY),
-        connection(platform_id="instagram-1", display_name="Soon", expires_at=NOW + 2 * DAY),
+        connection(
+            platform_id="instagram-1",
+            display_name="Soon",
+            token_status="expiring_soon",
+            expires_at=NOW + 2 * DAY,
+        ),
         connection(platform_id="tiktok-1", display_name="Over", token_status="expired", expires_at=NOW - DAY),
     )
     visit.clock.advance(5 * MINUTE)
