@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from monitor.channels.templates import MessageTemplate
+from monitor.core.evaluation.workspace import PollScope
 from monitor.core.messages.message import Message
 from monitor.core.model import Connection, Snapshot
 from monitor.core.routing.routes import Route, Routing
@@ -92,13 +93,13 @@ class Simulator:
     def restart(self) -> None:
         """Start as the daemon starts."""
         sync_targets(
-            [self.account], every={self.account: self.every}, database=self.database, clock=self.clock
+            [self.account],
+            every={self.account: self.every},
+            database=self.database,
+            clock=self.clock,
+            scopes={self.account: PollScope(account=self.account, users=frozenset(self.users))},
         )
         with self.database.begin() as store:
-            if self.users:
-                store.register(
-                    [(self.account, None), *((self.account, user) for user in self.users)], self.clock()
-                )
             store.invalidate_evaluations(self.clock())
         backfill_notifications(self.channels, database=self.database, routing=self.routing, clock=self.clock)
 

@@ -62,8 +62,8 @@ class DatedProvider(FakeProvider):
 
 
 @dataclass
-class SkewedHouse(Simulator):
-    """A house that goes by what the API says of the time."""
+class SkewedSimulator(Simulator):
+    """A monitor that goes by what the API says of the time."""
 
     def __post_init__(self) -> None:
         local, api = self.clock, self.api
@@ -79,7 +79,7 @@ class SkewedHouse(Simulator):
         )
         self.rewind = ClockStepRecovery(
             self.clock,
-            every={self.account: EVERY},
+            every={self.account: self.every},
             database=self.database,
             detector=ClockStepDetector(self.clock, self.local.monotonic),
         )
@@ -119,14 +119,14 @@ class SkewedHouse(Simulator):
 
 
 @pytest.fixture
-def new_house(database: Database) -> Iterator[Callable[[], SkewedHouse]]:
-    """Give new houses, one after another on one database."""
+def new_simulator(database: Database) -> Iterator[Callable[[], SkewedSimulator]]:
+    """Give new simulators, one after another on one database."""
 
-    def new() -> SkewedHouse:
+    def new() -> SkewedSimulator:
         with database.begin() as store:
             for table in reversed(metadata.sorted_tables):
                 store.connection.execute(table.delete())
-        simulator = SkewedHouse(database, clock=LocalClock(), api=DatedProvider())
+        simulator = SkewedSimulator(database, clock=LocalClock(), api=DatedProvider())
         # Away from every multiple of a step, or a second of a header decides what comes first.
         simulator.api.lists(
             *(
@@ -162,7 +162,7 @@ def lives(draw: st.DrawFn) -> list[Step]:
     return draw(st.lists(step, min_size=3, max_size=14))
 
 
-def lived(simulator: SkewedHouse, steps: list[Step], *, with_sets: bool) -> SkewedHouse:
+def lived(simulator: SkewedSimulator, steps: list[Step], *, with_sets: bool) -> SkewedSimulator:
     """Let a life happen, with or without the settings of the local clock."""
     simulator.live(HOUR)
     for what, which in steps:
@@ -190,7 +190,7 @@ def lived(simulator: SkewedHouse, steps: list[Step], *, with_sets: bool) -> Skew
     return simulator
 
 
-def notified(simulator: SkewedHouse) -> list[tuple[str, Any, Any, Any]]:
+def notified(simulator: SkewedSimulator) -> list[tuple[str, Any, Any, Any]]:
     """Return what happened to tokens, without local times."""
     rows = simulator.rows("incidents", "WHERE rule IN ('token_expiry', 'renewal_overdue')")
     return [
@@ -218,10 +218,10 @@ skewed = settings(
 )
 @skewed
 def test_a_clock_that_is_set_at_will_changes_nothing_that_people_hear_of_tokens(
-    new_house: Callable[[], SkewedHouse], steps: list[Step]
+    new_simulator: Callable[[], SkewedSimulator], steps: list[Step]
 ) -> None:
-    right = notified(lived(new_house(), steps, with_sets=False))
-    simulator = lived(new_house(), steps, with_sets=True)
+    right = notified(lived(new_simulator(), steps, with_sets=False))
+    simulator = lived(new_simulator(), steps, with_sets=True)
     note(repr(steps))
     assert Counter(notified(simulator)) == Counter(right)
     clocks = simulator.rows("incidents", f"WHERE rule = '{RuleName.CLOCK_SKEW}'")
@@ -246,9 +246,9 @@ odd_headers = st.sampled_from(
 @given(odd=st.lists(odd_headers, min_size=1, max_size=8))
 @skewed
 def test_headers_of_which_at_most_two_of_five_are_odd_change_nothing(
-    new_house: Callable[[], SkewedHouse], odd: list[str]
+    new_simulator: Callable[[], SkewedSimulator], odd: list[str]
 ) -> None:
-    simulator = new_house()
+    simulator = new_simulator()
     simulator.live(5 * EVERY)
     before = notified(simulator), len(simulator.sent)
     for date in odd:

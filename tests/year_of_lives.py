@@ -20,20 +20,20 @@ from monitor.core.model import DeliveryState, Outcome, TokenStatus, to_milliseco
 from monitor.core.routing.routes import Matcher, Route
 from monitor.errors import FetchError
 from monitor.jobs.check_channels import check_channels
-from monitor.jobs.clock_step import ClockStepRecovery
 from monitor.providers import ConnectionList
 from monitor.storage import Database, silences
 from monitor.storage.outbox import UNSENT
 from monitor.storage.tables import incidents, notifications, target_schedule, targets
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
-from tests.fakes import FakeProvider, FrozenClock
 from tests.lives import MODES, PLAIN, Killed, Receiver, Said, by_incident, empty, repetitions
-from tests.simulator import Simulator
+from tests.test_skewed_lives import DatedProvider, LocalClock, SkewedSimulator
 
 YEAR = 365 * DAY
 LIVES = 10
 TOKENS = 5
 EVERY = 6 * HOUR
+# Polls that are due within this time are made together, or a year would take too long.
+TOGETHER = 2 * HOUR
 WEEK = 7 * DAY
 # A channel that has been up for this long was tried again: the waits between attempts grow to an hour.
 LONG_ENOUGH = 3 * HOUR
@@ -98,6 +98,10 @@ class Token:
     has_deadline: bool = True
     soon: timedelta = WEEK
     healthy: TokenStatus = TokenStatus.VALID
+
+    def __post_init__(self) -> None:
+        # No finer than the API writes them.
+        self.dates = [(to_milliseconds(begins), to_milliseconds(date)) for begins, date in self.dates]
 
     def report_at(self, now: datetime) -> Report:
         """Return what the API says."""
@@ -215,25 +219,21 @@ PLATFORMS = (
 
 
 @dataclass(slots=True)
-class Api(FakeProvider):
+class Api(DatedProvider):
     """
     An API that reports the tokens of every life as they are, and is out of order at times.
 
     Args:
-        true_now: the time, as the API's own clock has it.
-        local_now: what the monitor takes it for.
         outages: when it fails, and how.
         seen: what good polls showed of each token of each managed user, and when.
     """
 
-    true_now: Callable[[], datetime] = field(kw_only=True)
-    local_now: Callable[[], datetime] = field(kw_only=True)
     tokens: dict[str, list[Token]] = field(default_factory=dict)
     outages: list[Span] = field(default_factory=list)
     seen: dict[tuple[str, str], list[tuple[datetime, Report]]] = field(default_factory=dict)
 
     def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
-        now = self.true_now()
+        now = self.local.now
         for outage in self.outages:
             if outage.holds(now):
                 raise FetchError(outage.what)
@@ -245,7 +245,7 @@ class Api(FakeProvider):
                 connection(platform_id=token.platform_id, token_status=report.word, expires_at=report.date)
             )
         self.listed[managed_user_id] = tuple(listed)
-        return FakeProvider.connections(self, managed_user_id, known)
+        return DatedProvider.connections(self, managed_user_id, known)
 
 
 @dataclass(slots=True)
@@ -261,23 +261,26 @@ class Year:
     contract: Contract
     seed: int
     lasts: timedelta = YEAR
-    now: datetime = NOW
-    simulator: Simulator = field(init=False)
+    simulator: SkewedSimulator = field(init=False)
     api: Api = field(init=False)
     modes: dict[str, list[Span]] = field(init=False)
     skews: list[Span] = field(init=False)
     silences: list[Span] = field(init=False)
     restarts: list[datetime] = field(init=False)
+    polled_at: datetime = NOW
+
+    @property
+    def now(self) -> datetime:
+        """The true time."""
+        return self.simulator.clock.now
 
     def __post_init__(self) -> None:
         empty(self.database)
         random = Random(self.seed)
         maker = Maker(random, self.contract, NOW, NOW + self.lasts)
         users = [f"{n:024x}" for n in range(1, LIVES + 1)]
-        clock = FrozenClock()
+        clock = LocalClock()
         self.api = Api(
-            true_now=lambda: self.now,
-            local_now=clock,
             tokens={
                 user: [maker.token(f"{random.choice(PLATFORMS)}-{n}") for n in range(TOKENS)]
                 for user in users
@@ -297,15 +300,21 @@ class Year:
         # How far ahead the local clock is; a wrong clock is set right after a while.
         ahead = [3 * MINUTE, -40 * MINUTE, 26 * HOUR, -3 * DAY, 61 * DAY]
         self.skews = maker.spans(60 * DAY, [HOUR, 2 * DAY, 20 * DAY], ahead)
-        self.silences = maker.spans(40 * DAY, [HOUR, DAY], [(user, "t*") for user in users])
+        wanted = maker.spans(40 * DAY, [HOUR, DAY], [(user, "t*") for user in users])
+        # A silence ends by the local clock, so one during a skew lasts as long as nobody meant it to.
+        self.silences = [
+            each
+            for each in wanted
+            if not any(skew.begins <= each.ends and each.begins <= skew.ends for skew in self.skews)
+        ]
         self.restarts = [each.begins for each in maker.spans(20 * DAY, [HOUR])]
-        self.simulator = Simulator(
+        self.simulator = SkewedSimulator(
             self.database,
             clock=clock,
             api=self.api,
             users=users,
             every=EVERY,
-            channels={name: Receiver(name=name, now=lambda: self.now) for name in names},
+            channels={name: Receiver(name=name, now=lambda: clock.now) for name in names},
             templates={name: compile_template(name, title=None, body=PLAIN, now=NOW) for name in names},
             routes=[
                 *(
@@ -337,12 +346,19 @@ class Year:
                 wakes_at = min(looks_at, sends_at)
                 self._move_to(min(max(wakes_at, self.now + MINUTE), event))
                 # Most of the time there is nothing to do but to try again what a channel didn't take.
-                self._alive(self.simulator.tick if self.now >= looks_at else self._send)
+                if self.now >= looks_at:
+                    self._look()
+                else:
+                    self._alive(self._send)
             self._happen()
         for pause in (MINUTE, HOUR, 2 * HOUR, 13 * HOUR, DAY, DAY):
             self._move_to(self.now + pause)
             self._alive(self.simulator.restart)
             self._alive(self.simulator.poll_all)
+        self._alive(self.simulator.restart)
+        for _ in range(5):  # what the last polls wrote goes out
+            self._move_to(self.now + 31 * MINUTE)
+            self._alive(self._send)
 
     def mode_at(self, channel: str, now: datetime) -> str:
         """Return whether and how a channel is broken."""
@@ -362,13 +378,13 @@ class Year:
             yield from spans
 
     def _move_to(self, moment: datetime) -> None:
-        before, self.now = self.simulator.clock.now, moment
-        skew = next((each.what for each in self.skews if each.holds(moment)), timedelta())
-        self.simulator.clock.now = moment + skew
-        if self.simulator.clock.now < before:
-            ClockStepRecovery(
-                self.simulator.clock, every={self.simulator.account: EVERY}, database=self.database
-            )()
+        clock = self.simulator.local
+        clock.now = moment
+        clock.ahead = next((each.what for each in self.skews if each.holds(moment)), timedelta())
+
+    def _look(self) -> None:
+        self.polled_at = self.now
+        self._alive(self.simulator.tick)
 
     def _wakes_at(self) -> tuple[datetime, datetime]:
         """Return when a poll or a review is due next, and when a message is, in true time."""
@@ -380,8 +396,12 @@ class Year:
         )
         with self.database.read() as store:
             poll, review, send = (store.connection.execute(query).scalar() for query in queries)
-        skew, far = self.simulator.clock.now - self.now, self.simulator.clock.now + EVERY
-        return min(poll or far, review or far) - skew, (send or far) - skew
+        local_now, skew = self.simulator.clock(), self.simulator.local.ahead
+        far = local_now + EVERY
+        # A re-evaluation that stays overdue waits for an answer of the API, and so for the next poll.
+        review = far if review is None or review <= local_now else review
+        poll = max(poll or far, self.polled_at + TOGETHER + skew)
+        return min(poll, review) - skew, (send or far) - skew
 
     def _send(self) -> None:
         self.simulator.deliver()
@@ -414,6 +434,8 @@ class Year:
                         comment="maintenance",
                         routing=simulator.routing,
                     )
+        if any(self.now in {each.begins, each.ends} for each in self.skews):
+            self._look()
         if self.now in self.restarts:
             self._alive(simulator.restart)
 
