@@ -81,6 +81,19 @@ def test_the_map_shows_every_module_and_no_other() -> None:
     assert built == drawn
 
 
+def packages_in(folder: Path) -> set[str]:
+    return {path.parent.name for path in folder.glob("*/__init__.py")}
+
+
+def test_the_design_draws_the_folders_that_exist() -> None:
+    design = (CONFIGURATION.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^( *)(\w+)/ ", design.partition("## Layout")[2].partition("\n## ")[0], re.MULTILINE)
+    top = {name for indent, name in drawn if not indent}
+    assert all((CONFIGURATION.parent / name).is_dir() for name in top)
+    assert {name for indent, name in drawn if len(indent) == 2} == packages_in(PACKAGE)
+    assert {name for indent, name in drawn if len(indent) == 4} == packages_in(PACKAGE / "core")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no docstring"
