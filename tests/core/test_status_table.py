@@ -90,13 +90,13 @@ def check(cell: str, one: ConnectionState, reported_at: datetime) -> None:
             assert level(result) == (at_step(by_date), by_date)
         case "thresholds":
             assert result in {NoProblem.OK, DateAhead(date=expires_at or NOW)}
-        case "well":
+        case "ok":
             is_tolerated = expires_at == reported_at + 7 * DAY
             assert result is (
                 NoProblem.UNKNOWN if is_tolerated and one.connection.platform == "linkedin" else NoProblem.OK
             )
             assert not isinstance(overdue, Problem)
-        case "well, or overdue" | "well, or overdue already":
+        case "ok, or overdue" | "ok, or overdue already":
             assert result is NoProblem.OK
             assert expires_at
             left = expires_at - reported_at  # of a life that was 100 days longer when it was first seen
@@ -107,7 +107,7 @@ def check(cell: str, one: ConnectionState, reported_at: datetime) -> None:
             assert level(result) == (Severity.WARNING, 1)
         case _:
             raise AssertionError(cell)
-    if not cell.startswith("well, or overdue"):
+    if not cell.startswith("ok, or overdue"):
         assert not isinstance(overdue, Problem)
 
 
