@@ -49,7 +49,7 @@ def check_integrity(
         if incident.is_notifiable and is_routed(incident, target)
     ]  # fmt: skip
     if silent:
-        yield f"open incidents that nobody was ever told of: {', '.join(map(str, silent))}"
+        yield f"open incidents without a notification: {', '.join(map(str, silent))}"
 
 
 def _missing(database: DatabaseConnection) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _file_findings(database: DatabaseConnection) -> Iterator[str]:
             yield f"the file is damaged, restore a backup: {said}"
     orphans = {row[0] for row in database.execute(text("PRAGMA foreign_key_check"))}
     for table in sorted(orphans):
-        yield f"rows that belong to nothing: in {table}"
+        yield f"rows without their parent row: in {table}"
 
 
 def _never_notified(database: DatabaseConnection) -> Iterator[tuple[Incident, Target | None]]:
@@ -124,7 +124,7 @@ def _newest_differs() -> Select[tuple[int]]:
 
 _open = incidents.alias("twin")
 _INVARIANTS: dict[str, Select[tuple[int]]] = {
-    "two open incidents about one problem": (
+    "two open incidents for one problem": (
         select(incidents.c.id)
         .join(
             _open,
@@ -136,19 +136,19 @@ _INVARIANTS: dict[str, Select[tuple[int]]] = {
         )
         .where(incidents.c.resolved_at.is_(None), _open.c.resolved_at.is_(None))
     ),
-    "delivered, and nobody knows when: deliveries": select(notifications.c.id).where(
+    "delivered without a delivery time: deliveries": select(notifications.c.id).where(
         notifications.c.state == DeliveryState.DELIVERED, notifications.c.delivered_at.is_(None)
     ),
-    "being sent by nobody, for ever: deliveries": select(notifications.c.id).where(
+    "being sent without a sender: deliveries": select(notifications.c.id).where(
         notifications.c.state == DeliveryState.SENDING,
         or_(notifications.c.leased_until.is_(None), notifications.c.message_key.is_(None)),
     ),
-    "resolved, and still said to be in somebody's hands: incidents": (
+    "resolved, but still acknowledged: incidents": (
         select(incidents.c.id)
         .join(acknowledgements, acknowledgements.c.incident_id == incidents.c.id)
         .where(incidents.c.resolved_at.is_not(None), acknowledgements.c.ended_at.is_(None))
     ),
-    "open, though nobody watches any more: incidents": (
+    "open, but no longer monitored: incidents": (
         select(incidents.c.id)
         .join(targets, targets.c.id == incidents.c.target_id)
         .where(
@@ -157,7 +157,7 @@ _INVARIANTS: dict[str, Select[tuple[int]]] = {
             targets.c.deactivated_at.is_not(None),
         )
     ),
-    "polled, and no run of polls tells of it: targets": (
+    "polled without a poll run: targets": (
         select(target_schedule.c.target_id)
         .join(
             poll_runs,
@@ -166,11 +166,11 @@ _INVARIANTS: dict[str, Select[tuple[int]]] = {
         )
         .where(target_schedule.c.last_polled_at.is_not(None), poll_runs.c.id.is_(None))
     ),
-    "neither growing nor over: poll runs": select(poll_runs.c.id).where(
+    "neither running nor ended: poll runs": select(poll_runs.c.id).where(
         poll_runs.c.ended_at.is_(None) != poll_runs.c.poll_count.is_(None)
     ),
-    "never to be polled: targets": select(targets.c.id).where(
+    "without a next poll: targets": select(targets.c.id).where(
         ~exists().where(target_schedule.c.target_id == targets.c.id)
     ),
-    "not as their history ends: connections": _newest_differs(),
+    "different from their newest snapshot: connections": _newest_differs(),
 }

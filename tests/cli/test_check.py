@@ -168,28 +168,34 @@ def test_a_database_in_use_is_sound(cli_env: CliEnvironment, empty_database_url:
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
-        ("UPDATE notifications SET delivered_at = NULL WHERE id = 1", "nobody knows when: deliveries: 1"),
-        ("UPDATE notifications SET state = 'sending', leased_until = NULL", "by nobody, for ever"),
-        ("DELETE FROM notifications", "nobody was ever told of: 1, 2"),
-        ("DELETE FROM target_schedule", "never to be polled: targets: 1"),
-        ("DELETE FROM snapshots", "not as their history ends: connections"),
+        (
+            "UPDATE notifications SET delivered_at = NULL WHERE id = 1",
+            "delivered without a delivery time: deliveries: 1",
+        ),
+        ("UPDATE notifications SET state = 'sending', leased_until = NULL", "being sent without a sender"),
+        ("DELETE FROM notifications", "open incidents without a notification: 1, 2"),
+        ("DELETE FROM target_schedule", "without a next poll: targets: 1"),
+        ("DELETE FROM snapshots", "different from their newest snapshot: connections"),
         (
             "UPDATE connections SET token_status = 'expired' WHERE id = 2",
-            "not as their history ends: connections: 2",
+            "different from their newest snapshot: connections: 2",
         ),
-        ("PRAGMA foreign_keys = OFF; DELETE FROM targets", "rows that belong to nothing: in connections"),
-        ("DELETE FROM poll_runs", "no run of polls tells of it: targets: 1"),
+        ("PRAGMA foreign_keys = OFF; DELETE FROM targets", "rows without their parent row: in connections"),
+        ("DELETE FROM poll_runs", "polled without a poll run: targets: 1"),
         (
             "UPDATE poll_runs SET ended_at = started_at, poll_count = 1",
-            "no run of polls tells of it: targets: 1",
+            "polled without a poll run: targets: 1",
         ),
-        ("UPDATE poll_runs SET poll_count = 1", "neither growing nor over: poll runs: 1"),
-        ("UPDATE targets SET deactivated_at = first_seen_at", "nobody watches any more: incidents: 1, 2"),
+        ("UPDATE poll_runs SET poll_count = 1", "neither running nor ended: poll runs: 1"),
+        (
+            "UPDATE targets SET deactivated_at = first_seen_at",
+            "open, but no longer monitored: incidents: 1, 2",
+        ),
         (
             "INSERT INTO acknowledgements (incident_id, created_by, comment, acknowledged_at) VALUES (1, "
             "'m', 'w', '2026-01-01'); "
             "UPDATE incidents SET resolved_at = '2026-01-01 00:00:00.000', resolution = 'recovered'",
-            "in somebody's hands: incidents: 1",
+            "resolved, but still acknowledged: incidents: 1",
         ),
         ("DROP TABLE connection_tests", "the schema lacks table connection_tests"),
         (
@@ -199,7 +205,7 @@ def test_a_database_in_use_is_sound(cli_env: CliEnvironment, empty_database_url:
         ("DROP INDEX ix_notifications_undelivered", "the schema lacks index ix_notifications_undelivered"),
         (
             "DROP INDEX uq_incidents_open; UPDATE incidents SET rule = 'publish_error'",
-            "two open incidents about one problem: 2",
+            "two open incidents for one problem: 2",
         ),
     ],
 )
