@@ -40,7 +40,7 @@ from monitor.jobs.deliver import DeliveryContext, deliver_channel
 from monitor.jobs.poll import PollSettings, record_polls
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.logs import configure_logs
-from monitor.storage import Database, stats
+from monitor.storage import Database
 from tests.postgres_for import serving_postgres
 
 BEGINS_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -155,13 +155,11 @@ class World:
             at, _, what, target_id, place = heapq.heappop(self._ahead)
             getattr(self, f"_{what}")(at, target_id, place)
 
-    def snapshot(self, target: Target, now: datetime, known: bytes) -> Snapshot:
-        """Answer as the API would, and as little read as the daemon would read."""
+    def snapshot(self, target: Target, now: datetime) -> Snapshot:
+        """Answer as the API would."""
         if self.down_until.get(target.account, now) > now:
             return Snapshot(target=target, taken_at=now, failure=UNREACHABLE)
         name = f"{target.id}:{self.versions[target.id]}".encode()
-        if name == known:
-            return Snapshot(target=target, taken_at=now, response_digest=name, is_undecoded=True)
         listed = tuple(self.listed[target.id])
         return Snapshot(target=target, taken_at=now, connections=listed, response_digest=name)
 
@@ -258,16 +256,8 @@ def live(
     for tick in range(days * int(DAY / EVERY)):
         now = BEGINS_AT + tick * EVERY
         world.live(now)
-        with database.read() as store:
-            turns = stats.due_polls(store.connection, now + EVERY)
-        seen = [
-            world.snapshot(each, now, turns[each.id].known_digest if each.id in turns else b"")
-            for each in everyone
-        ]
-        recorded = record_polls(seen, database=database, settings=policy, clock=clock)
-        missed = {each.target.id for each in seen} - {each.target.id for each in recorded}
-        again = [world.snapshot(each, now, b"") for each in everyone if each.id in missed]
-        record_polls(again, database=database, settings=policy, clock=clock)
+        seen = [world.snapshot(each, now) for each in everyone]
+        record_polls(seen, database=database, settings=policy, clock=clock)
         reevaluate_due(database=database, rules=policy.rules, routing=routing, clock=clock)
         deliver_channel("ops", post, wait=False)
         if (tick + 1) % (30 * int(DAY / EVERY)) == 0:

@@ -48,12 +48,12 @@ class DatedProvider(FakeProvider):
     clocks: ApiClocks | None = None
     date: str | None = None
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+    def connections(self, managed_user_id: str | None = None) -> ConnectionList:
         assert self.clocks
         clock = self.clocks.clock_of("agency")
         sent = clock.start()
         # As the base class decides; a failure here is a network that is down, which carries no time.
-        answer = FakeProvider.connections(self, managed_user_id, known)
+        answer = FakeProvider.connections(self, managed_user_id)
         date = (
             format_datetime(self.local.now.astimezone(UTC), usegmt=True) if self.date is None else self.date
         )

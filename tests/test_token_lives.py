@@ -29,9 +29,9 @@ class WireProvider(FakeProvider):
 
     body: bytes = b'{"success": true, "connections": []}'
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+    def connections(self, managed_user_id: str | None = None) -> ConnectionList:
         FakeProvider.connections(self, managed_user_id)  # fails if it is told to
-        return read_connections(self.body, known)
+        return read_connections(self.body)
 
 
 @pytest.fixture

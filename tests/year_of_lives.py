@@ -232,7 +232,7 @@ class Api(DatedProvider):
     outages: list[Span] = field(default_factory=list)
     seen: dict[tuple[str, str], list[tuple[datetime, Report]]] = field(default_factory=dict)
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+    def connections(self, managed_user_id: str | None = None) -> ConnectionList:
         now = self.local.now
         for outage in self.outages:
             if outage.holds(now):
@@ -245,7 +245,7 @@ class Api(DatedProvider):
                 connection(platform_id=token.platform_id, token_status=report.word, expires_at=report.date)
             )
         self.listed[managed_user_id] = tuple(listed)
-        return DatedProvider.connections(self, managed_user_id, known)
+        return DatedProvider.connections(self, managed_user_id)
 
 
 @dataclass(slots=True)

@@ -225,8 +225,7 @@ class Snapshot:
         unreadable_ids: the ``platform_id`` of those left out, where it could be read: a connection that
             is listed but unreadable is not missing.
         response_digest: equal for equal answers, across restarts; empty where the answer must be looked at.
-        is_undecoded: the answer is the one that was known already, by its fingerprint, and was not read again:
-            the connections are missing here, and it proves nothing but that all was as it had been.
+        unknown_fields: names in the answer that the monitor doesn't know, a sign that the API changed.
     """
 
     target: Target
@@ -236,7 +235,7 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
     response_digest: bytes = b""
-    is_undecoded: bool = False
+    unknown_fields: frozenset[str] = frozenset()
     clock_offset: timedelta = timedelta()
 
     @property

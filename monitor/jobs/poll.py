@@ -64,17 +64,10 @@ def take_snapshot(
     provider: Provider,
     clock: Clock,
     rate_limits: RateLimits | None = None,
-    *,
-    known: bytes = b"",
 ) -> Snapshot:
-    """
-    Ask for the connections of a target; a failed fetch is a snapshot too.
-
-    Args:
-        known: the fingerprint that an answer has in which nothing is new; that one is not read.
-    """
+    """Ask for the connections of a target; a failed fetch is a snapshot too."""
     try:
-        answer = provider.connections(target.managed_user_id, known)
+        answer = provider.connections(target.managed_user_id)
     except FetchError as error:
         if rate_limits:
             rate_limits.on_rejection(target.account, clock(), error.failure)
@@ -84,10 +77,6 @@ def take_snapshot(
     if rate_limits:
         notified = {"limit": answer.limit, "remaining": answer.remaining}
         rate_limits.on_response(target.account, clock(), **notified, reset_after=answer.reset_after)
-    if answer.unknown_fields:
-        log.warning(
-            "response.unknown_fields", account=target.account, unknown_fields=sorted(answer.unknown_fields)
-        )
     return Snapshot(
         target=target,
         taken_at=clock(),
@@ -95,7 +84,7 @@ def take_snapshot(
         warnings=answer.warnings,
         unreadable_ids=answer.unreadable_ids,
         response_digest=answer.response_digest,
-        is_undecoded=answer.is_undecoded,
+        unknown_fields=answer.unknown_fields,
         clock_offset=answer.clock_offset,
     )
 
@@ -121,8 +110,7 @@ def record_polls(
     Decide and record a batch in one transaction: what was seen, what changed, what is wrong, who is told.
 
     Returns:
-        What was recorded. A snapshot older than one already recorded isn't in it, nor one that wasn't read
-        though there is something to decide since; its target is due as before.
+        What was recorded. A snapshot older than one already recorded isn't in it.
     """
     by_target = {snapshot.target.id: snapshot for snapshot in snapshots}
     now = clock()
@@ -135,7 +123,6 @@ def record_polls(
             for id_, state in states.items()
             if _same_target(state.target, by_target[id_])
             and not is_stale(state.taken_at, by_target[id_], now)
-            and (id_ in steady or not by_target[id_].is_undecoded)
         }
         moved = {id_: states[id_] for id_ in fresh if id_ not in steady}
         evaluations = {
@@ -276,8 +263,11 @@ def _log(batch: Sequence[PollRecord]) -> None:
                 next_poll_at=poll_record.next_poll_at.isoformat(),
                 **about,
             )
-        if evaluation.snapshot and evaluation.snapshot.warnings:
-            log.warning("poll.partial", complaints=evaluation.snapshot.warnings[:10], **about)
+        snapshot = evaluation.snapshot
+        if snapshot and snapshot.warnings:
+            log.warning("poll.partial", complaints=snapshot.warnings[:10], **about)
+        if snapshot and snapshot.unknown_fields:
+            log.warning("response.unknown_fields", unknown_fields=sorted(snapshot.unknown_fields), **about)
         for change in evaluation.changes:
             if change.is_transition:
                 log.info(

@@ -86,7 +86,6 @@ class ConnectionList:
         warnings: what was wrong with single connections or fields, one line each.
         unreadable_ids: the ids of connections left out, where the id itself could be read.
         response_digest: equal for equal answers, across restarts; empty where the answer must be looked at.
-        is_undecoded: it is the answer that was known, and nothing else of it was read.
         unknown_fields: names that the monitor doesn't know, a sign that the API changed.
         limit: requests the API grants in its window, where it says so.
         remaining: how many of those are left.
@@ -98,7 +97,6 @@ class ConnectionList:
     warnings: tuple[str, ...] = ()
     unreadable_ids: frozenset[str] = frozenset()
     response_digest: bytes = b""
-    is_undecoded: bool = False
     unknown_fields: frozenset[str] = frozenset()
     limit: int | None = None
     remaining: int | None = None
@@ -171,12 +169,9 @@ class Provider(Protocol):
     def dashboard_url(self) -> str:
         """Where people reconnect by hand."""
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+    def connections(self, managed_user_id: str | None = None) -> ConnectionList:
         """
         List the connections of the account, or of one managed user of it.
-
-        Args:
-            known: the fingerprint of an answer that was read before: the same one isn't read again.
 
         Raises:
             FetchError: there was no usable answer; nothing else is raised.

@@ -73,19 +73,16 @@ class PostPost:
         """Where people reconnect by hand."""
         return self._brand.dashboard_url
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+    def connections(self, managed_user_id: str | None = None) -> ConnectionList:
         """
         List the connections of the account, or of one managed user of it.
-
-        Args:
-            known: the fingerprint of an answer that was read before: the same one isn't read again.
 
         Raises:
             FetchError: there was no usable answer; nothing else is raised.
         """
         request = self._for_user(self._listing, managed_user_id)
         reply = self._call(request, MAX_RESPONSE_BYTES, for_user=managed_user_id is not None)
-        return self._read(reply, lambda reply: self._read_answer(reply, known))
+        return self._read(reply, self._read_answer)
 
     def workspace_users(self) -> Workspace:
         """
@@ -183,8 +180,8 @@ class PostPost:
             wrong = f"the answer could not be read ({type(error).__name__})"
         raise FetchError(bad_answer(wrong, status=reply.status))
 
-    def _read_answer(self, reply: Response, known: bytes) -> ConnectionList:
-        answer = wire.read_connections(reply.body, known)
+    def _read_answer(self, reply: Response) -> ConnectionList:
+        answer = wire.read_connections(reply.body)
         offset = self._api_clock.expiry_offset() if self._api_clock else timedelta()
         now = self._clock() + offset
         if any(each.expires_at and not is_plausible(each.expires_at, now) for each in answer.connections):

@@ -46,20 +46,16 @@ _CONNECTION_FIELDS = frozenset(
 )
 
 
-def read_connections(body: bytes, known: bytes = b"") -> ConnectionList:
+def read_connections(body: bytes) -> ConnectionList:
     """
     Read the body of ``GET /platform-connections``.
 
     Args:
         body: JSON, ``{"success": bool, "connections": [{"platformId": …}, …]}``.
-        known: the fingerprint of a body that was read before: to read that one again would only cost time.
 
     Raises:
         UnreadableError: there is no list of connections in it.
     """
-    name = response_digest(body)
-    if name == known:
-        return ConnectionList(connections=(), response_digest=name, is_undecoded=True)
     envelope = json_object(body)
     if envelope.get("success") is False:  # whatever it lists, it is not the whole list
         raise UnreadableError(f"the answer says success: false{_error_words(envelope)}")
@@ -87,7 +83,7 @@ def read_connections(body: bytes, known: bytes = b"") -> ConnectionList:
         connections=tuple(connections.values()),
         warnings=notes.warnings,
         unreadable_ids=frozenset(notes.skipped_ids - connections.keys()),
-        response_digest=name,
+        response_digest=response_digest(body),
         unknown_fields=_names(unknown) if unknown else frozenset(),
     )
 

@@ -126,38 +126,12 @@ def due_since(database: DatabaseConnection, now: datetime) -> Mapping[str, list[
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuePoll:
-    """
-    A target's turn to be looked at.
-
-    Args:
-        due_at: since when it is.
-        known_digest: the fingerprint of the answer in which nothing is new; empty where any answer must be read.
-    """
-
-    due_at: datetime
-    known_digest: bytes
-
-
-def due_polls(database: DatabaseConnection, now: datetime) -> Mapping[int, DuePoll]:
-    """Give the turns that have come, by the ids of their targets."""
-    query = (
-        select(
-            target_schedule.c.target_id,
-            target_schedule.c.next_poll_at,
-            targets.c.response_digest,
-            targets.c.next_evaluation_at,
-        )
-        .join(targets, targets.c.id == target_schedule.c.target_id)
-        .where(target_schedule.c.next_poll_at <= now)
+def due_times(database: DatabaseConnection, now: datetime) -> Mapping[int, datetime]:
+    """Return since when each target has been due, by its id."""
+    query = select(target_schedule.c.target_id, target_schedule.c.next_poll_at).where(
+        target_schedule.c.next_poll_at <= now
     )
-    return {
-        id_: DuePoll(
-            due_at=due_at, known_digest=b"" if review_at and review_at <= now else bytes(known or b"")
-        )
-        for id_, due_at, known, review_at in database.execute(query).all()
-    }
+    return {row.target_id: row.next_poll_at for row in database.execute(query)}
 
 
 def oldest_pending(database: DatabaseConnection, now: datetime) -> datetime | None:

@@ -1,7 +1,7 @@
 """Polling on threads: many fetch and one records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from queue import Empty, Full, Queue, SimpleQueue
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -75,7 +75,7 @@ class Poller:
         self._concurrency = concurrency
         self._fetchers: list[Thread] = []
         self._limiter = ConcurrencyLimiter(concurrency)
-        self._to_fetch: SimpleQueue[tuple[Target, Provider, stats.DuePoll | None] | None] = SimpleQueue()
+        self._to_fetch: SimpleQueue[tuple[Target, Provider, datetime | None] | None] = SimpleQueue()
         self._results: Queue[Snapshot | None] = Queue(maxsize=MAX_BATCH_SIZE * 2)
         self._batch_is_full = Event()
         self._recorder = Thread(target=self._record_forever, name="record", daemon=True)
@@ -88,13 +88,13 @@ class Poller:
             return frozenset(self._in_flight)
 
     def submit(
-        self, targets: Iterable[Target], due_polls: Mapping[int, stats.DuePoll] = MappingProxyType({})
+        self, targets: Iterable[Target], due_times: Mapping[int, datetime] = MappingProxyType({})
     ) -> int:
         """
         Have targets polled; one already in flight, or without a provider, is left out.
 
         Args:
-            due_polls: of those that are due, by their ids.
+            due_times: since when those that are due have been, by their ids.
         """
         taken = 0
         for target in targets:
@@ -106,7 +106,7 @@ class Poller:
                     break
                 self._in_flight.add(target.id)
                 self._idle.clear()
-                self._to_fetch.put((target, provider, due_polls.get(target.id)))
+                self._to_fetch.put((target, provider, due_times.get(target.id)))
                 if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
                     number = len(self._fetchers)
                     fetcher = Thread(
@@ -129,9 +129,9 @@ class Poller:
             with self._database.read() as store:
                 # Those in flight are still due, and must not stand in the way of others.
                 due = store.due_targets(now, limit=MAX_IN_FLIGHT, of_each=of_each + len(in_flight))
-                due_polls = stats.due_polls(store.connection, now) if due else {}
+                due_times = stats.due_times(store.connection, now) if due else {}
             free = [target for target in due if target.id not in in_flight]
-            return self.submit(rate_limits.filter_ready(free, now) if rate_limits else free, due_polls)
+            return self.submit(rate_limits.filter_ready(free, now) if rate_limits else free, due_times)
 
     def poll_now(self, targets: Iterable[Target]) -> None:
         """
@@ -189,18 +189,17 @@ class Poller:
             if not self._closed:
                 self._fetch(*asked)
 
-    def _fetch(self, target: Target, provider: Provider, due_poll: stats.DuePoll | None) -> None:
+    def _fetch(self, target: Target, provider: Provider, due_at: datetime | None) -> None:
         rate_limits = self._settings.rate_limits
         if rate_limits and not rate_limits.try_acquire(target.account, self._clock()):
             # Handed over in time, but its key has come to rest since: it stays due.
             self._deferred.add(target.id)
             self._mark_done([target.id])
             return
-        late = (self._clock() - due_poll.due_at).total_seconds() if due_poll else None
-        known = due_poll.known_digest if due_poll else b""
+        late = (self._clock() - due_at).total_seconds() if due_at else None
         began = monotonic()
         try:
-            snapshot = take_snapshot(target, provider, self._clock, rate_limits, known=known)
+            snapshot = take_snapshot(target, provider, self._clock, rate_limits)
         except Exception as error:
             # A mistake of ours must neither end the daemon nor pass for silence.
             log.exception(

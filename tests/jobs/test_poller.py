@@ -3,12 +3,13 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import monotonic
 
 import pytest
 from sqlalchemy import create_engine, event, text
+from structlog.testing import capture_logs
 
 from monitor.errors import StorageError
 from monitor.jobs.poll import record_polls, take_snapshot
@@ -32,7 +33,7 @@ class SlowProvider(FakeProvider):
     inside: threading.Event = field(default_factory=threading.Event)
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+    def connections(self, managed_user_id: str | None = None) -> ConnectionList:
         self.inside.set()
         self.entered.release()
         self.let.wait(20)
@@ -111,65 +112,36 @@ def test_what_is_due_is_polled_once_each(crowd: JobSimulator, start: Start) -> N
     assert {2} == {row["polls"] for row in crowd.view("poll_log")}
 
 
-def test_an_answer_that_is_known_is_read_again_only_when_there_is_something_to_decide(
-    simulator: JobSimulator, start: Start
-) -> None:
-    @dataclass(slots=True)
-    class ReadingProvider(FakeProvider):
-        """An API whose answers are read or not."""
-
-        read: list[bool] = field(default_factory=list)
-
-        def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
-            answer = FakeProvider.connections(self, managed_user_id, known)
-            self.read.append(not answer.is_undecoded)
-            return answer
-
-    provider = ReadingProvider()
-    simulator.providers["agency"] = provider
-    date = NOW + timedelta(days=3, minutes=25)
-    provider.lists(connection(expires_at=date, token_status="expiring_soon"))
-    simulator.discover()
-    running = start(simulator)
-
-    def look() -> bool:
-        running.poller.dispatch()
-        assert running.poller.wait(SOON)
-        simulator.advance()
-        return provider.read[-1]
-
-    # Two looks before the next rung is reached, and two after it.
-    assert [True, False, True, False] == [look() for _ in range(4)]
-    assert {4} == {row["polls"] for row in simulator.view("poll_log")}
-    assert ["warning"] == [row["severity"] for row in simulator.view("incident_log")]
-    provider.lists(DEAD)
-    assert look()
-    assert ["critical"] == [row["severity"] for row in simulator.view("incident_log")]
-
-
-def test_an_answer_that_was_not_read_is_not_recorded_once_there_is_something_to_decide(
+def test_an_unchanged_answer_is_evaluated_only_after_a_threshold_has_passed(
     simulator: JobSimulator,
 ) -> None:
-    seen = connection(expires_at=NOW + timedelta(days=7, minutes=5))
-    (polled,) = simulator.poll_connections(seen)
-    assert polled.evaluation and polled.evaluation.snapshot
-    known = polled.evaluation.snapshot.response_digest
+    seen = connection(expires_at=NOW + timedelta(days=3, minutes=5), token_status="expiring_soon")
+    simulator.poll_connections(seen)
     simulator.advance(timedelta(minutes=2))
-    early = take_snapshot(polled.target, simulator.provider, simulator.clock, known=known)
+    (early,) = simulator.poll_connections(seen)
+    assert early.evaluation is None
+    assert ["notice"] == [row["severity"] for row in simulator.view("incident_log")]
     simulator.advance(timedelta(minutes=8))
-    late = take_snapshot(polled.target, simulator.provider, simulator.clock, known=known)
-    assert (True, True) == (early.is_undecoded, late.is_undecoded)
-    assert 1 == len(
-        record_polls(
-            [early], database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
-        )
-    )
-    due_at = simulator.query("SELECT next_poll_at FROM target_schedule")
-    assert [] == record_polls(
-        [late], database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
-    )
-    assert due_at == simulator.query("SELECT next_poll_at FROM target_schedule")
-    assert [2] == [row["polls"] for row in simulator.view("poll_log")]
+    (late,) = simulator.poll_connections(seen)
+    assert late.evaluation
+    assert ["warning"] == [row["severity"] for row in simulator.view("incident_log")]
+
+
+def test_unknown_fields_are_logged_when_the_answer_changes(simulator: JobSimulator) -> None:
+    (polled,) = simulator.poll_connections(connection())
+    seen = take_snapshot(polled.target, simulator.provider, simulator.clock)
+    with capture_logs() as logged:
+        for digest in (b"changed", b"changed", b"again"):
+            simulator.advance()
+            odd = replace(
+                seen, taken_at=simulator.clock(), response_digest=digest, unknown_fields=frozenset({"plan"})
+            )
+            record_polls(
+                [odd], database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
+            )
+    assert [["plan"]] * 2 == [
+        line["unknown_fields"] for line in logged if line["event"] == "response.unknown_fields"
+    ]
 
 
 def test_what_is_in_flight_is_not_handed_over_twice(crowd: JobSimulator, start: Start) -> None:
@@ -196,7 +168,7 @@ def test_an_answer_that_breaks_us_costs_only_its_own_target(crowd: JobSimulator,
     class BrokenProvider(FakeProvider):
         __slots__ = ()
 
-        def connections(self, managed_user_id: str | None = None, known: bytes = b"") -> ConnectionList:
+        def connections(self, managed_user_id: str | None = None) -> ConnectionList:
             if managed_user_id == f"{7:024x}":
                 raise ZeroDivisionError("sk_secret")
             if managed_user_id == f"{8:024x}":  # it can be fetched and not be recorded
