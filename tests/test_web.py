@@ -1,19 +1,23 @@
 """The web door: what it shows, to whom, and that nobody can do more than look."""
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
+from starlette.responses import Response
 from structlog.testing import capture_logs
 
 from monitor.cli import main
@@ -112,7 +116,10 @@ def test_a_page_from_elsewhere_cannot_rebind_its_name_to_this_machine(
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path != "/healthz"])
-def test_a_token_is_wanted_where_there_is_one(sqlite_url: str, path: str) -> None:
+def test_a_token_is_wanted_where_there_is_one(
+    sqlite_url: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "WRONG_TOKEN_DELAY", 0)
     with visiting(sqlite_url, token_env="TOKEN") as visit:
         visit.app.database.upgrade()
         visit.simulator().poll_connections(connection())
@@ -228,7 +235,7 @@ def test_a_changed_address_needs_a_restart(visit_of_a_file: Visit) -> None:
 def test_who_says_nothing_or_stops_half_way_is_cut_off(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
     with visiting(sqlite_url) as visit:
         for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
             with socket.create_connection(("127.0.0.1", visit.listener.port or 0), timeout=10) as line:
@@ -238,6 +245,75 @@ def test_who_says_nothing_or_stops_half_way_is_cut_off(
 
 
 HOST = b"Host: localhost\r\n"
+
+
+def idle_sockets(visit: Visit, count: int, address: str) -> list[socket.socket]:
+    """Open connections that send nothing, from one loopback address."""
+    there = "127.0.0.1", visit.listener.port or 0
+    return [socket.create_connection(there, timeout=10, source_address=(address, 0)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("addresses", [1, 20], ids=["one address", "twenty addresses"])
+def test_idle_sockets_keep_nobody_out(visit_of_a_file: Visit, addresses: int) -> None:
+    visit = visit_of_a_file
+    visit.app.database.upgrade()
+    with ExitStack() as sockets:
+        for n in range(addresses):
+            for each in idle_sockets(visit, 200 // addresses, f"127.0.0.{n + 2}"):
+                sockets.enter_context(each)
+        assert [visit.get(path).status for path in ("/healthz", "/", "/api/incidents")] == [200, 200, 200]
+
+
+def test_one_address_cannot_push_out_the_idle_sockets_of_another(visit_of_a_file: Visit) -> None:
+    visit = visit_of_a_file
+    with ExitStack() as sockets:
+        [patient] = idle_sockets(visit, 1, "127.0.0.2")
+        sockets.enter_context(patient)
+        for each in idle_sockets(visit, 200, "127.0.0.3"):
+            sockets.enter_context(each)
+        assert visit.get("/healthz").status == 200
+        patient.sendall(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert patient.recv(12) == b"HTTP/1.1 200"
+
+
+def test_probes_are_answered_while_every_connection_is_busy(
+    visit_of_a_file: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit = visit_of_a_file
+    held, entered = threading.Event(), SimpleQueue[None]()
+
+    async def answer_later(*_: object) -> Response:
+        entered.put(None)
+        while not held.is_set():
+            await asyncio.sleep(0.01)
+        return Response()
+
+    monkeypatch.setattr(app.WebApp, "_listed", answer_later)
+    with ExitStack() as sockets:
+        sockets.callback(held.set)
+        for n in range(server.MAX_CONNECTIONS):
+            [each] = idle_sockets(visit, 1, f"127.0.0.{n % 4 + 2}")
+            sockets.enter_context(each).sendall(b"GET /api/incidents HTTP/1.1\r\n" + HOST + b"\r\n")
+            entered.get(timeout=10)
+        answer = visit.get("/")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert visit.get("/healthz").status == 200
+
+
+def test_the_answer_to_a_wrong_token_is_slow_and_to_none_at_once(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(access, "sleep", sleep)
+    with visiting(sqlite_url, token_env="TOKEN") as visit:
+        assert visit.get("/").status == 401
+        assert slept == []
+        assert visit.get("/", headers={"Authorization": "Bearer wrong"}).status == 401
+    assert slept == [access.WRONG_TOKEN_DELAY]
 
 
 def said_to(visit: Visit, raw: bytes) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+from asyncio import sleep
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = structlog.get_logger()
 
 PUBLIC_PATH = "/healthz"
+# How long the answer to a wrong token takes, in seconds.
+WRONG_TOKEN_DELAY = 1.0
 # Of one request: its address and its headers.
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -54,6 +57,9 @@ class AccessMiddleware:
             await send(message)
 
         if refusal := self._denial(scope):
+            if refusal.status_code == 401 and "authorization" in Headers(scope=scope):
+                # With the limit of connections an address has, this bounds how many tokens it can try.
+                await sleep(WRONG_TOKEN_DELAY)
             return await refusal(scope, receive, guarded)
         try:
             await self._app(scope, receive, guarded)

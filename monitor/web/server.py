@@ -1,19 +1,31 @@
-"""Speaks HTTP from a thread of its own: patient with nobody, and gone when it is told to."""
+"""
+Serve HTTP from a thread of its own.
+
+Anyone who reaches the port can open sockets and leave them open. So a connection has little time and little room:
+an idle one makes way for a new one, no address takes all, and a probe of ``/healthz`` is always answered.
+"""
 
 import asyncio
 import socket
 import threading
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from monitor.web.access import HEADERS, MAX_HEAD_BYTES
+from monitor.web.access import HEADERS, MAX_HEAD_BYTES, PUBLIC_PATH
 from monitor.web.app import WebApp
 
-# Whoever asks must have been answered by then: one who asks, or reads, a byte at a time holds nobody up.
+# A connection that has not sent a whole request head by then is closed.
+HEAD_SECONDS = 5.0
+# A client that reads its answer a byte at a time is cut off after this.
 MAX_REQUEST_SECONDS = 30.0
 MAX_CONNECTIONS = 64
+MAX_CONNECTIONS_PER_ADDRESS = 32
+# Beyond those, so many connections are answered about ``/healthz`` alone.
+PROBE_RESERVE = 8
 
 
 class Server:
@@ -29,7 +41,7 @@ class Server:
         self._sock = sock
         config = uvicorn.Config(
             site.asgi,
-            http=_Brief,
+            http=_Connection,
             ws="none",
             lifespan="off",
             loop="asyncio",
@@ -38,7 +50,6 @@ class Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         self._engine = _Engine(config)
@@ -72,14 +83,38 @@ class _Engine(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class _Brief(H11Protocol):
-    """A connection that ends, whatever its other side does or leaves undone."""
+class _Connection(H11Protocol):
+    """A connection that ends in time, and makes way for others while it is idle."""
 
-    _ends: asyncio.TimerHandle | None = None
+    _timeouts: tuple[asyncio.TimerHandle, ...] = ()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._ends = self.loop.call_later(MAX_REQUEST_SECONDS, transport.abort)
+        self._timeouts = (
+            self.loop.call_later(HEAD_SECONDS, self._abort_if_idle),
+            self.loop.call_later(MAX_REQUEST_SECONDS, transport.abort),
+        )
+        others = [
+            each
+            for each in cast("set[_Connection]", self.connections)
+            if each is not self and not each.transport.is_closing()
+        ]
+        same = [each for each in others if self.client and each.client and each.client[0] == self.client[0]]
+        for rivals, limit in ((same, MAX_CONNECTIONS_PER_ADDRESS), (others, MAX_CONNECTIONS)):
+            if len(rivals) < limit:
+                continue
+            if idle := [each for each in rivals if not each.cycle]:
+                # Timers are made in the order of arrival, so the first to end is the oldest connection's.
+                min(idle, key=lambda each: each._timeouts[0].when()).transport.abort()
+            elif len(others) < MAX_CONNECTIONS + PROBE_RESERVE:
+                self.app = _probes_only(self.app)
+            else:
+                transport.abort()
+            return
+
+    def _abort_if_idle(self) -> None:
+        if not self.cycle:  # uvicorn sets it once it has read a request head
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what isn't HTTP as everything else is answered: with nothing for a browser to trust."""
@@ -92,6 +127,20 @@ class _Brief(H11Protocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._ends:
-            self._ends.cancel()
+        for timeout in self._timeouts:
+            timeout.cancel()
         super().connection_lost(exc)
+
+
+def _probes_only(app: ASGIApp) -> ASGIApp:
+    """Answer ``/healthz``, and send everybody else away until there is room."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == PUBLIC_PATH:
+            return await app(scope, receive, send)
+        busy = PlainTextResponse(
+            "too many connections; try again later\n", 503, {**HEADERS, "retry-after": "5"}
+        )
+        return await busy(scope, receive, send)
+
+    return answer
