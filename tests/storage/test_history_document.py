@@ -171,7 +171,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         (*QUIET, "expired", 10.0),
         ("agency", "Acme", "linkedin", "johndoe", "expiring_soon", 22.958),
     ],
-    "Which tokens end within sixty days, whoever renews them?": [
+    "Which tokens expire within 60 days?": [
         ("agency", "Acme", "linkedin", "johndoe", 22.958),
         ("agency", None, "facebook", "facebook", 59.0),
         ("agency", None, "instagram", "instagram", 60.0),
@@ -179,7 +179,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "How long does it take to reconnect, by platform?": [("linkedin", 1, 96.0, 48.0)],
     "Which clients take longest to reconnect?": [("agency", None, 96)],
-    "Which clients' tokens died unnoticed by posts?": [(*QUIET, 10.0, "10 days")],
+    "Which expired tokens did no failed post reveal?": [(*QUIET, 10.0, "10 days")],
     "Was the monitor itself down on a date?": [(GAP.starts_at, GAP.ends_at, 6 * 3600)],
     "What exactly was sent to whom, and when?": [
         (0.0, "ops", "opened", "api_key_rejected", "studio", None, "the key is refused"),
@@ -241,7 +241,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         ("agency", "Acme", "linkedin-Tz9W5i6ZYG", 100.0),
         ("agency", None, "mastodon-1", 100.0),
     ],
-    "What is open, and who has it in hand?": [
+    "What is open, and who acknowledged it?": [
         (1, "critical", "api_key_rejected", "studio", None, None, "the key is refused", 0.0, None),
         (4, "warning", "publish_error", "agency", None, "instagram", BROKEN, 5.0, None),
         (
@@ -265,24 +265,24 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
         ("token_expiry", "open", 2),
         ("token_expiry", "recovered", 1),
     ],
-    "When was the API away, or the key refused?": [
+    "When was the API down, or the key rejected?": [
         ("studio", None, "unauthorized", "the key is refused", 0.0, 20.0, 12),
         ("agency", "Acme", "timeout", "no answer within 20 seconds", 3.25, 3.25, 1),
     ],
-    "Which accounts and clients are well, and which are not?": [
+    "Which accounts and clients have problems?": [
         ("agency", None, 5, 1, 0, 2),
         ("agency", "Acme", 1, 0, 1, 1),
         ("studio", None, 0, 0, 0, 1),
     ],
-    "Who hasn't been looked at lately?": [("studio", None, None, 12)],
-    "What do platforms refuse most?": [
+    "Which accounts and clients had no successful poll lately?": [("studio", None, None, 12)],
+    "Which errors do platforms report most?": [
         ("instagram", "Media upload failed", 1, 5.0),
         ("linkedin", "The token has expired", 1, 4.0),
     ],
-    "Which posts failed while the token counted as good?": [
+    "Which posts failed although the token was valid?": [
         (5.0, "agency", None, "instagram", "instagram", "Media upload failed")
     ],
-    "Which connections have gone, and when?": [("agency", None, "mastodon", "mastodon", 10.0, 12.083)],
+    "Which connections were removed, and when?": [("agency", None, "mastodon", "mastodon", 10.0, 12.083)],
     "Which profile is connected more than once?": [("linkedin-Tz9W5i6ZYG", 2, "agency", "agency")],
 }
 # Of those that say how much, in the words of the table above.
@@ -295,7 +295,7 @@ def test_twenty_questions_are_asked_and_each_has_its_answer_here() -> None:
     assert len(asked) >= 20
     others = {
         "Which messages never arrived, and why?",
-        "How many tokens changed for the worse, month by month?",
+        "How many tokens got worse each month?",
     }
     assert {title for _, _, title in asked} == set(ANSWERS) | others
 
@@ -328,7 +328,7 @@ def test_what_never_arrived_is_all_that_the_missing_channel_was_to_get(notified:
 def test_months_are_those_of_utc(notified: JobSimulator) -> None:
     changed = [("expiring_soon", 1), ("expired", 3.25), ("expired", 10), ("expiring_soon", 18)]
     months = Counter((f"{START + days * DAY:%Y-%m}", status) for status, days in changed)
-    found = answer(notified, "21. How many tokens changed for the worse, month by month?")
+    found = answer(notified, "21. How many tokens got worse each month?")
     assert sorted((*key, count) for key, count in months.items()) == found
 
 
@@ -337,7 +337,9 @@ def reader(postgres_url: str) -> Iterator[Database]:
     """Give a database as the role of the document sees it."""
     owner = Database(postgres_url)
     owner.upgrade()
-    recipe = sections("Reading it with other programs")["PostgreSQL: a role that can only read the views"]
+    recipe = sections("Reading the history with other programs")[
+        "PostgreSQL: a role that can only read the views"
+    ]
     (script,) = re.findall(r"```sql\n(.+?)```", recipe, re.DOTALL)
     role = f"reader_{os.getpid()}"
     with owner.begin() as store:
@@ -369,7 +371,7 @@ def test_the_role_of_the_document_reads_every_view_and_nothing_else(reader: Data
 
 
 def test_the_metadata_for_datasette_asks_a_question_of_the_document(notified: JobSimulator) -> None:
-    recipe = sections("Reading it with other programs")["SQLite: Datasette"]
+    recipe = sections("Reading the history with other programs")["SQLite: Datasette"]
     (metadata_file,) = re.findall(r"```yaml\n(.+?)```", recipe, re.DOTALL)
     (kept,) = yaml.safe_load(metadata_file)["databases"]["history"]["queries"].values()
     assert [kept["sql"]] == statements(f"1. {kept['title']}", sqlite=True)
