@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.cost import Run, measured, report
 from monitor.app import App, build_app
 from monitor.clock import utc_now
-from monitor.config import parse_config
 from monitor.config.document import Tree
+from monitor.config.load import parse_config
 from monitor.logs import configure_logs
 from monitor.storage import stats
 from monitor.workers.poller import Poller

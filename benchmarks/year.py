@@ -40,7 +40,7 @@ from monitor.jobs.deliver import DeliveryContext, deliver_channel
 from monitor.jobs.poll import PollSettings, record_polls
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.logs import configure_logs
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.postgres_for import serving_postgres
 
 BEGINS_AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,29 +9,34 @@ from datetime import datetime, timedelta
 
 from monitor import __version__
 from monitor.api_clocks import ApiClocks
-from monitor.channels import Channel, open_channels
+from monitor.channels import open_channels
+from monitor.channels.channel import Channel
 from monitor.channels.templates import MessageTemplate, compile_template
 from monitor.clock import Clock, steady_seconds, utc_now
-from monitor.config import Account as AccountConfig
-from monitor.config import (
+from monitor.config.model import Account as AccountConfig
+from monitor.config.model import Config
+from monitor.config.routes import Digest as DigestConfig
+from monitor.config.routes import Match as MatchConfig
+from monitor.config.routes import QuietHours as QuietHoursConfig
+from monitor.config.routes import Route as RouteConfig
+from monitor.config.rules import (
     ApiUnreachable,
-    Config,
     ConnectionRemoved,
     ConnectionTestFailed,
     PublishError,
     RenewalOverdue,
     TokenExpiry,
 )
-from monitor.config import Digest as DigestConfig
-from monitor.config import Match as MatchConfig
-from monitor.config import QuietHours as QuietHoursConfig
-from monitor.config import Route as RouteConfig
 from monitor.core.evaluation.workspace import PollScope
 from monitor.core.model import RuleName, Severity
 from monitor.core.routing.client_channels import client_url
 from monitor.core.routing.routes import Matcher, QuietHours, Route, Routing, Schedule
-from monitor.core.rules import registry as core
+from monitor.core.rules import connection_removed, connection_test, publish_error, renewal, token_expiry
+from monitor.core.rules.account import DEFAULT_ACCOUNT_RULES, AccountFailure
+from monitor.core.rules.base import ConnectionRule
 from monitor.core.rules.connection_test import ConnectionTestSettings
+from monitor.core.rules.damping import Flapping, MassChange
+from monitor.core.rules.registry import Rules
 from monitor.core.rules.renewal import RenewalProfile
 from monitor.core.scheduling.token_bucket import TokenBucket
 from monitor.errors import ConfigError
@@ -42,9 +47,10 @@ from monitor.jobs.connection_tests import ConnectionTestContext
 from monitor.jobs.deliver import DeliveryContext
 from monitor.jobs.poll import PollSettings
 from monitor.jobs.sync_workspace import WorkspaceContext
-from monitor.providers import PROVIDERS, Provider, connect
+from monitor.providers import PROVIDERS, connect
+from monitor.providers.base import Provider
 from monitor.rate_limits import RateLimits
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.workspace.managed_users import ManagedUsers
 from monitor.workspace.reconnect_links import ReconnectLinks
 
@@ -291,42 +297,42 @@ def dashboard_url(account: AccountConfig) -> str:
     return PROVIDERS[account.provider].dashboard_url
 
 
-def build_rules(config: Config) -> core.Rules:
+def build_rules(config: Config) -> Rules:
     """Turn the configured rules into those that decide; a disabled one is left out."""
     profiles = {
         platform: RenewalProfile(renewed_by=given.renewed_by, overdue_before=given.overdue_before)
         for platform, given in config.profiles.items()
     }
-    connection: list[core.ConnectionRule] = []
-    source: list[core.AccountFailure] = [
-        rule for rule in core.DEFAULT_ACCOUNT_RULES if rule.name is RuleName.USER_NOT_MANAGED
+    connection: list[ConnectionRule] = []
+    source: list[AccountFailure] = [
+        rule for rule in DEFAULT_ACCOUNT_RULES if rule.name is RuleName.USER_NOT_MANAGED
     ]
     for rule in config.rules:
         if not rule.enabled:
             continue
         if isinstance(rule, TokenExpiry):
-            connection.append(core.TokenExpiry(before=dict(rule.before), profiles=profiles))
+            connection.append(token_expiry.TokenExpiry(before=dict(rule.before), profiles=profiles))
         elif isinstance(rule, RenewalOverdue):
-            connection.append(core.RenewalOverdue(profiles=profiles))
+            connection.append(renewal.RenewalOverdue(profiles=profiles))
         elif isinstance(rule, PublishError):
-            connection.append(core.PublishErrorRule(max_age=rule.max_age))
+            connection.append(publish_error.PublishErrorRule(max_age=rule.max_age))
         elif isinstance(rule, ConnectionTestFailed):
-            connection.append(core.ConnectionTestFailed())
+            connection.append(connection_test.ConnectionTestFailed())
         elif isinstance(rule, ConnectionRemoved):
-            connection.append(core.ConnectionRemoved())
+            connection.append(connection_removed.ConnectionRemoved())
         else:
             milder = isinstance(rule, ApiUnreachable) or rule.rule is RuleName.BAD_ANSWER
             severity = Severity.WARNING if milder else Severity.CRITICAL
-            source.append(core.AccountFailure(name=rule.rule, severity=severity, after=rule.after))
+            source.append(AccountFailure(name=rule.rule, severity=severity, after=rule.after))
     damping = config.damping
-    return core.Rules(
+    return Rules(
         connection=tuple(connection),
         account=tuple(source),
         removed_after=damping.removed_after,
-        flapping=core.Flapping(
+        flapping=Flapping(
             times=damping.flapping.times, window=damping.flapping.within, quiet_for=damping.flapping.calm
         ),
-        mass_change=core.MassChange(share=damping.blast_radius.share, count=damping.blast_radius.count),
+        mass_change=MassChange(share=damping.blast_radius.share, count=damping.blast_radius.count),
     )
 
 

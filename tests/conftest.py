@@ -17,7 +17,7 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import make_url
 
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from tests.postgres_for import administer, postgres_server
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.year_of_lives import Contract, Year, broken_promises
 
 

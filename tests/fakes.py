@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from monitor.channels import IncidentChannel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.core.messages.events import Event
 from monitor.core.messages.message import Message
 from monitor.core.model import Connection, Failure
 from monitor.errors import DeliveryError, FetchError
-from monitor.providers import ConnectionList, ConnectionTest, ReconnectLink, Workspace
+from monitor.providers.base import ConnectionList, ConnectionTest, ReconnectLink, Workspace
 from tests.factories import NOW
 
 

@@ -11,7 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from monitor.channels import Channel, IncidentChannel, open_channels
+from monitor.channels import open_channels
+from monitor.channels.channel import Channel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.errors import FetchError
 from monitor.http.client import HttpClient, Response
 from tests.factories import NOW

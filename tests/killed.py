@@ -12,7 +12,7 @@ from typing import Any
 from monitor.app import build_app
 from monitor.cli.run import run_pass
 from monitor.clock import utc_now
-from monitor.config import load_config
+from monitor.config.load import load_config
 
 # Where the pipeline can be cut: a function by its name, and whether that is before or after it has run.
 POINTS: dict[str, tuple[str, str]] = {

@@ -8,7 +8,7 @@ from datetime import datetime
 from monitor.core.messages.message import Message
 from monitor.core.model import Severity
 from monitor.errors import DeliveryError
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from tests.fakes import FakeChannel
 

@@ -22,7 +22,8 @@ from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.remind import remind
 from monitor.jobs.sync_targets import sync_targets
-from monitor.storage import Database, outbox
+from monitor.storage import outbox
+from monitor.storage.database import Database
 from tests.fakes import FakeChannel, FakeProvider, FrozenClock
 
 EVERY = timedelta(minutes=15)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,47 @@ def imports_of(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)} imports by dots"
             yield node.module or ""
+
+
+def module_imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of each import from the package, lazy ones and those for types included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module or "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+
+
+BY_NAME = {name_of(path): path for path in MODULES}
+
+
+def test_no_module_passes_on_names_of_another() -> None:
+    taken = {
+        name: {imported for module, imported in module_imports_of(path) if module in BY_NAME}
+        for name, path in BY_NAME.items()
+    }
+    passed_on = {
+        f"{name_of(path)} imports {imported} from {module}"
+        for path in (*MODULES, *sorted((PACKAGE.parent / "tests").rglob("*.py")))
+        for module, imported in module_imports_of(path)
+        if imported in taken.get(module, ()) and f"{module}.{imported}" not in BY_NAME
+    }
+    assert set() == passed_on
+
+
+def test_no_two_files_import_each_other_by_any_way_round() -> None:
+    needed = {
+        name: {
+            inner if (inner := f"{module}.{imported}") in BY_NAME else module
+            for module, imported in module_imports_of(path)
+        }
+        & BY_NAME.keys()
+        for name, path in BY_NAME.items()
+    }
+    try:
+        TopologicalSorter(needed).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_the_contracts_hold() -> None:

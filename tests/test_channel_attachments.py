@@ -13,7 +13,9 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 
-from monitor.channels import Attachment, Channel, Message, open_channels
+from monitor.channels import open_channels
+from monitor.channels.channel import Channel
+from monitor.core.messages.message import Attachment, Message
 from monitor.core.model import Severity
 from monitor.errors import DeliveryError
 from tests.receivers import smtp_receiver

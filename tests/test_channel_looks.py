@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from monitor.channels import Attachment, Channel, Message, open_channels
+from monitor.channels import open_channels
+from monitor.channels.channel import Channel
+from monitor.core.messages.message import Attachment, Message
 from monitor.core.messages.render import render
 from monitor.core.messages.samples import sample_items
 from monitor.core.model import Severity

@@ -15,9 +15,11 @@ from typing import NoReturn
 
 import pytest
 
-from monitor.channels import Attachment, Channel, Message, check_url, describe, open_channels
+from monitor.channels import check_url, describe, open_channels
 from monitor.channels.apprise_log import LogLine
+from monitor.channels.channel import Channel
 from monitor.channels.delivery_errors import delivery_error
+from monitor.core.messages.message import Attachment, Message
 from monitor.core.model import Severity
 from monitor.errors import ConfigError, DeliveryError
 from tests.receivers import Answer, http_receiver, smtp_receiver
@@ -334,7 +336,8 @@ def test_a_hanging_service_does_not_keep_the_process_from_ending() -> None:
     program = """
 import sys
 from datetime import timedelta
-from monitor.channels import Message, open_channels
+from monitor.channels import open_channels
+from monitor.core.messages.message import Message
 from monitor.errors import DeliveryError
 from tests.test_channels import Settings
 one = open_channels([Settings(url=sys.argv[1])], timeout=timedelta(seconds=2))["ops"]

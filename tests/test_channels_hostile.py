@@ -22,9 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from monitor.channels import Channel, Message, open_channels
+from monitor.channels import open_channels
+from monitor.channels.channel import Channel
 from monitor.channels.templates import compile_template
 from monitor.core.messages.events import events_of
+from monitor.core.messages.message import Message
 from monitor.core.messages.render import render, sort_for_message
 from monitor.core.messages.samples import sample_items
 from monitor.core.model import PublishError, Severity, Target

@@ -16,7 +16,7 @@ from monitor.jobs.clock_step import ClockStepRecovery
 from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.faults import Drop, Fault
 from monitor.sandbox.server import serve
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE
 from tests.fakes import FrozenClock
 from tests.workspace_simulator import KEY, WorkspaceSimulator, profile

@@ -13,18 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from monitor.config import (
-    ApiUnreachable,
-    Config,
-    Rule,
-    TokenExpiry,
-    find_config,
-    format_duration,
-    load_config,
-    parse_config,
-    parse_duration,
-)
-from monitor.config.values import Section
+from monitor.config.load import find_config, load_config, parse_config
+from monitor.config.model import Config
+from monitor.config.rules import ApiUnreachable, Rule, TokenExpiry
+from monitor.config.values import Section, format_duration, parse_duration
 from monitor.core.model import RuleName, Severity
 from monitor.errors import ConfigError
 

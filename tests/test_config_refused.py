@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import Config, load_config
+from monitor.config.load import load_config
+from monitor.config.model import Config
 from monitor.errors import ConfigError
 
 KEY = "sk_abc123_0011ff.99aa88"

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from monitor.app import build_app
 from monitor.clock import utc_now
-from monitor.config import load_config
+from monitor.config.load import load_config
 from monitor.daemon.cycles import StatusLine
 from monitor.daemon.service import Daemon, Every, wait_for_reload
 from monitor.daemon.systemd import Systemd

@@ -15,7 +15,8 @@ from monitor.jobs.check_channels import check_channels
 from monitor.jobs.deliver import deliver_channel
 from monitor.jobs.digest import write_digests
 from monitor.jobs.remind import remind
-from monitor.storage import Database, dead_letters, outbox, silences
+from monitor.storage import dead_letters, outbox, silences
+from monitor.storage.database import Database
 from monitor.storage.outbox import LEASE, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel

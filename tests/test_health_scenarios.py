@@ -9,17 +9,18 @@ import pytest
 
 from monitor.core.model import PublishError, Severity
 from monitor.core.routing.routes import Matcher, Route
-from monitor.core.rules.connection_test import ConnectionTestSettings
-from monitor.core.rules.registry import ConnectionTestFailed, RenewalOverdue, Rules, TokenExpiry
+from monitor.core.rules.connection_test import ConnectionTestFailed, ConnectionTestSettings
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.renewal import RenewalOverdue, RenewedBy
 from monitor.core.rules.renewal import RenewalProfile as TokenProfile
-from monitor.core.rules.renewal import RenewedBy
+from monitor.core.rules.token_expiry import TokenExpiry
 from monitor.http.client import HttpClient
 from monitor.jobs.connection_tests import ConnectionTestContext, run_connection_tests
 from monitor.providers import connect
 from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.profiles import Contract, SocialProfile
 from monitor.sandbox.server import Server, serve
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW
 from tests.fakes import FakeChannel, FrozenClock
 from tests.simulator import Simulator, moment

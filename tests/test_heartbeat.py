@@ -10,7 +10,7 @@ from sqlalchemy import text as sql
 from structlog.testing import capture_logs
 
 from monitor.app import App, build_app, build_workspace_context
-from monitor.config import load_config
+from monitor.config.load import load_config
 from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
 from monitor.core.messages.lifecycle import Downtime, started_message, stopping_message
 from monitor.core.model import Severity

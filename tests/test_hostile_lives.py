@@ -13,11 +13,12 @@ from typing import Any, Literal
 import pytest
 import structlog
 
-from monitor.channels import Channel, open_channels
+from monitor.channels import open_channels
+from monitor.channels.channel import Channel
 from monitor.core.routing.routes import Route
 from monitor.logs import configure_logs, set_secrets
 from monitor.providers.wire import read_connections
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel
 from tests.receivers import Answer, SmtpReceiver, http_receiver, smtp_receiver

@@ -17,13 +17,16 @@ from typing import Any, NoReturn
 
 import pytest
 
-from monitor.channels import Channel, IncidentChannel, Message, check_url, describe, open_channels
+from monitor.channels import check_url, describe, open_channels
 from monitor.channels.alertmanager import parse_url
+from monitor.channels.channel import Channel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.incident_plugins import PLUGINS
 from monitor.channels.opsgenie import PRIORITIES
 from monitor.channels.services import open_service
 from monitor.channels.wire import UNCOUNTED, counting
 from monitor.core.messages.events import Event, events_of
+from monitor.core.messages.message import Message
 from monitor.core.messages.render import Item
 from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
 from monitor.core.routing.incident_services import HOSTS, SERVICES, incident_service

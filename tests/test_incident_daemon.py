@@ -8,7 +8,7 @@ import pytest
 
 from monitor.app import build_app
 from monitor.clock import utc_now
-from monitor.config import load_config
+from monitor.config.load import load_config
 from monitor.daemon.service import Daemon
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import Server, serve

@@ -10,7 +10,7 @@ from monitor.core.model import Target
 from monitor.jobs.connection_tests import run_connection_tests
 from monitor.jobs.sync_workspace import sync_workspaces
 from monitor.sandbox.faults import Fault
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import HOUR, MINUTE
 from tests.workspace_simulator import SECOND, WorkspaceSimulator, profile, workspace_simulator
 

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from monitor.clock import utc_now
 from monitor.sandbox.samples import SANDBOX_KEY, seed_world
 from monitor.sandbox.server import serve
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.integrity import check_integrity
 from monitor.storage.outbox import LEASE
 from tests.killed import POINTS, watch_once

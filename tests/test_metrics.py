@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.core.model import Outcome, RuleName, Severity
 from monitor.metrics import Metrics
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.migrate import HEAD
 from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, snapshot, target

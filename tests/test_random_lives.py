@@ -14,7 +14,8 @@ from monitor.channels.templates import compile_template
 from monitor.core.model import DeliveryState, Outcome
 from monitor.core.routing.routes import Route
 from monitor.jobs.poll import take_snapshot
-from monitor.storage import Database, silences
+from monitor.storage import silences
+from monitor.storage.database import Database
 from monitor.storage.tables import incidents, metadata, notifications
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FrozenClock

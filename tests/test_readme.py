@@ -5,7 +5,7 @@ from pathlib import Path
 
 from monitor.channels import check_url
 from monitor.cli import cli
-from monitor.config import load_config
+from monitor.config.load import load_config
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 UNIT = (Path(__file__).parent.parent / "systemd" / "postpost-monitor.service").read_text()

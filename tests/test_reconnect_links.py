@@ -9,10 +9,10 @@ import pytest
 import structlog
 
 from monitor.core.model import RuleName, Target
+from monitor.core.rules.base import NoProblem, Problem
 from monitor.core.rules.reconnect_link import LinkUse, check_link, usable_link
-from monitor.core.rules.registry import NoProblem, Problem
 from monitor.logs import configure_logs, redact_links, scrub
-from monitor.providers import ManagedUser, ReconnectLink
+from monitor.providers.base import ManagedUser, ReconnectLink
 from monitor.rate_limits import RateLimits
 from monitor.workspace.managed_users import ManagedUsers
 from monitor.workspace.reconnect_links import ReconnectLinks

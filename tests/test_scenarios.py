@@ -12,7 +12,8 @@ from monitor.core.model import Connection, Failure, Outcome, Severity
 from monitor.core.routing.routes import Matcher, QuietHours, Route, Routing, Schedule
 from monitor.errors import DeliveryError
 from monitor.jobs.deliver import deliver_channel
-from monitor.storage import Database, silences
+from monitor.storage import silences
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel
 from tests.simulator import Simulator, moment

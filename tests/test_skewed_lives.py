@@ -17,8 +17,8 @@ from monitor.core.model import Outcome, RuleName
 from monitor.jobs.check_clocks import CheckClocks
 from monitor.jobs.clock_step import ClockStepRecovery
 from monitor.jobs.reevaluate import reevaluate_due
-from monitor.providers import ConnectionList
-from monitor.storage import Database
+from monitor.providers.base import ConnectionList
+from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 from tests.fakes import FakeProvider, FrozenClock

@@ -20,7 +20,7 @@ from monitor.core.messages.render import render, sort_for_message
 from monitor.core.messages.samples import sample_items
 from monitor.core.routing.routes import Route
 from monitor.errors import ConfigError
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import NOW, connection
 from tests.fakes import FakeChannel
 from tests.simulator import Simulator

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import pytest
 
 from monitor.core.model import Outcome, Severity
-from monitor.providers import ConnectionList
+from monitor.providers.base import ConnectionList
 from monitor.providers.wire import read_connections
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.erasure import erase
 from tests.factories import DAY, HOUR, MINUTE, NOW, failure
 from tests.fakes import FakeProvider

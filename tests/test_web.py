@@ -21,10 +21,12 @@ from starlette.responses import Response
 from structlog.testing import capture_logs
 
 from monitor.cli import main
-from monitor.config import Config, parse_config
+from monitor.config.load import parse_config
+from monitor.config.model import Config
 from monitor.errors import ConfigError, MonitorError
-from monitor.storage import Database
-from monitor.web import WebListener, access, app, server
+from monitor.storage.database import Database
+from monitor.web import access, app, server
+from monitor.web.listener import WebListener
 from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER, STALL_TIMEOUTS, Liveness
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.web_client import ENVIRON, FakeMonotonic, Visit, configured, renewed, visiting

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from monitor.jobs.sync_workspace import log_poll_rate
 from monitor.sandbox.fake_service import Shape
 from monitor.sandbox.faults import Fault
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE
 from tests.workspace_simulator import KEY, WorkspaceSimulator, add_user, profile, workspace_simulator
 

@@ -8,10 +8,10 @@ from http.client import HTTPConnection
 from typing import Any
 
 from monitor.app import App, build_app
-from monitor.config import parse_config
+from monitor.config.load import parse_config
 from monitor.metrics import Metrics
 from monitor.storage.migrate import HEAD
-from monitor.web import WebListener
+from monitor.web.listener import WebListener
 from monitor.workers.liveness import Liveness
 from tests.fakes import FrozenClock
 from tests.jobs.simulator import JobSimulator

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import text
 
 from monitor.app import App, build_app, build_workspace_context, check_clocks_of
-from monitor.channels import ClientChannel
-from monitor.config import parse_config
+from monitor.channels.client_channel import ClientChannel
+from monitor.config.load import parse_config
 from monitor.jobs.check_channels import check_channels
 from monitor.jobs.deliver import deliver_channel
 from monitor.jobs.poll import record_polls, take_snapshot
@@ -23,7 +23,8 @@ from monitor.sandbox.api import RequestSeen
 from monitor.sandbox.fake_service import FakeService, Shape
 from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.server import Server, serve
-from monitor.storage import Database, outbox
+from monitor.storage import outbox
+from monitor.storage.database import Database
 from tests.factories import DAY, MINUTE
 from tests.fakes import FakeChannel, FrozenClock
 

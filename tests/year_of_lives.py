@@ -20,8 +20,9 @@ from monitor.core.model import DeliveryState, Outcome, TokenStatus, to_milliseco
 from monitor.core.routing.routes import Matcher, Route
 from monitor.errors import FetchError
 from monitor.jobs.check_channels import check_channels
-from monitor.providers import ConnectionList
-from monitor.storage import Database, silences
+from monitor.providers.base import ConnectionList
+from monitor.storage import silences
+from monitor.storage.database import Database
 from monitor.storage.outbox import UNSENT
 from monitor.storage.tables import incidents, notifications, target_schedule, targets
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure

@@ -7,66 +7,18 @@ from typing import Protocol
 from monitor.channels import alertmanager, json_events, services
 from monitor.channels.alertmanager import AlertmanagerChannel
 from monitor.channels.apprise_channel import AppriseChannel
+from monitor.channels.channel import Channel
 from monitor.channels.client_channel import ClientChannel
 from monitor.channels.http_call import HttpClient
 from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.incident_plugins import PagerDutyChannel, PluginChannel
 from monitor.channels.json_events import JsonChannel
 from monitor.channels.opsgenie import OpsgenieChannel
-from monitor.core.messages.message import Attachment, Message
 from monitor.core.routing.client_channels import client_url
 from monitor.core.routing.incident_services import incident_service
 from monitor.errors import ConfigError
 
 SEND_TIMEOUT = timedelta(seconds=30)
-
-__all__ = [
-    "Attachment",
-    "Channel",
-    "ChannelSettings",
-    "ClientChannel",
-    "HttpClient",
-    "IncidentChannel",
-    "Message",
-    "check_url",
-    "describe",
-    "open_channels",
-]
-
-
-class Channel(Protocol):
-    """
-    A place that takes messages.
-
-    Attributes:
-        private: whether links that let their reader act may be sent here.
-        service: what kind of place it is, as ``slack`` or ``mailto``; never more of the URL.
-        body_limit: the longest body worth writing, in characters; None where there is no limit.
-        title_limit: the longest title in characters; 0 where it becomes the first line of the body.
-        takes_attachments: whether a file can travel with a message.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def allow_reconnect_links(self) -> bool: ...
-    @property
-    def service(self) -> str: ...
-    @property
-    def body_limit(self) -> int | None: ...
-    @property
-    def title_limit(self) -> int: ...
-    @property
-    def takes_attachments(self) -> bool: ...
-
-    def send(self, message: Message) -> None:
-        """
-        Hand over one message.
-
-        Raises:
-            DeliveryError: it was not taken, or nobody knows.
-        """
-        ...
 
 
 class ChannelSettings(Protocol):

@@ -10,7 +10,7 @@ from monitor.core.routing.client_channels import SAMPLE_ID, SAMPLE_USERNAME, Cli
 from monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
-    from monitor.channels import Channel
+    from monitor.channels.channel import Channel
 
 
 class ClientChannel:

@@ -11,10 +11,10 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.core.messages.message import Message
-from monitor.core.messages.render import Item, describe, format_duration, platform_name
+from monitor.core.messages.phrases import format_duration, platform_name
+from monitor.core.messages.render import Item, describe
 from monitor.core.messages.samples import sample_items
-from monitor.core.rules.registry import format_time
-from monitor.core.text import one_line, sanitize
+from monitor.core.text import format_time, one_line, sanitize
 from monitor.errors import ConfigError
 
 log = structlog.get_logger()

@@ -19,8 +19,8 @@ from monitor.core.text import one_line
 from monitor.errors import ConfigError, DeliveryError
 
 if TYPE_CHECKING:
-    from monitor.channels import Channel
-    from monitor.config import Config
+    from monitor.channels.channel import Channel
+    from monitor.config.model import Config
 
 
 @click.command("check-config")
@@ -94,7 +94,7 @@ def send_test_messages(session: Session, names: tuple[str, ...]) -> int:
 
 
 def _send_test_message(channel: "Channel") -> bool:
-    from monitor.channels import IncidentChannel
+    from monitor.channels.incident_channel import IncidentChannel
     from monitor.logs import scrub
 
     place = f"{one_line(channel.name, 64)} ({channel.service})"
@@ -122,7 +122,7 @@ def _trial_message(channel: "Channel") -> Message:
 
 
 def _print_accounts(config: "Config") -> None:
-    from monitor.config import format_duration
+    from monitor.config.values import format_duration
 
     for account in config.accounts:
         every = format_duration(account.every or config.polling.every)
@@ -132,7 +132,7 @@ def _print_accounts(config: "Config") -> None:
 def _print_channels(config: "Config") -> None:
     """Render a sample of every kind for every channel, in its own words where it has some."""
     from monitor.app import build_channels, build_templates
-    from monitor.channels import IncidentChannel
+    from monitor.channels.incident_channel import IncidentChannel
 
     now = utc_now()
     words = build_templates(config, now)

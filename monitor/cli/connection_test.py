@@ -7,7 +7,8 @@ import click
 from monitor.cli.session import Session, pass_session
 from monitor.cli.tables import print_line
 from monitor.core.messages.phrases import platform_name
-from monitor.core.rules.connection_test import UNTESTABLE, ConnectionTestResult
+from monitor.core.model import ConnectionTestResult
+from monitor.core.rules.connection_test import UNTESTABLE
 from monitor.core.text import one_line
 from monitor.errors import ConfigError, StorageError
 

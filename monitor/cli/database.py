@@ -15,7 +15,7 @@ from monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from monitor.core.model import Incident, Target
-    from monitor.storage import Database
+    from monitor.storage.database import Database
 
 
 @click.group()
@@ -28,7 +28,8 @@ def db() -> None:
 @pass_session
 def upgrade(session: Session, sql: bool) -> None:
     """Create the database, or upgrade its schema. `run` and `poll` do this themselves."""
-    from monitor.storage import Database, migrate
+    from monitor.storage import migrate
+    from monitor.storage.database import Database
 
     config = session.config()
     database = Database(config.database.url.get_secret_value())
@@ -65,7 +66,8 @@ def _print_statements(database: "Database") -> None:
 @pass_session
 def current(session: Session) -> None:
     """Show the schema version of the database."""
-    from monitor.storage import Database, migrate
+    from monitor.storage import migrate
+    from monitor.storage.database import Database
 
     database = Database(session.config().database.url.get_secret_value())
     try:
@@ -121,7 +123,7 @@ def backup(session: Session, file: Path) -> None:
 def prune(session: Session) -> None:
     """Delete rows older than the retention. What is current and what is open stays."""
     from monitor.clock import utc_now
-    from monitor.config import format_duration
+    from monitor.config.values import format_duration
     from monitor.jobs.prune import prune as forget
 
     config = session.config()

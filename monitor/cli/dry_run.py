@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from monitor.channels import ClientChannel, IncidentChannel
-from monitor.cli.run import PassResult, print_failures
+from monitor.channels.client_channel import ClientChannel
+from monitor.channels.incident_channel import IncidentChannel
+from monitor.cli.pass_result import PassResult, print_failures
 from monitor.cli.tables import print_line
 from monitor.core.messages import events
 from monitor.core.messages.events import Event
@@ -16,8 +17,8 @@ from monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from monitor.app import App
-    from monitor.channels import Channel
-    from monitor.storage import Database
+    from monitor.channels.channel import Channel
+    from monitor.storage.database import Database
 
 
 @dataclass(slots=True)

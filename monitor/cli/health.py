@@ -17,7 +17,7 @@ from monitor.core.text import one_line
 from monitor.errors import ConfigError, MonitorError
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    from monitor.config.model import Config
     from monitor.storage.queries import Health, TargetStatus
 
 SLACK = timedelta(minutes=5)

@@ -19,7 +19,7 @@ from monitor.core.text import one_line
 from monitor.errors import StorageError
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    from monitor.config.model import Config
 
 NAMED = 20
 

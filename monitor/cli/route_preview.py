@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from monitor.clock import utc_now
 from monitor.core.messages.phrases import PLATFORMS
-from monitor.core.model import Incident, RuleName, Severity, Subject, Target
+from monitor.core.model import Cause, Incident, RuleName, Severity, Subject, Target
 from monitor.core.routing.routes import Routing, labels_of, matching_routes
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.registry import PUBLISH_ERROR_SEVERITY
+from monitor.core.rules.publish_error import PUBLISH_ERROR_SEVERITY
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    from monitor.config.model import Config
 
 # A kind of incident that can be opened: its rule, how bad it is, and what lies behind it.
 Kind: TypeAlias = tuple[RuleName, Severity, Cause | None]

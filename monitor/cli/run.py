@@ -6,17 +6,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
 
+from monitor.cli.pass_result import PassResult, print_failures
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import known_connections, open_incidents, print_connections, print_sources
 from monitor.cli.tables import print_line
-from monitor.core.text import one_line
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,23 +93,6 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     return 1 if done.failures or done.undelivered else 0
 
 
-@dataclass(slots=True, kw_only=True)
-class PassResult:
-    """
-    What one pass came to.
-
-    Args:
-        recorded: the polls that were recorded.
-        failures: why a target couldn't be polled, a line each.
-        delivered, undelivered: messages.
-    """
-
-    recorded: "list[PollRecord]" = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    delivered: int = 0
-    undelivered: int = 0
-
-
 def run_pass(app: "App", *, account: str | None = None) -> PassResult:
     """Discover, poll every target, review what the clock has changed, deliver what is due."""
     from monitor.app import build_workspace_context, check_clocks_of
@@ -153,12 +135,6 @@ def run_pass(app: "App", *, account: str | None = None) -> PassResult:
     _deliver(app, done)
     refresh(app.delivery.channels, database=app.database, dashboards=app.delivery.dashboards, clock=app.clock)
     return done
-
-
-def print_failures(done: PassResult) -> None:
-    """Print why targets couldn't be polled."""
-    for failure in done.failures:
-        print_line(f"not polled: {one_line(failure, 500)}")
 
 
 def _build_app(session: Session) -> "App":

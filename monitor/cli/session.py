@@ -12,8 +12,8 @@ import click
 from monitor.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from monitor.config import Channel, Config
-    from monitor.storage import Database
+    from monitor.config.model import Channel, Config
+    from monitor.storage.database import Database
     from monitor.storage.store import Store
 
 
@@ -46,7 +46,7 @@ class Session:
         Raises:
             ConfigError: there is none, or it can't be used.
         """
-        from monitor.config import find_config, load_config
+        from monitor.config.load import find_config, load_config
         from monitor.logs import configure_logs
 
         path = find_config(self.config_file, os.environ)
@@ -129,7 +129,7 @@ class Session:
             NoHistoryError: there is none yet.
             StorageError: its schema isn't the one that this program reads.
         """
-        from monitor.storage import Database
+        from monitor.storage.database import Database
         from monitor.storage.migrate import HEAD
 
         config = config or self.config()

@@ -14,7 +14,7 @@ from monitor.cli.session import Session, pass_session
 from monitor.cli.status import Row
 from monitor.cli.tables import STYLES, Cell, print_drawn, print_json, print_line, print_table, styled
 from monitor.clock import utc_now
-from monitor.core.rules.registry import format_time
+from monitor.core.text import format_time
 
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
@@ -39,7 +39,7 @@ class SinceTime(click.ParamType[datetime]):
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        from monitor.config import parse_duration
+        from monitor.config.values import parse_duration
 
         if isinstance(value, datetime):
             return value

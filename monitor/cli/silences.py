@@ -9,7 +9,7 @@ from monitor.cli.session import Session, pass_session
 from monitor.cli.show import as_json_option
 from monitor.cli.tables import print_json, print_line, print_table
 from monitor.clock import utc_now
-from monitor.core.rules.registry import format_time
+from monitor.core.text import format_time
 
 MATCHES = ("account", "managed_user", "platform", "rule", "severity", "cause")
 
@@ -23,7 +23,7 @@ class Until(click.ParamType[datetime]):
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         """Read it."""
-        from monitor.config import parse_duration
+        from monitor.config.values import parse_duration
 
         if isinstance(value, datetime):
             return value

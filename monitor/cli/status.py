@@ -9,8 +9,7 @@ from monitor.cli.live_table import MAX_ROWS, LiveTable
 from monitor.cli.tables import STYLES, Cell, print_line, print_table, styled
 from monitor.core.messages.phrases import format_duration, platform_name
 from monitor.core.model import Severity
-from monitor.core.rules.registry import format_time
-from monitor.core.text import one_line
+from monitor.core.text import format_time, one_line
 
 if TYPE_CHECKING:
     from monitor.storage.store import Store

@@ -20,8 +20,7 @@ from monitor.config.values import (
     join_choices,
     whole,
 )
-from monitor.core.model import RuleName, Severity
-from monitor.core.rules.error_catalog import Cause
+from monitor.core.model import Cause, RuleName, Severity
 
 Weekday: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Grouping: TypeAlias = Literal["account", "managed_user", "platform", "rule", "severity"]

@@ -5,10 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from monitor.core.rules.connection_test import NEVER_TESTED, ConnectionTestHistory
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.renewal import NO_HISTORY, RenewalHistory
-
 
 class TokenStatus(StrEnum):
     """The four words that the API documents for a token; whatever their case."""
@@ -55,6 +51,22 @@ class RuleName(StrEnum):
     RECONNECT_LINK_EXPIRING = "reconnect_link_expiring"
     CHANNEL_FAILING = "channel_failing"
     CLOCK_SKEW = "clock_skew"
+
+
+class Cause(StrEnum):
+    """What lies behind a failure: it says who can mend it."""
+
+    AUTHORIZATION = "authorization"  # the platform takes the token no more: a person must reconnect
+    PERMISSION = "permission"  # the token may not do this: a person must reconnect and grant more
+    POLICY = "policy"  # the platform blocks or limits the account
+    CONTENT = "content"  # the platform refused what was posted
+    TRANSIENT = "transient"  # it may well work the next time
+    UNKNOWN = "unknown"  # not recognized, and never dropped for that
+
+    @property
+    def needs_reconnect(self) -> bool:
+        """Whether only a person who reconnects the account can mend it."""
+        return self in {Cause.AUTHORIZATION, Cause.PERMISSION}
 
 
 class Resolution(StrEnum):
@@ -242,6 +254,81 @@ class Snapshot:
     def outcome(self) -> Outcome:
         """How the poll ended."""
         return self.failure.outcome if self.failure else Outcome.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """
+    One renewal, as it was seen.
+
+    Args:
+        lead: how long before the old token's end; negative where it had ended.
+        lifetime: what the new token had ahead of it.
+        gap: since the look before, when the old token was still there.
+    """
+
+    lead: timedelta
+    lifetime: timedelta
+    gap: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalHistory:
+    """
+    What is remembered of the renewals of one connection.
+
+    Args:
+        count: how many were ever seen.
+        renewed_at: when the newest was seen.
+        expiry_set_at: since when the token has had the date that it has; None for since it was first seen. So the
+            date was never further ahead than it was then.
+        recent: the newest that tell something, oldest first, at most ``MAX_RENEWALS``.
+    """
+
+    count: int = 0
+    renewed_at: datetime | None = None
+    expiry_set_at: datetime | None = None
+    recent: tuple[Renewal, ...] = ()
+
+
+NO_HISTORY = RenewalHistory()
+
+
+class ConnectionTestResult(StrEnum):
+    """What a test proves."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"  # it can't be tested this way, or something passing was in the way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTestHistory:
+    """
+    What is known from the tests of a connection.
+
+    Args:
+        result: of the newest test that proved something; None before the first.
+        result_at: when that was.
+        message: the API's words about it.
+        permissions: those that its tests have shown.
+        missing_permissions: those of them that were missing when it last passed.
+        passed_at: when a test last passed; None if none ever did.
+    """
+
+    result: ConnectionTestResult | None = None
+    result_at: datetime | None = None
+    message: str = ""
+    permissions: tuple[str, ...] = ()
+    missing_permissions: tuple[str, ...] = ()
+    passed_at: datetime | None = None
+
+    def is_older_than(self, *good: datetime | None) -> bool:
+        """Tell whether something good was seen since: a post that went well, a new token."""
+        return self.result_at is not None and any(each > self.result_at for each in good if each)
+
+
+NEVER_TESTED = ConnectionTestHistory()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 STORED_LENGTH = 1000
 SHOWN_LENGTH = 300
@@ -126,3 +127,8 @@ def _readable(character: str) -> str:
 
 def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
+
+
+def format_time(moment: datetime) -> str:
+    """Write a point in time for people: UTC, to the minute."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

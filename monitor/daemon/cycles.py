@@ -7,7 +7,7 @@ from threading import Thread
 import structlog
 
 from monitor.app import App
-from monitor.channels import Channel
+from monitor.channels.channel import Channel
 from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
 from monitor.core.messages.lifecycle import Downtime, open_incidents_line, started_message, stopping_message
 from monitor.daemon.systemd import Systemd

@@ -37,7 +37,7 @@ from monitor.metrics import Metrics
 from monitor.signals import Signals, handle_signals
 from monitor.storage.migrate import HEAD
 from monitor.storage.recording import PollRecord
-from monitor.web import WebListener
+from monitor.web.listener import WebListener
 from monitor.workers.liveness import Liveness
 from monitor.workers.poller import Poller
 from monitor.workers.sender import Sender

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-from monitor.channels import Channel, IncidentChannel
+from monitor.channels.channel import Channel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.clock import Clock
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Reason
 from monitor.core.routing.routes import PlannedNotification
-from monitor.storage import Database, notification_log
+from monitor.storage import notification_log
+from monitor.storage.database import Database
 
 
 def pass_on_acknowledgements(channels: Mapping[str, Channel], *, database: Database, clock: Clock) -> int:

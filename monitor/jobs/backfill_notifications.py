@@ -9,7 +9,8 @@ from monitor.clock import Clock
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Reason
 from monitor.core.routing.routes import Routing, plan_notifications
-from monitor.storage import Database, dead_letters, notification_log
+from monitor.storage import dead_letters, notification_log
+from monitor.storage.database import Database
 from monitor.storage.recording import RoutedChange
 
 log = structlog.get_logger()

@@ -16,7 +16,8 @@ from monitor.core.model import Reason, Resolution, Subject
 from monitor.core.routing.routes import Routing, plan_notifications, tell_operators, unreachable_users
 from monitor.core.rules.channel_failing import ChannelState, check_channel
 from monitor.jobs import log_incident_changes
-from monitor.storage import Database, dead_letters, managed_users, notification_log
+from monitor.storage import dead_letters, managed_users, notification_log
+from monitor.storage.database import Database
 from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 

@@ -13,10 +13,10 @@ from monitor.core.model import Incident, Resolution, RuleName, Subject
 from monitor.core.routing.routes import Routing, tell_operators
 from monitor.core.rules.base import Problem
 from monitor.core.rules.clock_skew import APPLIED_BEYOND, check_clock
-from monitor.core.rules.registry import Flapping
+from monitor.core.rules.damping import Flapping
 from monitor.core.text import one_line
 from monitor.jobs import log_incident_changes
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 import structlog
 
 from monitor.clock import Clock, ClockStepDetector
-from monitor.storage import Database, outbox
+from monitor.storage import outbox
+from monitor.storage.database import Database
 
 log = structlog.get_logger()
 

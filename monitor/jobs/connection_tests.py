@@ -10,21 +10,17 @@ import structlog
 from monitor.api_clocks import ApiClocks
 from monitor.clock import Clock
 from monitor.core.evaluation.evaluate import reevaluate
-from monitor.core.model import ConnectionState, Failure, Target
+from monitor.core.model import ConnectionState, ConnectionTestResult, Failure, Target
 from monitor.core.routing.routes import Routing
-from monitor.core.rules.connection_test import (
-    ConnectionTestResult,
-    ConnectionTestSettings,
-    add_test_result,
-    interpret_test,
-)
+from monitor.core.rules.connection_test import ConnectionTestSettings, add_test_result, interpret_test
 from monitor.core.rules.registry import Rules
 from monitor.core.scheduling.connection_tests import is_new_since, next_test_at, should_test_connection
 from monitor.errors import FetchError
 from monitor.jobs import log_incident_changes, record_changes
-from monitor.providers import ConnectionTest
+from monitor.providers.base import ConnectionTest
 from monitor.rate_limits import RateLimits
-from monitor.storage import Database, connection_tests
+from monitor.storage import connection_tests
+from monitor.storage.database import Database
 
 log = structlog.get_logger()
 

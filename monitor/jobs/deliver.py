@@ -8,7 +8,9 @@ from threading import Event
 
 import structlog
 
-from monitor.channels import Channel, ClientChannel, IncidentChannel
+from monitor.channels.channel import Channel
+from monitor.channels.client_channel import ClientChannel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.channels.templates import MessageTemplate
 from monitor.clock import Clock
 from monitor.core.messages.client import render_for_client
@@ -23,9 +25,10 @@ from monitor.core.routing.routes import Routing, Suppression, find_suppression
 from monitor.core.scheduling.backoff import next_attempt_at, should_give_up
 from monitor.errors import DeliveryError, StorageError
 from monitor.logs import scrub
-from monitor.storage import Database, digests, outbox
+from monitor.storage import digests, outbox
 from monitor.storage import notification_items as outbox_items
 from monitor.storage import notification_log as told_before
+from monitor.storage.database import Database
 from monitor.storage.installation import installation_id
 from monitor.storage.outbox import Claim, Notified
 from monitor.storage.store import Store

@@ -2,7 +2,8 @@
 
 from monitor.clock import Clock
 from monitor.core.routing.routes import Routing
-from monitor.storage import Database, digests
+from monitor.storage import digests
+from monitor.storage.database import Database
 
 
 def write_digests(*, database: Database, routing: Routing, clock: Clock) -> int:

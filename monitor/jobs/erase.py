@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import structlog
 
 from monitor.clock import Clock
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.erasure import erase
 from monitor.storage.maintenance import compact
 

@@ -5,7 +5,7 @@ from threading import Thread
 
 import structlog
 
-from monitor.channels import Channel
+from monitor.channels.channel import Channel
 from monitor.core.messages.message import Message
 from monitor.errors import DeliveryError
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from monitor.clock import Clock
-from monitor.core.evaluation.accounts import AccountState, pause_scope
-from monitor.core.evaluation.evaluate import Evaluation, evaluate, evaluate_account, is_stale, is_unchanged
+from monitor.core.evaluation.accounts import AccountState, evaluate_account, pause_scope
+from monitor.core.evaluation.evaluate import Evaluation, evaluate, is_stale, is_unchanged
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Snapshot, Target, TargetState
 from monitor.core.routing.routes import Routing
@@ -18,9 +18,10 @@ from monitor.core.scheduling.slots import next_slot
 from monitor.errors import FetchError
 from monitor.jobs import log_incident_changes, record_changes
 from monitor.logs import scrub
-from monitor.providers import Provider
+from monitor.providers.base import Provider
 from monitor.rate_limits import RateLimits
-from monitor.storage import Database, account_status
+from monitor.storage import account_status
+from monitor.storage.database import Database
 from monitor.storage.recording import PollRecord
 from monitor.storage.store import Store
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import structlog
 
 from monitor.clock import Clock
-from monitor.config import Retention
-from monitor.storage import Database
+from monitor.config.model import Retention
+from monitor.storage.database import Database
 from monitor.storage.maintenance import KINDS, compact, prune_older
 
 log = structlog.get_logger()

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 from monitor.api_clocks import ApiClocks
 from monitor.clock import Clock
-from monitor.core.evaluation.evaluate import evaluate_account, reevaluate
+from monitor.core.evaluation.accounts import evaluate_account
+from monitor.core.evaluation.evaluate import reevaluate
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Target
 from monitor.core.routing.routes import Routing
 from monitor.core.rules.registry import Rules
 from monitor.jobs import log_incident_changes, record_changes
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.store import Store
 
 MAX_BATCH_SIZE = 200

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from monitor.channels import Channel, IncidentChannel
+from monitor.channels.channel import Channel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.clock import Clock
 from monitor.core.messages.events import Event, event_again
 from monitor.errors import DeliveryError
 from monitor.logs import scrub
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.installation import installation_id
 from monitor.storage.notification_items import told_and_open
 

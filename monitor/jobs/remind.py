@@ -8,7 +8,8 @@ from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Reason
 from monitor.core.routing.reminders import is_reminder_due
 from monitor.core.routing.routes import Routing, labels_of, matching_routes, plan_notifications
-from monitor.storage import Database, notification_log, silences
+from monitor.storage import notification_log, silences
+from monitor.storage.database import Database
 from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 

@@ -12,7 +12,8 @@ from monitor.core.evaluation.workspace import REMEMBER_FOR, PollScope
 from monitor.core.model import Incident, Resolution, RuleName, Target
 from monitor.core.scheduling.slots import next_slot
 from monitor.rate_limits import RateLimits
-from monitor.storage import Database, account_status
+from monitor.storage import account_status
+from monitor.storage.database import Database
 
 log = structlog.get_logger()
 

@@ -26,9 +26,10 @@ from monitor.core.scheduling.slots import next_slot
 from monitor.errors import FetchError
 from monitor.jobs import log_incident_changes, record_changes
 from monitor.logs import scrub
-from monitor.providers import Provider, Workspace
+from monitor.providers.base import Provider, Workspace
 from monitor.rate_limits import PollRate, RateLimits
-from monitor.storage import Database, account_status, managed_users, registration
+from monitor.storage import account_status, managed_users, registration
+from monitor.storage.database import Database
 from monitor.storage.notification_log import write_notifications as write_again
 from monitor.storage.store import Store
 from monitor.workspace.managed_users import ManagedUsers

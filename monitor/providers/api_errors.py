@@ -19,7 +19,7 @@ from monitor.core.model import Failure, FailureScope, Outcome, RuleName
 from monitor.core.text import one_line
 from monitor.http.client import Response
 from monitor.http.errors import bad_answer, normalize_text
-from monitor.providers import Brand
+from monitor.providers.base import Brand
 
 MAX_WAIT = timedelta(hours=1)
 _WORDS_LENGTH = 120

@@ -15,15 +15,8 @@ from monitor.core.rules.clock_skew import is_plausible
 from monitor.errors import ConfigError, FetchError
 from monitor.http.client import HttpClient, Request, Response
 from monitor.http.errors import bad_answer
-from monitor.providers import (
-    Brand,
-    ConnectionList,
-    ConnectionTest,
-    ReconnectLink,
-    Workspace,
-    api_errors,
-    wire,
-)
+from monitor.providers import api_errors, wire
+from monitor.providers.base import Brand, ConnectionList, ConnectionTest, ReconnectLink, Workspace
 from monitor.providers.fields import UnreadableError
 
 MAX_RESPONSE_BYTES = 2 * 2**20
@@ -65,7 +58,7 @@ class PostPost:
         self._http = http
         self._clock = clock
         self._api_clock = api_clock
-        self._api = http.prepare(f"{base_url.rstrip('/')}/api/v1", {brand.key_header: api_key})
+        self._api = http.prepare(f"{base_url.rstrip('/')}{brand.api_path}", {brand.key_header: api_key})
         self._listing = self._api.with_({}, path="/platform-connections")
 
     @property

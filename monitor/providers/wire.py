@@ -14,7 +14,7 @@ from monitor import __version__
 from monitor.core.model import Connection, PublishError, TokenStatus
 from monitor.core.text import one_line, storable
 from monitor.http.errors import normalize_text
-from monitor.providers import ConnectionList, ConnectionTest, ManagedUser, ReconnectLink, Workspace
+from monitor.providers.base import ConnectionList, ConnectionTest, ManagedUser, ReconnectLink, Workspace
 from monitor.providers.fields import (
     NAME_LENGTH,
     ParseWarnings,

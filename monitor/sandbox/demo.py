@@ -22,9 +22,9 @@ from sqlalchemy import text
 
 from monitor.app import App, build_app
 from monitor.clock import Clock, utc_now
-from monitor.config import load_config
+from monitor.config.load import load_config
 from monitor.core.messages.message import Message
-from monitor.core.messages.render import format_duration
+from monitor.core.messages.phrases import format_duration
 from monitor.core.model import Severity
 from monitor.daemon.service import Daemon
 from monitor.logs import configure_logs

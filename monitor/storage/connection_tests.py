@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
 from sqlalchemy import Connection as DatabaseConnection
 
-from monitor.core.model import ConnectionState, Target, TokenStatus
-from monitor.core.rules.connection_test import UNTESTABLE, ConnectionTestHistory
+from monitor.core.model import ConnectionState, ConnectionTestHistory, Target, TokenStatus
+from monitor.core.rules.connection_test import UNTESTABLE
 from monitor.storage.rows import TARGET_COLUMNS, as_known, as_target, connection_test_columns
 from monitor.storage.tables import connection_tests, connections, targets
 

@@ -9,9 +9,8 @@ from sqlalchemy import func, insert, select
 
 from monitor.core.messages.digest import LOOKAHEAD, Expiring, Summary
 from monitor.core.messages.render import Item
-from monitor.core.model import ConnectionState, DeliveryState, Reason, RuleName, Severity, TokenStatus
+from monitor.core.model import Cause, ConnectionState, DeliveryState, Reason, RuleName, Severity, TokenStatus
 from monitor.core.routing.routes import Labels, Matcher, Routing, labels_of
-from monitor.core.rules.error_catalog import Cause
 from monitor.core.rules.token_expiry import deadline_of
 from monitor.storage.notification_items import item_query
 from monitor.storage.rows import as_connection, as_incident, as_renewals, as_target, target_of

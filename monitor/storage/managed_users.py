@@ -7,8 +7,7 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, bindparam, distinct, exists, func, insert, select, update
 
 from monitor.core.evaluation.workspace import KnownUser, ListedUser
-from monitor.core.model import Incident, RuleName, Target
-from monitor.core.rules.error_catalog import Cause
+from monitor.core.model import Cause, Incident, RuleName, Target
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, in_chunks, incident_query
 from monitor.storage.tables import connections, incidents, snapshots, targets
 

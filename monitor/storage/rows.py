@@ -9,11 +9,17 @@ from sqlalchemy import RowMapping, Select, select
 
 from monitor.core.model import (
     API_KEY_PREFIX,
+    NEVER_TESTED,
+    Cause,
     Connection,
     ConnectionState,
+    ConnectionTestHistory,
+    ConnectionTestResult,
     DeliveryState,
     Incident,
     PublishError,
+    Renewal,
+    RenewalHistory,
     Resolution,
     RuleName,
     Severity,
@@ -21,9 +27,6 @@ from monitor.core.model import (
     Target,
 )
 from monitor.core.routing.routes import Matcher, PlannedNotification, Silence
-from monitor.core.rules.connection_test import NEVER_TESTED, ConnectionTestHistory, ConnectionTestResult
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.renewal import Renewal, RenewalHistory
 from monitor.storage.tables import connections, incidents, targets
 
 _CHUNK = 10_000

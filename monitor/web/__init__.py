@@ -10,7 +10,3 @@ The web door: how things stand, for people and for machines; nothing can be chan
 ``page``, ``readiness``, ``gauges``, ``api``
     One kind of answer each.
 """
-
-from monitor.web.listener import WebListener
-
-__all__ = ["WebListener"]

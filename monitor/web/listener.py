@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor.app import App
-from monitor.config import Web
+from monitor.config.web import Web
 from monitor.errors import MonitorError
 from monitor.metrics import Metrics
 from monitor.workers.liveness import Liveness

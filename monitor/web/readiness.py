@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from monitor.core.messages.render import format_duration
+from monitor.core.messages.phrases import format_duration
 from monitor.core.text import one_line
-from monitor.storage import Database, stats
+from monitor.storage import stats
+from monitor.storage.database import Database
 from monitor.storage.migrate import HEAD
 
 MAX_DELIVERY_DELAY = timedelta(minutes=15)

@@ -14,10 +14,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from monitor import __version__
-from monitor.core.messages.render import format_duration, platform_name
+from monitor.core.messages.phrases import format_duration, platform_name
 from monitor.core.model import DeliveryState, Severity
-from monitor.core.rules.registry import format_time
-from monitor.core.text import one_line
+from monitor.core.text import format_time, one_line
 from monitor.storage import pages, queries, stats
 from monitor.storage.store import Store
 from monitor.web.readiness import count_overdue

@@ -13,8 +13,9 @@ from monitor.clock import Clock
 from monitor.core.model import Failure, Outcome, RuleName, Snapshot, Target
 from monitor.errors import StorageError
 from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
-from monitor.providers import Provider
-from monitor.storage import Database, stats
+from monitor.providers.base import Provider
+from monitor.storage import stats
+from monitor.storage.database import Database
 from monitor.storage.recording import PollRecord
 from monitor.workers.concurrency import ConcurrencyLimiter
 from monitor.workers.liveness import DISPATCHER, RECORDER, Liveness

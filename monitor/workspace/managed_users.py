@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 from monitor.logs import redact_links
-from monitor.providers import ManagedUser, ReconnectLink
+from monitor.providers.base import ManagedUser, ReconnectLink
 
 
 class ManagedUsers:

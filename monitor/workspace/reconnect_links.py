@@ -9,7 +9,7 @@ from monitor.clock import Clock
 from monitor.core.model import Target
 from monitor.core.rules.reconnect_link import LinkUse, usable_link
 from monitor.errors import FetchError
-from monitor.providers import Provider
+from monitor.providers.base import Provider
 from monitor.rate_limits import RateLimits
 from monitor.workspace.managed_users import ManagedUsers
 

@@ -13,11 +13,11 @@ import yaml
 from sqlalchemy import text
 
 from monitor.clock import utc_now
-from monitor.config import Retention
+from monitor.config.model import Retention
 from monitor.errors import StorageError
 from monitor.jobs.prune import prune
 from monitor.sandbox.faults import Fault
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.maintenance import backup
 from monitor.storage.migrate import HEAD
 from monitor.storage.store import Store

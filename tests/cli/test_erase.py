@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 
 from monitor.clock import utc_now
 from monitor.jobs.poll import record_polls
-from monitor.storage import Database, silences
+from monitor.storage import silences
+from monitor.storage.database import Database
 from monitor.storage.erasure import CHUNK
 from monitor.storage.tables import metadata
 from tests.cli.conftest import CliEnvironment

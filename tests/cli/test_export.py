@@ -20,7 +20,8 @@ from pyarrow import parquet
 from sqlalchemy import text
 
 from monitor.sandbox.profiles import SocialProfile
-from monitor.storage import Database, queries
+from monitor.storage import queries
+from monitor.storage.database import Database
 from tests.cli.conftest import CliEnvironment
 
 FORMS = ("csv", "json", "jsonl", "parquet")

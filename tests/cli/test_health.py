@@ -11,7 +11,7 @@ from monitor.clock import utc_now
 from monitor.core.model import Severity
 from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import SocialProfile
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.queries import Health, TargetStatus
 from tests.cli.conftest import CliEnvironment
 from tests.factories import DAY, HOUR, MINUTE, NOW

@@ -15,7 +15,7 @@ from monitor.core.messages.csv_attachment import csv_attachment
 from monitor.core.messages.render import render, sort_for_message
 from monitor.core.messages.samples import sample_client_items
 from monitor.sandbox.profiles import SocialProfile
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.web.status_page import render_page
 from tests.cli.conftest import CliEnvironment
 from tests.factories import NOW, connection

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from monitor.sandbox.profiles import SocialProfile
-from monitor.storage import Database, queries
+from monitor.storage import queries
+from monitor.storage.database import Database
 from tests.cli.conftest import CliEnvironment
 from tests.receivers import Answer
 

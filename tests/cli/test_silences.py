@@ -11,7 +11,7 @@ import pytest
 
 from monitor.cli import main
 from monitor.clock import utc_now
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import DAY
 from tests.fakes import FrozenClock
 from tests.simulator import Simulator

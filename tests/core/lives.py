@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from monitor.core.evaluation.accounts import AccountState, TargetFailure
+from monitor.core.evaluation.accounts import AccountState, TargetFailure, evaluate_account
 from monitor.core.evaluation.diff import apply_changes
-from monitor.core.evaluation.evaluate import Evaluation, evaluate, evaluate_account, is_unchanged, reevaluate
+from monitor.core.evaluation.evaluate import Evaluation, evaluate, is_unchanged, reevaluate
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import (
     Connection,

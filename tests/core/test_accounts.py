@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.evaluation.accounts import AccountState, TargetFailure, pause_scope
-from monitor.core.evaluation.evaluate import evaluate_account
+from monitor.core.evaluation.accounts import AccountState, TargetFailure, evaluate_account, pause_scope
 from monitor.core.model import (
     Failure,
     FailureScope,
@@ -17,7 +16,8 @@ from monitor.core.model import (
     RuleName,
     Severity,
 )
-from monitor.core.rules.registry import DEFAULT_ACCOUNT_RULES, NEEDS_TWO_RECOVERIES, AccountFailure, Rules
+from monitor.core.rules.account import DEFAULT_ACCOUNT_RULES, AccountFailure
+from monitor.core.rules.registry import NEEDS_TWO_RECOVERIES, Rules
 from tests.core.lives import SourceLife, notified
 from tests.factories import HOUR, NOW, failure, target
 

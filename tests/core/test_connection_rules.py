@@ -9,20 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.messages.render import Item, render
-from monitor.core.model import ConnectionState, PublishError, Reason, Resolution, RuleName, Severity
-from monitor.core.routing.routes import Routing, labels_of
-from monitor.core.rules.base import NoProblem, Problem, Superseded
-from monitor.core.rules.connection_test import (
+from monitor.core.model import (
     NEVER_TESTED,
-    UNTESTABLE,
+    Cause,
+    ConnectionState,
     ConnectionTestHistory,
     ConnectionTestResult,
+    PublishError,
+    Reason,
+    RenewalHistory,
+    Resolution,
+    RuleName,
+    Severity,
+)
+from monitor.core.routing.routes import Routing, labels_of
+from monitor.core.rules.base import NoProblem, Problem, Superseded
+from monitor.core.rules.connection_removed import ConnectionRemoved
+from monitor.core.rules.connection_test import (
+    UNTESTABLE,
+    ConnectionTestFailed,
     add_test_result,
     interpret_test,
 )
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.registry import ConnectionRemoved, ConnectionTestFailed, Rules
-from monitor.core.rules.renewal import RenewalHistory
+from monitor.core.rules.registry import Rules
 from monitor.core.scheduling.connection_tests import is_new_since, next_test_at, should_test_connection
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, NOW, connection, known, target

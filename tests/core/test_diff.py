@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from monitor.core.evaluation.anomalies import detect_unparsable_entries
 from monitor.core.evaluation.diff import apply_changes, diff, missing_connections
 from monitor.core.model import Connection, ConnectionState, Reason, Resolution, RuleName, Severity
-from monitor.core.rules.registry import Rules, TokenExpiry
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.token_expiry import TokenExpiry
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, NOW, connection, error, failure, known, snapshot, state
 

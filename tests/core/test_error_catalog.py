@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.rules.error_catalog import Cause, classify, normalize
+from monitor.core.model import Cause
+from monitor.core.rules.error_catalog import classify, normalize
 
 RECONNECT = [
     # Meta: Facebook, Instagram, Threads

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.messages.phrases import PLATFORMS
-from monitor.core.rules.error_catalog import CATALOG_DATE, ERROR_PATTERNS, Cause, classify, match_pattern
+from monitor.core.model import Cause
+from monitor.core.rules.error_catalog import CATALOG_DATE, ERROR_PATTERNS, classify, match_pattern
 from tests.core.test_error_texts import TEXTS, VENDOR
 
 AUTHORIZATION, PERMISSION, POLICY, CONTENT, TRANSIENT, UNKNOWN = Cause

@@ -2,9 +2,10 @@
 
 import pytest
 
-from monitor.core.model import Severity
-from monitor.core.rules.error_catalog import Cause, classify
-from monitor.core.rules.registry import Problem, PublishErrorRule
+from monitor.core.model import Cause, Severity
+from monitor.core.rules.base import Problem
+from monitor.core.rules.error_catalog import classify
+from monitor.core.rules.publish_error import PublishErrorRule
 from tests.factories import NOW, connection, error, known
 
 AUTHORIZATION, PERMISSION, POLICY, CONTENT, TRANSIENT, UNKNOWN = Cause

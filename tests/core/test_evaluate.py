@@ -21,7 +21,11 @@ from monitor.core.model import (
     TargetState,
     TokenStatus,
 )
-from monitor.core.rules.registry import MassChange, NoProblem, Problem, PublishErrorRule, Rules, TokenExpiry
+from monitor.core.rules.base import NoProblem, Problem
+from monitor.core.rules.damping import MassChange
+from monitor.core.rules.publish_error import PublishErrorRule
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.token_expiry import TokenExpiry
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure, snapshot, target
 

@@ -12,9 +12,8 @@ from monitor.core.messages import events
 from monitor.core.messages.events import Event, event_again, event_key, events_of, reasons_of
 from monitor.core.messages.render import Item
 from monitor.core.messages.samples import trial_events
-from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
+from monitor.core.model import Cause, Incident, Reason, Resolution, RuleName, Severity, Subject, Target
 from monitor.core.routing.incident_services import HOSTS, SERVICES, events_wanted, incident_service
-from monitor.core.rules.error_catalog import Cause
 from tests.factories import DAY, HOUR, NOW, connection, error
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "events.schema.json").read_text(encoding="utf-8"))

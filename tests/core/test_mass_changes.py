@@ -7,7 +7,9 @@ import pytest
 
 from monitor.core.evaluation.evaluate import evaluate
 from monitor.core.model import Connection, Reason, Severity
-from monitor.core.rules.registry import MassChange, Rules, TokenExpiry
+from monitor.core.rules.damping import MassChange
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.token_expiry import TokenExpiry
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, NOW, connection, known, snapshot, state
 

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.model import Connection, PublishError, Reason, Resolution, Severity
-from monitor.core.rules.registry import NoProblem, Problem, PublishErrorRule, Rules
+from monitor.core.rules.base import NoProblem, Problem
+from monitor.core.rules.publish_error import PublishErrorRule
+from monitor.core.rules.registry import Rules
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, known
 

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.messages.message import Message
-from monitor.core.messages.render import (
-    Item,
-    NotificationReason,
-    describe,
-    format_duration,
-    platform_name,
-    render,
-)
+from monitor.core.messages.phrases import format_duration, platform_name
+from monitor.core.messages.render import Item, NotificationReason, describe, render
 from monitor.core.model import Connection, Incident, Reason, Resolution, RuleName, Severity, Subject
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, target
 

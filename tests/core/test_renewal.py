@@ -8,22 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.model import Connection, Outcome, Reason, Resolution, RuleName, Severity
+from monitor.core.model import (
+    NO_HISTORY,
+    Connection,
+    Outcome,
+    Reason,
+    Renewal,
+    RenewalHistory,
+    Resolution,
+    RuleName,
+    Severity,
+)
 from monitor.core.rules.base import NoProblem, Problem
 from monitor.core.rules.registry import Rules
 from monitor.core.rules.renewal import (
     MAX_RENEWALS,
-    NO_HISTORY,
     PLATFORMS,
-    Renewal,
-    RenewalHistory,
+    RenewalOverdue,
     RenewalProfile,
     RenewedBy,
     observe_renewal,
     renewal_due_at,
     renewed_by,
 )
-from monitor.core.rules.token_expiry import RenewalOverdue, TokenExpiry
+from monitor.core.rules.token_expiry import TokenExpiry
 from tests.core.lives import Life, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, known
 

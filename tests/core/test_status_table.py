@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.model import ConnectionState, Severity
+from monitor.core.model import ConnectionState, RenewalHistory, Severity
 from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult
-from monitor.core.rules.renewal import RenewalHistory
-from monitor.core.rules.token_expiry import DEFAULT_THRESHOLDS, RenewalOverdue, TokenExpiry
+from monitor.core.rules.renewal import RenewalOverdue
+from monitor.core.rules.token_expiry import DEFAULT_THRESHOLDS, TokenExpiry
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, known
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "alerting.md"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.model import Connection, Reason, Resolution, RuleName, Severity
-from monitor.core.rules.base import DateAhead
-from monitor.core.rules.registry import NoProblem, Problem, RuleResult, Rules, TokenExpiry
-from monitor.core.rules.renewal import RenewalHistory, RenewalProfile, RenewedBy
-from monitor.core.rules.token_expiry import deadline_of, has_expired
+from monitor.core.model import Connection, Reason, RenewalHistory, Resolution, RuleName, Severity
+from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.renewal import RenewalProfile, RenewedBy
+from monitor.core.rules.token_expiry import TokenExpiry, deadline_of, has_expired
 from tests.core.lives import Life, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure, known
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from monitor.core.evaluation.evaluate import reevaluate
 from monitor.core.model import Connection, Incident, RuleName, Severity
-from monitor.core.rules.registry import RenewalOverdue, Rules, TokenExpiry
-from monitor.core.rules.renewal import RenewalProfile, RenewedBy
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.renewal import RenewalOverdue, RenewalProfile, RenewedBy
+from monitor.core.rules.token_expiry import TokenExpiry
 from tests.core.lives import Life
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import Table, create_engine, insert, text
 
 from monitor.clock import utc_now
-from monitor.config import Retention
+from monitor.config.model import Retention
 from monitor.core.model import DeliveryState, Resolution
 from monitor.jobs.prune import prune
-from monitor.storage import Database, maintenance
+from monitor.storage import maintenance
+from monitor.storage.database import Database
 from monitor.storage.integrity import check_integrity
 from monitor.storage.tables import (
     connections,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from monitor.storage import Database
 from monitor.storage import database as module
+from monitor.storage.database import Database
 from tests.jobs.simulator import JobSimulator
 
 

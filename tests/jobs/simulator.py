@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select, text
 
-from monitor.channels import IncidentChannel
+from monitor.channels.incident_channel import IncidentChannel
 from monitor.core.messages.message import Message
 from monitor.core.model import Connection, Target
 from monitor.core.routing.routes import Route, Routing
@@ -18,7 +18,8 @@ from monitor.jobs.deliver import DeliveryContext, deliver_channel
 from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.sync_targets import sync_targets
-from monitor.storage import Database, outbox
+from monitor.storage import outbox
+from monitor.storage.database import Database
 from monitor.storage.recording import PollRecord
 from monitor.storage.tables import metadata
 from monitor.storage.views import view_queries

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from monitor.clock import ClockStepDetector
 from monitor.jobs.clock_step import ClockStepRecovery
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.outbox import LEASE
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
 from tests.fakes import FrozenClock

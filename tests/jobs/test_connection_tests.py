@@ -5,13 +5,21 @@ from itertools import pairwise
 
 import pytest
 
-from monitor.core.model import Connection, ConnectionState, FailureScope, Outcome, Severity
-from monitor.core.rules.connection_test import ConnectionTestResult, ConnectionTestSettings
+from monitor.core.model import (
+    Connection,
+    ConnectionState,
+    ConnectionTestResult,
+    FailureScope,
+    Outcome,
+    Severity,
+)
+from monitor.core.rules.connection_test import ConnectionTestSettings
 from monitor.core.scheduling.token_bucket import TokenBucket
 from monitor.jobs.connection_tests import ConnectionTestContext, run_connection_test, run_connection_tests
-from monitor.providers import ConnectionTest
+from monitor.providers.base import ConnectionTest
 from monitor.rate_limits import RateLimits
-from monitor.storage import Database, connection_tests
+from monitor.storage import connection_tests
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, connection, error, failure
 from tests.simulator import Simulator
 

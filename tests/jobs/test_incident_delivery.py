@@ -9,8 +9,9 @@ from sqlalchemy import insert
 
 from monitor.core.model import DeliveryState, Reason, RuleName
 from monitor.core.routing.routes import Matcher, QuietHours, Route
-from monitor.core.rules.registry import RenewalOverdue, Rules, TokenExpiry
-from monitor.core.rules.renewal import RenewalProfile, RenewedBy
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.renewal import RenewalOverdue, RenewalProfile, RenewedBy
+from monitor.core.rules.token_expiry import TokenExpiry
 from monitor.errors import DeliveryError, StorageError
 from monitor.jobs import deliver
 from monitor.jobs.acknowledged import pass_on_acknowledgements

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from monitor.errors import StorageError
 from monitor.jobs.poll import record_polls, take_snapshot
-from monitor.providers import ConnectionList
+from monitor.providers.base import ConnectionList
 from monitor.storage.recording import PollRecord
 from monitor.workers.poller import Poller
 from tests.factories import NOW, connection

@@ -1,7 +1,8 @@
 """Targets come and go with the configuration; deadlines pass without the API."""
 
 from monitor.core.model import Outcome, Severity
-from monitor.core.rules.registry import Rules, TokenExpiry
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.token_expiry import TokenExpiry
 from tests.factories import DAY, HOUR, NOW, connection, failure
 from tests.fakes import FakeProvider
 from tests.jobs.simulator import EVERY, JobSimulator

@@ -10,7 +10,8 @@ import pytest
 from monitor.core.model import Failure
 from monitor.errors import FetchError
 from monitor.http.client import HttpClient
-from monitor.providers import PROVIDERS, Brand
+from monitor.providers import PROVIDERS
+from monitor.providers.base import Brand
 from monitor.providers.postpost import PostPost
 from tests.providers.http_server import Authority, StandIn
 

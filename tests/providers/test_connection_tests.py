@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monitor.providers import ConnectionTest
+from monitor.providers.base import ConnectionTest
 from monitor.providers.fields import UnreadableError
 from monitor.providers.wire import read_connection_test
 

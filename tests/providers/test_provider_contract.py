@@ -10,7 +10,8 @@ import pytest
 from monitor.core.model import Connection, FailureScope, Outcome, PublishError, RuleName
 from monitor.errors import ConfigError, FetchError
 from monitor.http.client import HttpClient
-from monitor.providers import PROVIDERS, Brand, connect
+from monitor.providers import PROVIDERS, connect
+from monitor.providers.base import Brand
 from tests.providers.http_server import Handler, StandIn
 
 from .conftest import KEY, NOW, MakeHttp, account, failure_of, payload

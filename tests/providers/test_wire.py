@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.model import Connection, PublishError, TokenStatus
-from monitor.providers import ConnectionList
+from monitor.providers.base import ConnectionList
 from monitor.providers.fields import UnreadableError
 from monitor.providers.wire import read_connections
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.jobs.simulator import JobSimulator
 
 

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from monitor.core.model import Connection, Outcome
-from monitor.storage import Database, silences
+from monitor.storage import silences
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, NOW, connection, error, failure
 from tests.fakes import FrozenClock
 from tests.simulator import Simulator

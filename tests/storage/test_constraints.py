@@ -9,7 +9,7 @@ from sqlalchemy import Table, delete, insert, select, update
 
 from monitor.core.model import DeliveryState, Outcome, Reason, Resolution, RuleName, Severity
 from monitor.errors import StorageError
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.tables import connections, incidents, notifications, poll_runs, target_schedule, targets
 from tests.factories import NOW, connection, error
 from tests.jobs.simulator import JobSimulator

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from monitor.errors import StorageError
-from monitor.storage import Database
 from monitor.storage import database as module
+from monitor.storage.database import Database
 from tests.factories import NOW
 from tests.storage.lock_holder import locked_by_another_program
 

@@ -17,10 +17,11 @@ from monitor.clock import utc_now
 from monitor.core.messages.lifecycle import Downtime
 from monitor.core.model import Outcome
 from monitor.core.routing.routes import Route
-from monitor.core.rules.registry import format_time
+from monitor.core.text import format_time
 from monitor.errors import StorageError
 from monitor.jobs.poll import record_polls, take_snapshot
-from monitor.storage import Database, downtimes
+from monitor.storage import downtimes
+from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from tests.factories import DAY, HOUR, connection, error, failure
 from tests.fakes import FakeProvider, FrozenClock

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.installation import installation_id
 from monitor.storage.maintenance import backup
 

@@ -14,7 +14,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, make_url, text
 
-from monitor.storage import Database, migrate
+from monitor.storage import migrate
+from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from monitor.storage.views import view_queries
 from tests.jobs.simulator import VIEWS

@@ -8,7 +8,8 @@ from sqlalchemy import event, insert, select
 
 from monitor.core.messages.render import Item
 from monitor.core.model import DeliveryState, Reason, Severity
-from monitor.storage import Database, dead_letters, outbox
+from monitor.storage import dead_letters, outbox
+from monitor.storage.database import Database
 from monitor.storage.notification_items import load_items
 from monitor.storage.outbox import COALESCE_WINDOW, LEASE, Claim, Notified
 from monitor.storage.tables import notifications

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, text
 
-from monitor.storage import Database, queries, tables
+from monitor.storage import queries, tables
+from monitor.storage.database import Database
 from monitor.storage.notification_items import told_and_open
 from monitor.storage.notification_log import unknown_acknowledgements
 from tests.conftest import NewDatabase

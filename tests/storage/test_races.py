@@ -13,7 +13,8 @@ from sqlalchemy import event, insert
 from monitor.core.model import DeliveryState, Outcome, Reason, Snapshot
 from monitor.jobs.deliver import deliver_channel
 from monitor.jobs.poll import PollSettings, record_polls
-from monitor.storage import Database, outbox
+from monitor.storage import outbox
+from monitor.storage.database import Database
 from monitor.storage.tables import notifications
 from tests.factories import HOUR, NOW, connection, failure
 from tests.jobs.simulator import JobSimulator

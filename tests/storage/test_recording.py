@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from monitor.core.model import Outcome, Snapshot, Target
 from monitor.jobs.poll import record_polls
-from monitor.storage import Database
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.jobs.simulator import EVERY, JobSimulator
 

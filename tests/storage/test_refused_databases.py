@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from monitor.errors import StorageError
-from monitor.storage import Database
+from monitor.storage.database import Database
 
 
 def of_development_revision(file: Path, revision: str = "0008") -> None:

@@ -13,7 +13,8 @@ from monitor.core.routing.routes import Route, Schedule
 from monitor.errors import DeliveryError
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.clock_step import ClockStepRecovery
-from monitor.storage import Database, dead_letters, notification_log, outbox, queries, silences, stats
+from monitor.storage import dead_letters, notification_log, outbox, queries, silences, stats
+from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, NOW
 from tests.fakes import FakeChannel
 from tests.simulator import Simulator

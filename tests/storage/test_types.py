@@ -11,7 +11,7 @@ from sqlalchemy.exc import StatementError
 
 from monitor.core.model import to_milliseconds
 from monitor.errors import StorageError
-from monitor.storage import Database
+from monitor.storage.database import Database
 from monitor.storage.types import UtcDateTime, UtcMillis
 from tests.factories import DAY, NOW
 

@@ -17,7 +17,8 @@ from sqlalchemy import MetaData, create_engine, insert, inspect, make_url, text
 from sqlalchemy.engine import Engine
 
 from monitor.errors import StorageError
-from monitor.storage import Database, migrate
+from monitor.storage import migrate
+from monitor.storage.database import Database
 from monitor.storage.file_lock import daemon_lock
 from monitor.storage.integrity import _indexes, check_integrity
 from tests.conftest import NewDatabase

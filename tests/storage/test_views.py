@@ -12,7 +12,8 @@ import structlog
 from monitor.core.messages.lifecycle import Downtime
 from monitor.core.model import Outcome
 from monitor.core.routing.routes import Route
-from monitor.storage import Database, downtimes
+from monitor.storage import downtimes
+from monitor.storage.database import Database
 from monitor.storage.erasure import erase
 from tests.conftest import NewDatabase
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure

@@ -12,14 +12,9 @@ from datetime import datetime
 
 from monitor.core.evaluation.incidents import IncidentChange, reconcile, resolve
 from monitor.core.model import FailureScope, Incident, Resolution, RuleName, Subject, Target
-from monitor.core.rules.registry import (
-    NEEDS_TWO_RECOVERIES,
-    AccountFailure,
-    NoProblem,
-    Problem,
-    RuleResult,
-    Rules,
-)
+from monitor.core.rules.account import AccountFailure
+from monitor.core.rules.base import NoProblem, Problem, RuleResult
+from monitor.core.rules.registry import NEEDS_TWO_RECOVERIES, Rules
 from monitor.core.text import sanitize
 
 # What rules of a source look for; another open incident about a target is somebody else's.

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from monitor.core.model import Connection, ConnectionState, Snapshot, TargetState
-from monitor.core.rules.renewal import NO_HISTORY, RenewalHistory, observe_renewal
+from monitor.core.model import NO_HISTORY, Connection, ConnectionState, RenewalHistory, Snapshot, TargetState
+from monitor.core.rules.renewal import observe_renewal
 from monitor.core.text import REPLACEMENT
 
 # A date that moves less often than this is worth remembering each time it does.

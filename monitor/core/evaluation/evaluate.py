@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
-from monitor.core.evaluation.accounts import evaluate_account
 from monitor.core.evaluation.anomalies import (
     detect_mass_change,
     detect_shrunk_list,
@@ -24,16 +23,8 @@ from monitor.core.model import (
     Target,
     TargetState,
 )
-from monitor.core.rules.registry import (
-    BY_API_TIME,
-    NEEDS_TWO_RECOVERIES,
-    ConnectionRule,
-    Problem,
-    Rules,
-    Superseded,
-)
-
-__all__ = ["Evaluation", "evaluate", "evaluate_account", "is_stale", "is_unchanged", "reevaluate"]
+from monitor.core.rules.base import ConnectionRule, Problem, Superseded
+from monitor.core.rules.registry import BY_API_TIME, NEEDS_TWO_RECOVERIES, Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitor.core.model import Incident, Reason, Resolution, Subject
-from monitor.core.rules.base import DateAhead
-from monitor.core.rules.registry import (
-    DEFAULT_FLAPPING,
-    Flapping,
-    NoProblem,
-    Problem,
-    RuleResult,
-    Superseded,
-)
+from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult, Superseded
+from monitor.core.rules.damping import DEFAULT_FLAPPING, Flapping
 
 MAX_NOTIFIED_KEYS = 16
 # A date that moved later by no more than this trembles; by more, the token is another one.

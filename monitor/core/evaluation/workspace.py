@@ -7,7 +7,8 @@ from typing import Protocol
 
 from monitor.core.evaluation.anomalies import ACCEPT_AFTER, SHRUNK_MIN_COUNT, SHRUNK_MIN_SHARE
 from monitor.core.model import Failure, FailureScope, Outcome, RuleName, Severity, Target
-from monitor.core.rules.registry import Problem, format_time
+from monitor.core.rules.base import Problem
+from monitor.core.text import format_time
 
 # An incident about somebody who left is of no use to anybody for longer.
 REMEMBER_FOR = timedelta(days=7)

@@ -7,10 +7,9 @@ from monitor.core.messages.message import Message
 from monitor.core.messages.phrases import format_duration, platform_name
 from monitor.core.messages.render import Item, NotificationReason, own_links, sort_for_message, thread_names
 from monitor.core.model import Resolution, RuleName
-from monitor.core.rules.registry import format_time
 from monitor.core.rules.renewal import WEEK
 from monitor.core.rules.token_expiry import EXPIRES_SOON
-from monitor.core.text import sanitize
+from monitor.core.text import format_time, sanitize
 
 
 def render_for_client(

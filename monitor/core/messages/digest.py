@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.core.messages.message import Message
-from monitor.core.messages.phrases import format_duration, resolved_text
-from monitor.core.messages.render import Item, describe, platform_name
+from monitor.core.messages.phrases import format_duration, platform_name, resolved_text
+from monitor.core.messages.render import Item, describe
 from monitor.core.model import Connection, Target
-from monitor.core.rules.registry import format_time
-from monitor.core.text import one_line, sanitize
+from monitor.core.text import format_time, one_line, sanitize
 
 LOOKAHEAD = timedelta(days=30)
 

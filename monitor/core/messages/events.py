@@ -12,10 +12,8 @@ from typing import Any, TypeAlias
 
 from monitor.core.messages.phrases import as_sentence, platform_name, resolved_text
 from monitor.core.messages.render import Item, describe
-from monitor.core.model import Connection, Incident, Reason, Severity, Target
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.registry import format_time
-from monitor.core.text import one_line, sanitize
+from monitor.core.model import Cause, Connection, Incident, Reason, Severity, Target
+from monitor.core.text import format_time, one_line, sanitize
 
 VERSION = 1
 TITLE_LENGTH = 250

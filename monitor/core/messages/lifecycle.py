@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.core.messages.message import Message
-from monitor.core.messages.render import format_duration
+from monitor.core.messages.phrases import format_duration
 from monitor.core.model import Severity
-from monitor.core.rules.registry import format_time
+from monitor.core.text import format_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

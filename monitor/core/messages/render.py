@@ -15,13 +15,9 @@ from monitor.core.messages.phrases import (
     problem_text,
     resolved_text,
 )
-from monitor.core.model import Connection, Incident, Reason, Resolution, RuleName, Severity, Target
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.registry import format_time
+from monitor.core.model import Cause, Connection, Incident, Reason, Resolution, RuleName, Severity, Target
 from monitor.core.rules.renewal import WEEK
-from monitor.core.text import one_line, sanitize
-
-__all__ = ["Item", "NotificationReason", "describe", "format_duration", "platform_name", "render"]
+from monitor.core.text import format_time, one_line, sanitize
 
 FULL_BLOCKS = 5
 _UNLIMITED = 1_000_000

@@ -16,7 +16,7 @@ from monitor.core.model import (
     Subject,
     Target,
 )
-from monitor.core.rules.registry import format_time
+from monitor.core.text import format_time
 
 
 def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:

@@ -7,9 +7,8 @@ from datetime import datetime, time, timedelta, tzinfo
 from functools import cache
 
 from monitor.core.evaluation.incidents import IncidentChange
-from monitor.core.model import Incident, Reason, Severity, Target
+from monitor.core.model import Cause, Incident, Reason, Severity, Target
 from monitor.core.routing.client_channels import ClientUrl, client_group, is_for_clients
-from monitor.core.rules.error_catalog import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

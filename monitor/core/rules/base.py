@@ -1,12 +1,11 @@
 """What a rule answers when it is asked whether something is wrong."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from monitor.core.model import Resolution, RuleName, Severity
-from monitor.core.rules.error_catalog import Cause
+from monitor.core.model import Cause, ConnectionState, Resolution, RuleName, Severity
 
 
 class NoProblem(Enum):
@@ -72,6 +71,30 @@ class Problem:
 RuleResult: TypeAlias = Problem | NoProblem | Superseded | DateAhead
 
 
-def format_time(moment: datetime) -> str:
-    """Write a point in time for people: UTC, to the minute."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+class ConnectionRule(Protocol):
+    """A rule about one connection."""
+
+    @property
+    def name(self) -> RuleName:
+        """The kind of problem it finds."""
+        ...
+
+    def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
+        """
+        Judge a connection.
+
+        Args:
+            observed_at: when it was last seen as it is known; by default now.
+        """
+        ...
+
+    def next_change_at(
+        self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
+    ) -> datetime | None:
+        """
+        Say when the verdict may next change though nothing new is reported.
+
+        Returns:
+            None if never; else a moment ahead. A report that repeats the newest one may change it then, too.
+        """
+        ...

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from monitor.core.model import Incident, RuleName, Severity, Target
-from monitor.core.rules.registry import NoProblem, Problem, RuleResult, format_time
-from monitor.core.text import sanitize
+from monitor.core.rules.base import NoProblem, Problem, RuleResult
+from monitor.core.text import format_time, sanitize
 
 MIN_FAILED_ATTEMPTS = 3
 MIN_FAILING_TIME = timedelta(minutes=10)

@@ -4,15 +4,29 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from monitor.core.rules.error_catalog import Cause, classify
+from monitor.core.model import (
+    NEVER_TESTED,
+    Cause,
+    ConnectionState,
+    ConnectionTestHistory,
+    ConnectionTestResult,
+    RuleName,
+    Severity,
+)
+from monitor.core.rules.base import NoProblem, Problem, RuleResult
+from monitor.core.rules.error_catalog import classify, normalize
+from monitor.core.rules.publish_error import PUBLISH_ERROR_SEVERITY, explain_error
+from monitor.core.text import sanitize
 
 # Nothing is asked where no answer would mean anything: no quota is spent on it.
 UNTESTABLE: Mapping[str, str] = {
     "pinterest": "the API has no test for Pinterest",
     "bluesky": "the API's test doesn't see the credentials of Bluesky",
 }
+
+# What to do after a test that failed; if a cause isn't here: reconnect the account.
+TEST_REMEDIES: Mapping[Cause, str] = {Cause.POLICY: PUBLISH_ERROR_SEVERITY[Cause.POLICY][2]}
 
 # The API has no test for this platform, whichever it is.
 _NO_TEST = re.compile(r"^unknown platform\b", re.IGNORECASE)
@@ -40,43 +54,6 @@ class ConnectionTestSettings:
     def pause(self) -> timedelta:
         """How long after one test the next may be."""
         return timedelta(hours=1) / self.per_hour
-
-
-class ConnectionTestResult(StrEnum):
-    """What a test proves."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    INCONCLUSIVE = "inconclusive"  # it can't be tested this way, or something passing was in the way
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionTestHistory:
-    """
-    What is known from the tests of a connection.
-
-    Args:
-        result: of the newest test that proved something; None before the first.
-        result_at: when that was.
-        message: the API's words about it.
-        permissions: those that its tests have shown.
-        missing_permissions: those of them that were missing when it last passed.
-        passed_at: when a test last passed; None if none ever did.
-    """
-
-    result: ConnectionTestResult | None = None
-    result_at: datetime | None = None
-    message: str = ""
-    permissions: tuple[str, ...] = ()
-    missing_permissions: tuple[str, ...] = ()
-    passed_at: datetime | None = None
-
-    def is_older_than(self, *good: datetime | None) -> bool:
-        """Tell whether something good was seen since: a post that went well, a new token."""
-        return self.result_at is not None and any(each > self.result_at for each in good if each)
-
-
-NEVER_TESTED = ConnectionTestHistory()
 
 
 def interpret_test(
@@ -138,3 +115,50 @@ def add_test_result(
     expected = () if is_new else before.permissions
     lost = tuple(sorted(set(expected) - set(permissions)))
     return replace(after, permissions=tuple(sorted({*expected, *permissions})), missing_permissions=lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTestFailed:
+    """A connection that the API tried on its platform, and that isn't what it was."""
+
+    name: RuleName = RuleName.CONNECTION_TEST_FAILED
+
+    def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
+        """Go by the newest test that proved something, until something good was seen after it."""
+        tested = known.last_test
+        if tested.result is None:
+            return NoProblem.UNKNOWN
+        if tested.is_older_than(known.connection.last_successful_post_at, known.renewals.expiry_set_at):
+            return NoProblem.OK
+        if tested.result is ConnectionTestResult.FAILED:
+            cause, what, remedy = explain_error(tested.message, known.connection.platform)
+            severity = PUBLISH_ERROR_SEVERITY[cause][0]
+            return Problem(
+                rule=self.name,
+                severity=severity,
+                summary=f"a test of the connection failed{what}: {sanitize(tested.message) or 'no reason given'}",
+                remedy=remedy or TEST_REMEDIES.get(cause, ""),
+                level=severity.rank + 1,
+                dedup_key=normalize(tested.message),
+                is_new_key=True,
+                cause=cause,
+            )
+        if tested.missing_permissions:
+            return Problem(
+                rule=self.name,
+                severity=Severity.WARNING,
+                summary=(
+                    f"a test of the connection shows lost permissions: "
+                    f"{sanitize(', '.join(tested.missing_permissions))}"
+                ),
+                dedup_key=f"lost {' '.join(tested.missing_permissions)}",
+                is_new_key=True,
+                cause=Cause.PERMISSION,
+            )
+        return NoProblem.OK
+
+    def next_change_at(
+        self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
+    ) -> datetime | None:
+        """Time alone changes nothing here."""
+        return None

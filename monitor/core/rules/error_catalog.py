@@ -7,24 +7,9 @@ To teach the monitor another one, add a line with its source and date, and a rea
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 
-
-class Cause(StrEnum):
-    """What lies behind a failure: it says who can mend it."""
-
-    AUTHORIZATION = "authorization"  # the platform takes the token no more: a person must reconnect
-    PERMISSION = "permission"  # the token may not do this: a person must reconnect and grant more
-    POLICY = "policy"  # the platform blocks or limits the account
-    CONTENT = "content"  # the platform refused what was posted
-    TRANSIENT = "transient"  # it may well work the next time
-    UNKNOWN = "unknown"  # not recognized, and never dropped for that
-
-    @property
-    def needs_reconnect(self) -> bool:
-        """Whether only a person who reconnects the account can mend it."""
-        return self in {Cause.AUTHORIZATION, Cause.PERMISSION}
+from monitor.core.model import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

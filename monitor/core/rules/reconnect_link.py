@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from monitor.core.model import RuleName, Severity
-from monitor.core.rules.registry import NoProblem, Problem, RuleResult, format_time
+from monitor.core.rules.base import NoProblem, Problem, RuleResult
+from monitor.core.text import format_time
 
 EXPIRING_WITHIN = timedelta(days=3)
 

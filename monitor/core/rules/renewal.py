@@ -6,10 +6,23 @@ robust against a single renewal that came early or late: medians, and the median
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median_low
+
+from monitor.core.model import (
+    Cause,
+    ConnectionState,
+    Renewal,
+    RenewalHistory,
+    Resolution,
+    RuleName,
+    Severity,
+    TokenStatus,
+)
+from monitor.core.rules.base import NoProblem, Problem, RuleResult, Superseded
+from monitor.core.text import format_time
 
 # Renewals remembered, and how many of them it takes to be sure of what they say.
 MAX_RENEWALS = 5
@@ -17,6 +30,10 @@ MIN_SAMPLES = 3
 # What the API calls `expiring_soon` has less than this left. Nobody reconnects an account by hand sooner.
 WEEK = timedelta(days=7)
 HOUR = timedelta(hours=1)
+# TikTok's access tokens live a day, its refresh tokens a year; the API shows either in the same field.
+ACCESS_TOKEN_LIFE = timedelta(hours=25)
+# By this much the API's clock may be behind ours when it still calls a token valid that has less than a week.
+CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class RenewedBy(StrEnum):
@@ -53,44 +70,6 @@ PLATFORMS: Mapping[str, RenewedBy] = {
     "instagram": RenewedBy.PERSON,
     "threads": RenewedBy.PERSON,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewal:
-    """
-    One renewal, as it was seen.
-
-    Args:
-        lead: how long before the old token's end; negative where it had ended.
-        lifetime: what the new token had ahead of it.
-        gap: since the look before, when the old token was still there.
-    """
-
-    lead: timedelta
-    lifetime: timedelta
-    gap: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenewalHistory:
-    """
-    What is remembered of the renewals of one connection.
-
-    Args:
-        count: how many were ever seen.
-        renewed_at: when the newest was seen.
-        expiry_set_at: since when the token has had the date that it has; None for since it was first seen. So the
-            date was never further ahead than it was then.
-        recent: the newest that tell something, oldest first, at most ``KEPT``.
-    """
-
-    count: int = 0
-    renewed_at: datetime | None = None
-    expiry_set_at: datetime | None = None
-    recent: tuple[Renewal, ...] = ()
-
-
-NO_HISTORY = RenewalHistory()
 
 
 def observe_renewal(
@@ -202,4 +181,90 @@ class _TypicalRenewal:
             lifetime=median_low(each.lifetime for each in history.recent),
             gap=median_low(each.gap for each in history.recent),
             spread=median_low(abs(each.lead - lead) for each in history.recent),
+        )
+
+
+def is_access_token_date(known: ConnectionState) -> bool:
+    """Return whether a date of TikTok is an access token's: it was never seen as far ahead as a refresh token's."""
+    seen = known.connection
+    if seen.platform != "tiktok" or seen.expires_at is None:
+        return False
+    return seen.expires_at - (known.renewals.expiry_set_at or known.first_seen_at) <= ACCESS_TOKEN_LIFE
+
+
+def may_be_access_token_date(known: ConnectionState) -> bool:
+    return known.connection.platform == "youtube" or is_access_token_date(known)
+
+
+def tolerance_ends_at(date: datetime | None, now: datetime) -> datetime | None:
+    """Return from when a valid token with this date certainly has less than a week; None if it has that already."""
+    if date is None or date - now <= WEEK - CLOCK_TOLERANCE:
+        return None
+    return date - (WEEK - CLOCK_TOLERANCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalOverdue:
+    """
+    A valid token that renews by itself, and whose date stopped moving.
+
+    Args:
+        profiles: as for ``TokenExpiry``, and the same.
+    """
+
+    profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
+    name: RuleName = RuleName.RENEWAL_OVERDUE
+
+    def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
+        """Find a token that was reported as it was after it should have been renewed."""
+        seen, reported_at = known.connection, observed_at or now
+        date = seen.expires_at
+        if seen.status is not TokenStatus.VALID:
+            return NoProblem.UNKNOWN
+        if date is None:
+            return NoProblem.OK
+        if not self._renews_itself(known):
+            return Superseded(
+                resolution=Resolution.SUPERSEDED, is_notified=False
+            )  # its date is for ``token_expiry``
+        if date - reported_at <= WEEK:
+            return NoProblem.OK if date - reported_at <= WEEK - CLOCK_TOLERANCE else NoProblem.UNKNOWN
+        due_at = self._due_at(known, date)
+        if reported_at < due_at:
+            return NoProblem.UNKNOWN if now >= due_at else NoProblem.OK
+        return Problem(
+            rule=self.name,
+            severity=Severity.WARNING,
+            summary=(
+                f"the token should have been renewed by {format_time(due_at)} and was not; it expires at "
+                f"{format_time(date)}"
+            ),
+            deadline_at=date,
+            dedup_key=format_time(date),
+            cause=Cause.AUTHORIZATION,
+        )
+
+    def next_change_at(
+        self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
+    ) -> datetime | None:
+        """Give the next moment from which a report like the newest changes the verdict."""
+        seen, date = known.connection, known.connection.expires_at
+        if date is None or seen.status is not TokenStatus.VALID or not self._renews_itself(known):
+            return None
+        due_at = self._due_at(known, date)
+        moments = (due_at if due_at > now else None, tolerance_ends_at(date, now))
+        return min((moment for moment in moments if moment), default=None)
+
+    def _renews_itself(self, known: ConnectionState) -> bool:
+        return not may_be_access_token_date(known) and (
+            renewed_by(known.connection.platform, known.renewals, self.profiles) is RenewedBy.VENDOR
+        )
+
+    def _due_at(self, known: ConnectionState, date: datetime) -> datetime:
+        return renewal_due_at(
+            known.connection.platform,
+            known.renewals,
+            expires_at=date,
+            first_seen_at=known.first_seen_at,
+            profiles=self.profiles,
         )

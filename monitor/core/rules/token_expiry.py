@@ -10,22 +10,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from monitor.core.model import ConnectionState, Resolution, RuleName, Severity, TokenStatus
-from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult, Superseded, format_time
-from monitor.core.rules.error_catalog import Cause
-from monitor.core.rules.renewal import WEEK, RenewalProfile, RenewedBy, renewal_due_at, renewed_by
+from monitor.core.model import Cause, ConnectionState, RuleName, Severity, TokenStatus
+from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult
+from monitor.core.rules.renewal import (
+    CLOCK_TOLERANCE,
+    WEEK,
+    RenewalProfile,
+    RenewedBy,
+    is_access_token_date,
+    may_be_access_token_date,
+    renewed_by,
+    tolerance_ends_at,
+)
+from monitor.core.text import format_time
 
 DEFAULT_THRESHOLDS: Mapping[timedelta, Severity] = {
     timedelta(days=7): Severity.NOTICE,
     timedelta(days=3): Severity.WARNING,
     timedelta(days=1): Severity.CRITICAL,
 }
-# TikTok's access tokens live a day, its refresh tokens a year; the API shows either in the same field.
-ACCESS_TOKEN_LIFE = timedelta(hours=25)
 # What is said of a token that expires soon by a date that nobody knows.
 EXPIRES_SOON = "token expires soon"
-# By this much the API's clock may be behind ours when it still calls a token valid that has less than a week.
-CLOCK_TOLERANCE = timedelta(minutes=5)
 NO_PROFILES: Mapping[str, RenewalProfile] = MappingProxyType({})
 
 
@@ -78,7 +83,7 @@ class TokenExpiry:
         date = deadline_of(known, reported_at, self.profiles)
         if date is None:
             is_tolerated = self._is_tolerated(known, reported_at)
-            return _tolerance_ends_at(known.connection.expires_at, now) if is_tolerated else None
+            return tolerance_ends_at(known.connection.expires_at, now) if is_tolerated else None
         if date <= now:
             return None
         moments = {timedelta()}
@@ -128,73 +133,6 @@ class TokenExpiry:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenewalOverdue:
-    """
-    A valid token that renews by itself, and whose date stopped moving.
-
-    Args:
-        profiles: as for ``TokenExpiry``, and the same.
-    """
-
-    profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
-    name: RuleName = RuleName.RENEWAL_OVERDUE
-
-    def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
-        """Find a token that was reported as it was after it should have been renewed."""
-        seen, reported_at = known.connection, observed_at or now
-        date = seen.expires_at
-        if seen.status is not TokenStatus.VALID:
-            return NoProblem.UNKNOWN
-        if date is None:
-            return NoProblem.OK
-        if not self._renews_itself(known):
-            return Superseded(
-                resolution=Resolution.SUPERSEDED, is_notified=False
-            )  # its date is for ``token_expiry``
-        if date - reported_at <= WEEK:
-            return NoProblem.OK if date - reported_at <= WEEK - CLOCK_TOLERANCE else NoProblem.UNKNOWN
-        due_at = self._due_at(known, date)
-        if reported_at < due_at:
-            return NoProblem.UNKNOWN if now >= due_at else NoProblem.OK
-        return Problem(
-            rule=self.name,
-            severity=Severity.WARNING,
-            summary=(
-                f"the token should have been renewed by {format_time(due_at)} and was not; it expires at "
-                f"{format_time(date)}"
-            ),
-            deadline_at=date,
-            dedup_key=format_time(date),
-            cause=Cause.AUTHORIZATION,
-        )
-
-    def next_change_at(
-        self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
-    ) -> datetime | None:
-        """Give the next moment from which a report like the newest changes the verdict."""
-        seen, date = known.connection, known.connection.expires_at
-        if date is None or seen.status is not TokenStatus.VALID or not self._renews_itself(known):
-            return None
-        due_at = self._due_at(known, date)
-        moments = (due_at if due_at > now else None, _tolerance_ends_at(date, now))
-        return min((moment for moment in moments if moment), default=None)
-
-    def _renews_itself(self, known: ConnectionState) -> bool:
-        return not _may_be_access_token_date(known) and (
-            renewed_by(known.connection.platform, known.renewals, self.profiles) is RenewedBy.VENDOR
-        )
-
-    def _due_at(self, known: ConnectionState, date: datetime) -> datetime:
-        return renewal_due_at(
-            known.connection.platform,
-            known.renewals,
-            expires_at=date,
-            first_seen_at=known.first_seen_at,
-            profiles=self.profiles,
-        )
-
-
 def deadline_of(
     known: ConnectionState, reported_at: datetime, profiles: Mapping[str, RenewalProfile] = NO_PROFILES
 ) -> datetime | None:
@@ -211,11 +149,11 @@ def deadline_of(
     """
     seen = known.connection
     date = seen.expires_at
-    if date is None or _is_access_token_date(known):
+    if date is None or is_access_token_date(known):
         return None
     if seen.status is TokenStatus.UNKNOWN:
         return date
-    if _may_be_access_token_date(known):
+    if may_be_access_token_date(known):
         return None
     if seen.status is TokenStatus.VALID and (
         date - reported_at <= WEEK or renewed_by(seen.platform, known.renewals, profiles) is RenewedBy.VENDOR
@@ -236,25 +174,6 @@ def has_expired(
     if status is TokenStatus.UNKNOWN:
         return False
     return status is TokenStatus.EXPIRED or (date is not None and date <= now)
-
-
-def _is_access_token_date(known: ConnectionState) -> bool:
-    """Return whether a date of TikTok is an access token's: it was never seen as far ahead as a refresh token's."""
-    seen = known.connection
-    if seen.platform != "tiktok" or seen.expires_at is None:
-        return False
-    return seen.expires_at - (known.renewals.expiry_set_at or known.first_seen_at) <= ACCESS_TOKEN_LIFE
-
-
-def _may_be_access_token_date(known: ConnectionState) -> bool:
-    return known.connection.platform == "youtube" or _is_access_token_date(known)
-
-
-def _tolerance_ends_at(date: datetime | None, now: datetime) -> datetime | None:
-    """Return from when a valid token with this date certainly has less than a week; None if it has that already."""
-    if date is None or date - now <= WEEK - CLOCK_TOLERANCE:
-        return None
-    return date - (WEEK - CLOCK_TOLERANCE)
 
 
 def _mark(date: datetime | None) -> str:

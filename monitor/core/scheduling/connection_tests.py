@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from monitor.core.model import ConnectionState, TokenStatus
-from monitor.core.rules.connection_test import UNTESTABLE, ConnectionTestResult
-from monitor.core.rules.registry import Problem, PublishErrorRule
+from monitor.core.model import ConnectionState, ConnectionTestResult, TokenStatus
+from monitor.core.rules.base import Problem
+from monitor.core.rules.connection_test import UNTESTABLE
+from monitor.core.rules.publish_error import PublishErrorRule
 
 
 def should_test_connection(known: ConnectionState, now: datetime) -> bool:

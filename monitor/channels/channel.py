@@ -1,0 +1,40 @@
+"""What every channel can do, whatever kind of place it is."""
+
+from typing import Protocol
+
+from monitor.core.messages.message import Message
+
+
+class Channel(Protocol):
+    """
+    A place that takes messages.
+
+    Attributes:
+        private: whether links that let their reader act may be sent here.
+        service: what kind of place it is, as ``slack`` or ``mailto``; never more of the URL.
+        body_limit: the longest body worth writing, in characters; None where there is no limit.
+        title_limit: the longest title in characters; 0 where it becomes the first line of the body.
+        takes_attachments: whether a file can travel with a message.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def allow_reconnect_links(self) -> bool: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def body_limit(self) -> int | None: ...
+    @property
+    def title_limit(self) -> int: ...
+    @property
+    def takes_attachments(self) -> bool: ...
+
+    def send(self, message: Message) -> None:
+        """
+        Hand over one message.
+
+        Raises:
+            DeliveryError: it was not taken, or nobody knows.
+        """
+        ...
