@@ -1,8 +1,8 @@
 """
 The clocks of the APIs, as the ``Date`` headers of their answers show them to this process.
 
-Nothing of it is stored: after a start, only an answer confirms the local clock. From then on the time of an API goes
-on by a clock that nobody sets, so setting the local clock moves no deadline, even while the API is down.
+Nothing is stored: after a start, only an answer confirms the local clock. From then on a monotonic clock
+continues the time of an API, so setting the local clock moves no deadline, even while the API is down.
 """
 
 from collections import deque
@@ -28,10 +28,10 @@ _MAX_AGE_DIGITS = 9
 
 class ApiClock:
     """
-    The clock of one API; for any number of threads.
+    The clock of one API. Safe for threads.
 
     Args:
-        base_url: several accounts may have the same; they share the clock.
+        base_url: accounts with the same base URL share the clock.
         clock: local time, which may be set at any moment.
         monotonic: seconds that only grow.
     """
@@ -41,15 +41,15 @@ class ApiClock:
         self._clock = clock
         self._monotonic = monotonic
         self._lock = Lock()
-        # Of the newest headers since the local clock was last set.
+        # The offsets of the newest headers since the local clock was last set.
         self._offsets: deque[timedelta] = deque(maxlen=KEPT)
-        # What follows from those before that, until there is a newer one.
+        # The offset that followed from earlier headers, used until there is a newer one.
         self._estimate: timedelta | None = None
         self._has_dates = False
         self._started = monotonic()
         self._is_confirmed = False
         self._is_suspect = False
-        # Local time minus monotonic seconds: moves when the local clock is set.
+        # Local time minus monotonic seconds. It changes only when the local clock is set.
         self._difference = self._local_difference()
         self._ignored = ""
 
@@ -89,7 +89,7 @@ class ApiClock:
             return median_offset(self._offsets)
 
     def expiry_offset(self) -> timedelta:
-        """Return what local time is corrected by when the expiry of a token is judged."""
+        """Return the correction of local time for judging the expiry of a token."""
         with self._lock:
             self._notice_step()
             offset = self._estimate if self._estimate is not None else median_offset(self._offsets)
@@ -103,12 +103,12 @@ class ApiClock:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the newest request failed as it would if the local clock were wrong."""
+        """Whether the newest request failed in a way that a wrong local clock explains."""
         return self._is_suspect
 
     @property
     def ignored(self) -> str:
-        """Why the newest ``Date`` header that didn't count was ignored; empty if all counted."""
+        """Why the newest ignored ``Date`` header was ignored; empty if none was."""
         return self._ignored
 
     def _read_offset(self, sent_at: datetime, now: datetime, headers: Mapping[str, str]) -> timedelta | None:
@@ -164,7 +164,7 @@ class ApiClocks:
         return tuple(self._clocks.values())
 
     def skews(self) -> dict[str, timedelta]:
-        """Return how far the local clock is ahead of each API's, by base URL, where that is known."""
+        """Return how far the local clock is ahead of each API's, by base URL. Unknown ones are left out."""
         known = {each.base_url: each.offset() for each in self._clocks.values()}
         return {url: -offset for url, offset in known.items() if offset is not None}
 
@@ -173,7 +173,7 @@ class ApiClocks:
         return tuple(name for name, url in self._base_urls.items() if url == base_url)
 
     def expiry_offset(self, account: str) -> timedelta:
-        """Return what local time is corrected by when the expiry of a token of an account is judged."""
+        """Return the correction of local time for judging the expiry of an account's tokens."""
         if account not in self._base_urls:
             return timedelta()
         return self.clock_of(account).expiry_offset()
@@ -189,10 +189,11 @@ class ApiClocks:
         Return the accounts whose tokens must not expire by the local clock yet, since no answer has confirmed it.
 
         Without an answer the local clock counts after a while all the same, or an outage would hide what expires
-        in it. It doesn't where it was wrong when last heard of, or where its being wrong would explain the outage.
+        during it. It doesn't count if it was wrong at the last answer, or if a wrong clock would explain the
+        outage.
 
         Args:
-            patience: how long an answer is waited for.
+            patience: how long to wait for an answer.
             known_to_be_wrong: the base URLs of the APIs whose clocks were last seen to be far from the local one.
         """
         held = [
@@ -209,7 +210,7 @@ def read_date(text: str, age: str | None = None) -> datetime | None:
     Read a ``Date`` header.
 
     Args:
-        age: the ``Age`` header, by which an answer out of a cache says how many seconds ago it was made.
+        age: the ``Age`` header: how many seconds ago a cached answer was made.
 
     Returns:
         Aware UTC; None if it is no date.

@@ -1,4 +1,4 @@
-"""The one place that asks the machine what time it is."""
+"""The only place that reads the machine's clock."""
 
 import time
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from monitor.core.model import to_milliseconds
 
 # Linux has it.
 CLOCK_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
-# Clocks are corrected all the time, by less.
+# Smaller steps are ordinary corrections.
 MIN_STEP = timedelta(seconds=5)
 
 Clock: TypeAlias = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Tell the time: aware UTC, whole milliseconds, as the history database keeps it."""
+    """Return the time: aware UTC, whole milliseconds, as the history database keeps it."""
     return to_milliseconds(datetime.now(UTC))
 
 
@@ -25,17 +25,18 @@ def steady_seconds() -> float:
     """
     Return seconds of a clock that nobody sets.
 
-    They go on while the machine is suspended, where the system has such a clock; ``monotonic`` stops then on Linux.
+    If the system has such a clock, they continue while the machine is suspended. ``monotonic`` stops then on
+    Linux.
     """
     return clock_gettime(CLOCK_BOOTTIME) if CLOCK_BOOTTIME is not None else monotonic()
 
 
 class ClockStepDetector:
     """
-    Notices when the clock is set back, by a clock that never is.
+    Detects that the clock was set back, by comparing it with a monotonic clock.
 
     Args:
-        clock: the one that may be set.
+        clock: the clock that may be set.
         monotonic: seconds that only grow.
     """
 
@@ -45,7 +46,7 @@ class ClockStepDetector:
         self._offset = self._now()
 
     def backward_step(self) -> timedelta:
-        """Say how far the clock was set back since this was last asked; 0 where it wasn't, or hardly."""
+        """Return how far the clock was set back since the last call; 0 if it wasn't, or hardly."""
         before, self._offset = self._offset, self._now()
         back = timedelta(seconds=before - self._offset)
         return back if back >= MIN_STEP else timedelta()

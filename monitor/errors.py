@@ -1,14 +1,14 @@
 """
-Every way the monitor gives up, one error a seam.
+The errors of the monitor, one for each edge.
 
 ::
 
     MonitorError
     ├── ConfigError      the configuration can't be used: file, key path, found, wanted
     ├── FetchError       the API gave no usable answer; carries a core Failure
-    ├── DeliveryError    a channel didn't take a message; says whether trying again can help
+    ├── DeliveryError    a channel didn't accept a message; says whether a retry can help
     ├── StorageError     the history database can't be used, and what to do
-    └── ExportError      an export can't be written, and where to
+    └── ExportError      an export can't be written
 """
 
 from datetime import timedelta
@@ -17,7 +17,7 @@ from monitor.core.model import Failure
 
 
 class MonitorError(Exception):
-    """Something the operator is told in one line; the text never holds a secret."""
+    """An error that the operator reads as one line. The text never contains a secret."""
 
 
 class ConfigError(MonitorError):
@@ -39,12 +39,12 @@ class FetchError(MonitorError):
 
 class DeliveryError(MonitorError):
     """
-    A channel didn't take a message.
+    A channel didn't accept a message.
 
     Args:
-        permanent: trying again can't help (the channel is gone, its URL matches no service).
-        uncertain: it may have been delivered all the same (it timed out).
-        retry_after: how long the service asked us to stay away.
+        permanent: a retry can't help (the channel was removed, its URL matches no service).
+        uncertain: the message may have arrived all the same (it timed out).
+        retry_after: how long the service asked the monitor to wait.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DeliveryError(MonitorError):
 
 
 class ExportError(MonitorError):
-    """An export can't be written; of a file nothing is left."""
+    """An export can't be written. No partial file is left."""
 
 
 class StorageError(MonitorError):
@@ -70,7 +70,7 @@ class StorageError(MonitorError):
     The history database can't be used; the text says what to do.
 
     Args:
-        transient: waiting may help (it is locked, full, restarting); else only a person can.
+        transient: waiting may help (the database is locked, full, restarting). Otherwise a person must act.
     """
 
     def __init__(self, message: str, *, transient: bool = False) -> None:

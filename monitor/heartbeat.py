@@ -1,8 +1,8 @@
 """
-The heartbeat: somebody else's service that speaks up when the monitor falls silent.
+The heartbeat: pings to a service elsewhere that alerts when they stop.
 
-It is pinged after each complete, successful cycle; where the service has an endpoint for failures, that one
-after a failed cycle. The address is a secret: whoever has it can keep the switch quiet.
+The monitor pings it after each complete, successful cycle. After a failed cycle it pings the endpoint for
+failures, if the service has one. The address is a secret: anyone who has it can suppress the alert.
 """
 
 from enum import StrEnum
@@ -22,11 +22,11 @@ class HeartbeatKind(StrEnum):
 
     HEALTHCHECKS = "healthchecks"  # also …/start and …/fail, with a text
     UPTIME_KUMA = "uptime_kuma"  # ?status=up or down, with a text
-    PLAIN = "plain"  # the address alone, and only for good news
+    PLAIN = "plain"  # only the address, and only for success
 
 
 def detect_kind(url: str) -> HeartbeatKind:
-    """Guess the service from an address as it hands them out."""
+    """Detect the service from its address."""
     path = urlsplit(url).path.rstrip("/")
     if "/api/push/" in path:
         return HeartbeatKind.UPTIME_KUMA
@@ -39,13 +39,13 @@ def detect_kind(url: str) -> HeartbeatKind:
 
 class Heartbeat:
     """
-    The switch.
+    A heartbeat service.
 
     Args:
         http: sends the pings: bounded in time, no redirect followed.
 
     Raises:
-        ConfigError: the address can't be asked.
+        ConfigError: the address can't be used.
     """
 
     def __init__(self, *, url: str, kind: HeartbeatKind, http: HttpClient) -> None:
@@ -56,16 +56,16 @@ class Heartbeat:
 
     def start(self) -> None:
         """
-        Say that the first cycle has begun, to a service that wants to know.
+        Report that the first cycle has begun, if the service takes that.
 
         Raises:
-            DeliveryError: nobody took it; the text holds nothing of the address but its host.
+            DeliveryError: the service didn't accept it. The text names only the host of the address.
         """
         if self._kind is HeartbeatKind.HEALTHCHECKS:
             self._post("/start", "started")
 
     def success(self, text: str) -> None:
-        """Say that a cycle was complete and went well; raises as ``started`` does."""
+        """Report a complete, successful cycle. Raises as ``start`` does."""
         match self._kind:
             case HeartbeatKind.HEALTHCHECKS:
                 self._post("", text)
@@ -75,21 +75,21 @@ class Heartbeat:
                 self._send(self._request(self._url.path, self._url.query))
 
     def failure(self, text: str) -> None:
-        """Say that a cycle failed, to a service that can be told; raises as ``started`` does."""
+        """Report a failed cycle, if the service takes that. Raises as ``start`` does."""
         match self._kind:
             case HeartbeatKind.HEALTHCHECKS:
                 self._post("/fail", text)
             case HeartbeatKind.UPTIME_KUMA:
                 self._push("down", text)
             case HeartbeatKind.PLAIN:
-                """Silence is what it understands."""
+                """It has no endpoint for failures."""
 
     def _post(self, suffix: str, text: str) -> None:
         request = self._request(self._url.path.rstrip("/") + suffix, self._url.query)
         self._send(request.with_({"Content-Type": "text/plain; charset=utf-8"}, body=text.encode()))
 
     def _push(self, status: str, text: str) -> None:
-        # The address is handed out with an example of these in it.
+        # Uptime Kuma hands out addresses that contain an example of these.
         kept = [pair for pair in parse_qsl(self._url.query) if pair[0] not in {"status", "msg", "ping"}]
         query = urlencode([*kept, ("status", status), ("msg", one_line(text, _TEXT_LENGTH))])
         self._send(self._request(self._url.path, query))

@@ -1,7 +1,7 @@
 """
 What the daemon counts as it runs, for Prometheus.
 
-How things stand is not here: that is read from the history database whenever somebody asks.
+The current state is not here. ``web.gauges`` reads it from the history database at each scrape.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from monitor.core.model import Outcome, Snapshot
 
 PREFIX = "postpost_monitor"
 
-# The time at which a series began would be a second series for each, and nobody asks for it.
+# The start time of each series would be a second series for each. It is not needed.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no type
 
 _POLL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
@@ -33,7 +33,7 @@ _BATCH_POLLS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 class Metrics:
     """
-    The counters of one daemon; those that can be are there from the start, at zero.
+    The counters of one daemon. Counters with known labels start at zero.
 
     Args:
         accounts: whose polls are counted.
@@ -84,7 +84,7 @@ class Metrics:
         self._cycles.labels(verdict.value).inc()
 
     def on_fetched(self, snapshot: Snapshot, seconds: float, late: float | None) -> None:
-        """Count a poll; ``late`` is None where it wasn't due but asked for."""
+        """Count a poll; ``late`` is None if it was requested before it was due."""
         self._polls.labels(snapshot.outcome.value).inc()
         if snapshot.outcome is Outcome.RATE_LIMITED:
             self._limited.labels(snapshot.target.account).inc()
@@ -93,7 +93,7 @@ class Metrics:
             self._late.observe(max(late, 0))
 
     def on_recorded(self, polls: int, changes: int) -> None:
-        """Count a commit, and what it recorded."""
+        """Count a commit and the polls it recorded."""
         self._batches.observe(polls)
         self._changes.inc(changes)
 
@@ -103,7 +103,7 @@ class Metrics:
         self._messages.labels(channel, "failed").inc(failed)
 
     def register_job(self, job: str) -> None:
-        """Begin to count the runs of a job."""
+        """Create the counters of a job, at zero."""
         self._runs.labels(job)
         self._errors.labels(job)
 
@@ -112,7 +112,7 @@ class Metrics:
         (self._runs if is_ok else self._errors).labels(job).inc()
 
     def render(self, *others: Collector) -> bytes:
-        """Write everything that was counted, and what other collectors give, as Prometheus reads it."""
+        """Return all counters and the series of other collectors in Prometheus text format."""
         registry = CollectorRegistry()
         registry.register(self.registry)
         for other in others:

@@ -1,4 +1,4 @@
-"""The requests that each account's key has, shared by everybody who asks with it."""
+"""The request limit of each account's key, shared by all that send requests with it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from threading import Lock
 from monitor.core.model import Failure, FailureScope, Outcome, Target
 from monitor.core.scheduling.token_bucket import TokenBucket
 
-# Long enough for a refusal of the whole key to be recorded before anybody else asks with it.
+# Long enough to record a refusal of the whole key before the next request with it.
 _REJECTION_PAUSE = timedelta(seconds=2)
-# A cadence that moved by less is not worth another word.
+# A smaller change of the interval is not logged.
 _MIN_REPORTED_CHANGE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollRate:
     """
-    How often the targets of an account are looked at, and why not more often.
+    How often the targets of an account are polled.
 
     Args:
         every: as configured.
-        effective_interval: as the key's budget allows.
-        targets: how many share it.
-        per_minute: requests that the key has.
+        effective_interval: as the key's limit allows.
+        targets: how many share the key.
+        per_minute: requests that the key may make.
     """
 
     account: str
@@ -34,18 +34,17 @@ class PollRate:
 
     @property
     def is_limited(self) -> bool:
-        """Whether the budget can't keep what is configured."""
+        """Whether the limit is too low for the configured interval."""
         return self.effective_interval > self.every
 
 
 class RateLimits:
     """
-    The budgets of all accounts; for any number of threads.
+    The request limits of all accounts. Safe for threads.
 
     Args:
-        every: how often the targets of each account are to be looked at.
-        buckets: of the accounts that have one; the others may ask without end. Accounts with the same key
-            have the same one.
+        every: the configured interval of each account.
+        buckets: the bucket of each account that has a limit. Accounts with the same key share one.
     """
 
     def __init__(self, every: Mapping[str, timedelta], buckets: Mapping[str, TokenBucket]) -> None:
@@ -56,7 +55,7 @@ class RateLimits:
         self._lock = Lock()
 
     def set_targets(self, targets: Iterable[Target]) -> None:
-        """Say who is polled from now on, of all accounts."""
+        """Set which targets are polled, of all accounts."""
         counted: dict[str, int] = {}
         for target in targets:
             counted[target.account] = counted.get(target.account, 0) + 1
@@ -64,12 +63,12 @@ class RateLimits:
             self._targets = counted
 
     def set_target_count(self, account: str, targets: int) -> None:
-        """Say how many are polled of one account from now on."""
+        """Set how many targets of one account are polled."""
         with self._lock:
             self._targets[account] = targets
 
     def target_count(self, account: str) -> int:
-        """Say how many share an account's budget."""
+        """Return how many targets share an account's limit."""
         mine = self._buckets.get(account)
         return sum(
             self._targets.get(name, 1)
@@ -78,7 +77,7 @@ class RateLimits:
         )
 
     def try_acquire(self, account: str, now: datetime, *, ahead: int = 0) -> bool:
-        """Use one request of an account, ``ahead`` of its time if need be; False where there is none."""
+        """Use one request of an account, at most ``ahead`` requests early; False if there is none."""
         bucket = self._buckets.get(account)
         if bucket is None:
             return True
@@ -86,7 +85,7 @@ class RateLimits:
             return bucket.try_acquire(now, ahead=ahead)
 
     def force_acquire(self, account: str, now: datetime) -> None:
-        """Use a request that can't wait for its turn."""
+        """Use a request even if none is available."""
         if bucket := self._buckets.get(account):
             with self._lock:
                 bucket.acquire(now)
@@ -100,7 +99,7 @@ class RateLimits:
             return bucket.is_paused(now)
 
     def filter_ready(self, due: Iterable[Target], now: datetime) -> list[Target]:
-        """Pick those that may be asked about now, in their order; nothing is used up by it."""
+        """Pick the targets that may be polled now, in their order. Uses no request."""
         available: dict[int, int] = {}
         admitted = []
         with self._lock:
@@ -115,7 +114,7 @@ class RateLimits:
         return admitted
 
     def capacity(self, now: datetime, otherwise: int) -> int:
-        """Say how many requests at most any account has now; ``otherwise`` where one has no budget."""
+        """Return the most requests that any account has now; ``otherwise`` if one has no limit."""
         with self._lock:
             if not self._buckets or self._every.keys() - self._buckets.keys():
                 return otherwise
@@ -130,14 +129,14 @@ class RateLimits:
         remaining: int | None,
         reset_after: timedelta | None,
     ) -> None:
-        """Learn from what a server says beside its answer."""
+        """Update the limit from the headers of an answer."""
         bucket = self._buckets.get(account)
         if bucket is not None and (limit is not None or remaining is not None):
             with self._lock:
                 bucket.update_from_headers(now, limit=limit, remaining=remaining, reset_after=reset_after)
 
     def on_rejection(self, account: str, now: datetime, failure: Failure) -> None:
-        """Learn from a refusal: after one that concerns the key, nobody asks with it for a while."""
+        """Update the limit from a refusal, which pauses the key if it concerns the key."""
         bucket = self._buckets.get(account)
         if bucket is None or failure.scope is not FailureScope.KEY:
             return
@@ -147,19 +146,19 @@ class RateLimits:
             bucket.pause(now, failure.retry_after if is_limited else _REJECTION_PAUSE)
 
     def interval(self, account: str) -> timedelta:
-        """Say how often each target of an account is looked at."""
+        """Return the effective interval of an account's targets."""
         return self._rate(account).effective_interval
 
     def intervals(self) -> dict[str, timedelta]:
-        """Say how often the targets of every account are looked at."""
+        """Return the effective intervals of all accounts."""
         return {account: self.interval(account) for account in self._every}
 
     def rates(self) -> list[PollRate]:
-        """Give the pace of every account."""
+        """Return the poll rate of every account."""
         return [self._rate(account) for account in self._every]
 
     def changed_rates(self) -> list[PollRate]:
-        """Give the paces that are not as they were when this was last asked; each is news once."""
+        """Return the poll rates that changed since the last call."""
         fresh = []
         for rate in self.rates():
             said = self._reported.get(rate.account, rate.every)

@@ -1,4 +1,4 @@
-"""What signals ask of the daemon: to stop, or to read its configuration again."""
+"""Signals to the daemon: stop, or reload the configuration."""
 
 import signal
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from types import FrameType
 
 class Signals:
     """
-    What was asked for so far.
+    The signals received so far.
 
-    A signal comes in the middle of whatever the main thread does, waiting included: an event or a condition would be
-    locked by the one and waited for by the other, for ever. A simple queue may be put to while it is waited on.
+    A signal handler interrupts the main thread, also while it waits. An event or a condition could then
+    deadlock: the main thread holds its lock and the handler waits for it. A simple queue can be written to while
+    it is waited on.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,7 @@ class Signals:
         self._queue: SimpleQueue[None] = SimpleQueue()
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal; this is its handler."""
+        """Handle a signal."""
         if number == signal.SIGHUP:
             self.reload = True
         else:
@@ -29,11 +30,11 @@ class Signals:
         self.notify()
 
     def notify(self) -> None:
-        """End the wait that is under way, or else the next one."""
+        """End the current wait, or the next one."""
         self._queue.put(None)
 
     def wait(self, seconds: float) -> None:
-        """Wait for a signal, or as long as that; those that came meanwhile count once."""
+        """Wait for a signal or the timeout. Several signals count once."""
         try:
             self._queue.get(timeout=seconds)
             while True:
@@ -44,7 +45,7 @@ class Signals:
 
 @contextmanager
 def handle_signals() -> Iterator[Signals]:
-    """Listen to SIGTERM, SIGINT and SIGHUP for as long as the context lasts; for the main thread."""
+    """Handle SIGTERM, SIGINT and SIGHUP inside the context. Call it on the main thread."""
     asked = Signals()
     before = {
         number: signal.signal(number, asked.on_signal)

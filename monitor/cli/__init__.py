@@ -144,7 +144,7 @@ def _discard_output() -> None:
 
 
 def _ensure_std_streams() -> None:
-    """Open nothing where a standard stream is closed: the next file, a database, would take its number."""
+    """Open nothing if a standard stream is closed: the next file, a database, would take its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

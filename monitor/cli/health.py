@@ -65,7 +65,7 @@ def assess(
     found: "Health", every: Mapping[str, timedelta], now: datetime, *, only_itself: bool = False
 ) -> tuple[Level, str]:
     """
-    Say how bad things are, and why: the worst reasons first.
+    Return how bad things are, and why: the worst reasons first.
 
     Args:
         every: how often the targets of each account are polled.
@@ -98,7 +98,7 @@ def _load_health(
 
 
 def _max_interval(account: str, every: timedelta, found: "Health", config: "Config") -> timedelta:
-    """Say how far apart two looks at one target of an account may lie, as the daemon does."""
+    """Return how far apart two looks at one target of an account may lie, as the daemon does."""
     from monitor.app import build_token_bucket
 
     of_account = next(each for each in config.accounts if each.name == account)

@@ -35,7 +35,7 @@ class LiveTable:
         rows: the worst first, at most ``MOST``.
         total: how many connections there are.
         accounts: what is wrong with accounts as such, a line each.
-        error: why nothing newer could be read; empty where it could.
+        error: why nothing newer could be read; empty if it could.
     """
 
     headers: Sequence[str]

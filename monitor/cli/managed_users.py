@@ -27,7 +27,7 @@ NAMED = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownTargets:
     """
-    What the history database knows of managed users; nothing where there is no history yet.
+    What the history database knows of managed users; nothing if there is no history yet.
 
     Args:
         targets: that are polled, of all accounts.

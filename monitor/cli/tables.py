@@ -32,7 +32,7 @@ _NARROW = 10  # characters a column
 
 
 class BrokenOutputError(Exception):
-    """Whoever read our output has gone."""
+    """The reader of standard output is gone."""
 
 
 class OutputError(MonitorError):
@@ -62,7 +62,7 @@ def _translate_write_errors() -> Iterator[None]:
 
 
 def styled(word: str) -> Cell:
-    """Give a word of a closed set the look that goes with it."""
+    """Color a value of a closed set."""
     return word, STYLES.get(word, "")
 
 
@@ -149,7 +149,7 @@ def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
 
 
 def cleaned(cell: Cell) -> tuple[str, str]:
-    """Give a cell's text, in which nothing can act, and its look."""
+    """Return a cell's text, made harmless, and its style."""
     text, style = (cell, "") if isinstance(cell, str) else cell
     return one_line(text), style
 

@@ -149,7 +149,7 @@ class _Expansion:
 
 
 def _parse(body: bytes) -> tuple[object, str]:
-    """Give the document, or what is wrong with it in our words: the libraries' errors quote the file."""
+    """Return the document, or what is wrong with it in our words: the libraries' errors quote the file."""
     try:
         text = body.decode("utf-8-sig")
         return yaml.load(text, Loader=_Loader), ""  # noqa: S506 - derives from SafeLoader

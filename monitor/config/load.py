@@ -86,7 +86,7 @@ def parse_config(
 
 
 def _parse(raw: Mapping[str, Tree], context: LoadContext) -> tuple[Config | None, str]:
-    """Give the configuration, or what is wrong: an error out of pydantic's would carry the values along."""
+    """Return the configuration, or what is wrong: an error out of pydantic's would carry the values along."""
     try:
         tree = expand(raw, context.environ)
         assert isinstance(tree, dict)

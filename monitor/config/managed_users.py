@@ -32,7 +32,7 @@ def _managed_users(value: object) -> object:
 def overlap(
     one: Literal["all", "none"] | tuple[str, ...], other: Literal["all", "none"] | tuple[str, ...]
 ) -> bool:
-    """Tell whether some user may be watched by both."""
+    """Return whether some user may be watched by both."""
     if "none" in (one, other):
         return False
     return "all" in (one, other) or not set(one).isdisjoint(other)

@@ -121,7 +121,7 @@ class Account(Section):
         return self._api_key
 
     def overlaps(self, other: "Account") -> bool:
-        """Whether somebody would be watched by both, if they have the same key."""
+        """Return whether somebody would be watched by both, if they have the same key."""
         return (self.include_owner and other.include_owner) or overlap(
             self.managed_users, other.managed_users
         )
@@ -247,7 +247,7 @@ class Retention(Section):
     deliveries: Duration | None = None
 
     def for_kind(self, kind: str) -> timedelta:
-        """Say how long rows of a kind, such as ``poll runs``, are kept."""
+        """Return how long rows of a kind, such as ``poll runs``, are kept."""
         apart: timedelta | None = getattr(self, kind.replace(" ", "_"))
         return apart or self.history
 
@@ -374,5 +374,5 @@ class Config(Section):
         )
 
     def shown(self) -> dict[str, Any]:
-        """Give the whole configuration as it is in force, as plain data with every secret hidden."""
+        """Return the whole configuration as it is in force, as plain data with every secret hidden."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -27,7 +27,7 @@ _PLAIN_WORDS = frozenset({
 
 def resolve_secret(given: dict[str, Any], key: str, context: LoadContext, *, direct: bool = True) -> str:
     """
-    Give the secret that one of ``key``, ``key_env`` and ``key_file`` stands for, without spaces around it.
+    Return the secret that one of ``key``, ``key_env`` and ``key_file`` stands for, without spaces around it.
 
     Args:
         direct: whether the secret may stand in the configuration itself.

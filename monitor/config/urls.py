@@ -87,7 +87,7 @@ def _expected_database(at: str) -> PydanticCustomError:
 
 
 def is_host(host: str | None) -> bool:
-    """Tell whether a text can be the name or the address of a host."""
+    """Return whether a text can be the name or the address of a host."""
     return bool(host) and (_HOST.fullmatch(host or "") is not None or _address(host) is not None)
 
 

@@ -58,7 +58,7 @@ class Web(Section):
 
     @property
     def token(self) -> SecretStr | None:
-        """What everybody must show; None where nobody must."""
+        """What everybody must show; None if nobody must."""
         return self._token
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ class PublishError:
 
     Args:
         message: the platform's words, cut to length and free of what no database can store.
-        occurred_at: aware UTC, or None where the API gave bare text.
+        occurred_at: aware UTC, or None if the API gave bare text.
     """
 
     message: str
@@ -135,8 +135,9 @@ class Connection:
     Args:
         platform_id: ``platform-id`` as the API gives it; the id may hold colons and a leading dash.
         token_status: one of the four words in lower case, or whatever else the API sent, as it came; what is
-            no text is kept as JSON, and ``NO_STATUS`` stands for no word at all. ``status`` is how it is understood.
-        expires_at: aware UTC, or None where the token doesn't expire.
+            no text is kept as JSON, and ``NO_STATUS`` stands for no word at all. ``status`` is how it is
+            understood.
+        expires_at: aware UTC, or None if the token doesn't expire.
         last_successful_post_at: aware UTC, or None if never or not told.
     """
 
@@ -236,7 +237,7 @@ class Snapshot:
         warnings: what was wrong with single connections of a good answer; they are left out.
         unreadable_ids: the ``platform_id`` of those left out, where it could be read: a connection that
             is listed but unreadable is not missing.
-        response_digest: equal for equal answers, across restarts; empty where the answer must be looked at.
+        response_digest: equal for equal answers, across restarts; empty if the answer must be looked at.
         unknown_fields: names in the answer that the monitor doesn't know, a sign that the API changed.
     """
 
@@ -324,7 +325,7 @@ class ConnectionTestHistory:
     passed_at: datetime | None = None
 
     def is_older_than(self, *good: datetime | None) -> bool:
-        """Tell whether something good was seen since: a post that went well, a new token."""
+        """Return whether something good was seen since: a post that went well, a new token."""
         return self.result_at is not None and any(each > self.result_at for each in good if each)
 
 
@@ -404,10 +405,10 @@ class Incident:
         cause: what lies behind it, where that can be told.
         deadline_at: when it gets worse by itself (a token's expiry), aware UTC.
         notified_levels: what the rule must remember of what was told; mark to step.
-        notified_severity: the severity that people were last to hear of; None where that is how it began.
-        flap_count: how often it came within the window when it was told as flapping; 0 where it isn't.
+        notified_severity: the severity that people were last to hear of; None if that is how it began.
+        flap_count: how often it came within the window when it was told as flapping; 0 if it isn't.
         recovering_since: since when a flapping one shows no problem.
-        acknowledged_by: who has it in hand; None where nobody does.
+        acknowledged_by: who has it in hand; None if nobody does.
         acknowledged_until: when the acknowledgement ends by itself; None for not at all.
     """
 
@@ -452,7 +453,7 @@ class TargetState:
         last_ok_at: when the newest good snapshot was taken; None before the first.
         consecutive_failures: failed polls in a row; 0 after a good one.
         failing_since: when the first of them was; None after a good one.
-        response_digest: of the newest good snapshot; empty where the next one must be looked at.
+        response_digest: of the newest good snapshot; empty if the next one must be looked at.
         next_evaluation_at: when the clock alone changes a verdict; None if never.
         suspect_changes: how many connections the newest snapshot would have changed at once, had it been believed.
         shrunk_since: since when the list has been too short to be believed; None after a good one.

@@ -241,7 +241,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _went_stale(request: Request, call: Call, errors: Sequence[BaseException]) -> bool:
-    """Say whether the server had closed a kept connection just before it was used again."""
+    """Return whether the server had closed a kept connection just before it was used again."""
     if not call.is_reused or call.is_aborted or request.method != "GET":
         return False
     return any(isinstance(each, _STALE) for each in errors)

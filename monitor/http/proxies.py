@@ -77,7 +77,7 @@ class Proxies:
 
 
 def _is_exempt(host: str, port: int | None, entry: str) -> bool:
-    """Say whether an entry of ``NO_PROXY`` means this host: ``*``, a domain, ``host:port``, a network."""
+    """Return whether an entry of ``NO_PROXY`` means this host: ``*``, a domain, ``host:port``, a network."""
     if entry == "*" or entry in {host, f"{host}:{port}"} or host.endswith(f".{entry}"):
         return True
     try:

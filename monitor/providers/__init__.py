@@ -1,9 +1,9 @@
 """
 Providers: the HTTP APIs that list connections.
 
-One service runs under two names: a ``Brand`` is what differs between them. To add a provider, add its line to
+One service runs under two names. A ``Brand`` holds what differs between them. To add a provider, add its line to
 ``PROVIDERS``, the only place that knows its URLs, headers, key variable and limits, and a module beside
-``postpost`` if it speaks another language.
+``postpost`` if its answers differ.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def connect(
     api_clock: ApiClock | None = None,
 ) -> Provider:
     """
-    Make ready to ask one account's questions; nothing is sent yet.
+    Return the provider of one account. Sends nothing yet.
 
     Args:
         provider: a name in `PROVIDERS`.
         base_url: the brand's own by default; plain http only to loopback.
-        api_clock: learns from every answer how far the API's clock is from the local one; None if nobody asks.
+        api_clock: learns the offset of the API's clock from every answer; None if it isn't needed.
 
     Raises:
         ConfigError: the key or the base URL can't be used; the key is not in the text.

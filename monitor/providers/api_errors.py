@@ -1,5 +1,5 @@
 """
-What the API says when it says no, by status and words, as a `Failure` for the operator.
+Error answers of the API as a `Failure` for the operator, by status and text.
 
 Source: PostPost API reference, the tables of errors.
 """
@@ -28,7 +28,7 @@ _COUNT = re.compile("[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ApiError:
-    """One row of the table; braces are filled with the brand's names."""
+    """One row of the table. Braces are replaced by the brand's names."""
 
     rule: RuleName
     error: str
@@ -37,7 +37,7 @@ class _ApiError:
 
 
 class _Busy(msgspec.Struct):
-    """The body of a 429, as far as it says for how long."""
+    """The body of a 429, if it says how long to wait."""
 
     retryAfter: float  # noqa: N815 - the API's name
 
@@ -122,11 +122,11 @@ _OUTCOMES: Mapping[int, Outcome] = {
 
 def from_response(reply: Response, *, brand: Brand, for_user: bool, now: datetime) -> Failure:
     """
-    Name why the API gave something else than an answer.
+    Return the failure that an error answer means.
 
     Args:
         reply: of any status but 2xx.
-        for_user: the question was about a managed user.
+        for_user: the request was about a managed user.
         now: aware UTC, for a ``Retry-After`` that is a date.
     """
     if reply.status < 400:
@@ -170,16 +170,16 @@ def from_response(reply: Response, *, brand: Brand, for_user: bool, now: datetim
 
 
 def read_count(text: str | None) -> int | None:
-    """Read a number of requests; None for nonsense."""
+    """Read a number of requests; None if it isn't one."""
     return int(text) if text and _COUNT.fullmatch(text.strip()) else None
 
 
 def read_wait(text: str | None, now: datetime) -> timedelta | None:
     """
-    Read how long to stay away: seconds, a moment in seconds or milliseconds since 1970, or an HTTP date.
+    Read how long to wait: seconds, a time in seconds or milliseconds since 1970, or an HTTP date.
 
     Returns:
-        An hour at most; None for the past and for nonsense.
+        An hour at most; None for a past or unreadable time.
     """
     if not text:
         return None
@@ -201,7 +201,7 @@ def read_wait(text: str | None, now: datetime) -> timedelta | None:
 
 
 def _by_status(status: int) -> _ApiError:
-    """Say what a status means when its words are new."""
+    """Return the failure of a status whose text is unknown."""
     if status == 401:
         return _rejected("the API key was rejected: {words}", "put a valid key of {dashboard} in its place")
     if status == 403:
@@ -225,7 +225,7 @@ def _by_status(status: int) -> _ApiError:
 
 
 def _error_words(body: bytes) -> list[str]:
-    """Read the words of an error, the stable ``code`` first."""
+    """Read the text of an error, the stable ``code`` first."""
     try:
         document = msgspec.json.decode(body)
     except (ValueError, RecursionError):
@@ -238,7 +238,7 @@ def _error_words(body: bytes) -> list[str]:
 
 
 def _shown(status: int, said: list[str]) -> str:
-    """Show the server's words behind the status."""
+    """Return the server's text after the status."""
     return f"{status} {normalize_text(said[0] if said else _phrase(status), _WORDS_LENGTH - 4)}".rstrip()
 
 

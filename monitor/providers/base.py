@@ -1,4 +1,4 @@
-"""What every provider can be asked, and the values that it answers with."""
+"""The interface of a provider, and the values it returns."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,15 +10,15 @@ from monitor.core.model import Connection
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brand:
     """
-    What differs between the names under which the service runs.
+    What differs between the two names of the service.
 
     Args:
-        implementation: module and class of what asks its API, loaded when an account needs it.
-        base_url: used unless the configuration names another.
+        implementation: module and class of the provider, loaded when an account needs it.
+        base_url: the default of the configuration.
         dashboard_url: where people reconnect by hand.
         api_path: what the API's paths begin with.
-        key_variable: the environment variable that its own samples read the key from.
-        requests_per_minute: the pace for one API key unless the configuration sets another.
+        key_variable: the environment variable with the key in the vendor's own samples.
+        requests_per_minute: the default limit of one API key.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Brand:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionList:
     """
-    One good answer to "which connections are there?".
+    One successful answer with the list of connections.
 
     Args:
         connections: in the order given, each ``platform_id`` once.
-        warnings: what was wrong with single connections or fields, one line each.
-        unreadable_ids: the ids of connections left out, where the id itself could be read.
-        response_digest: equal for equal answers, across restarts; empty where the answer must be looked at.
+        warnings: problems with single connections or fields, one line each.
+        unreadable_ids: the ids of connections that were left out, if the id could be read.
+        response_digest: equal for equal answers, across restarts; empty if the answer must be evaluated.
         unknown_fields: names that the monitor doesn't know, a sign that the API changed.
-        limit: requests the API grants in its window, where it says so.
-        remaining: how many of those are left.
-        reset_after: until the window starts anew.
+        limit: requests that the API allows in its window, if it says so.
+        remaining: how many are left.
+        reset_after: time until the next window.
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
     """
 
@@ -67,8 +67,8 @@ class ManagedUser:
 
     Args:
         name: what people know the user by; the id where the API gives no name.
-        username: the user's own name, often an address; None where the API gives none.
-        reconnect_url: the page where this user reconnects, if there is one. Whoever holds it can use it.
+        username: the user's own name, often an address; None if the API gives none.
+        reconnect_url: the page where this user reconnects, if there is one. Anyone who has it can use it.
         reconnect_url_expires_at: aware UTC.
     """
 
@@ -85,8 +85,8 @@ class Workspace:
     The managed users of one API key.
 
     Args:
-        warnings: what was wrong with single users, who are left out.
-        unreadable_ids: the ids of those, where the id itself could be read: unreadable is not gone.
+        warnings: problems with single users, who are left out.
+        unreadable_ids: the ids of those, if the id could be read. An unreadable user is not gone.
     """
 
     users: tuple[ManagedUser, ...]
@@ -96,7 +96,7 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectLink:
-    """The page where a managed user reconnects. Whoever holds the link can use it."""
+    """The page where a managed user reconnects. Anyone who has the link can use it."""
 
     url: str = field(repr=False)
     expires_at: datetime | None = None
@@ -105,12 +105,12 @@ class ReconnectLink:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTest:
     """
-    How an active test of one connection ended. What a failed one means depends on the platform.
+    The result of an active test of one connection. The meaning of a failure depends on the platform.
 
     Args:
-        passed: the API's ``status`` was ``ok``.
-        message: the API's words, outside text.
-        permissions: what the token may do, where the API says so, in its words.
+        passed: whether the API's ``status`` was ``ok``.
+        message: the API's text, from outside.
+        permissions: what the token may do, in the API's terms, if it says so.
     """
 
     passed: bool
@@ -137,7 +137,7 @@ class Provider(Protocol):
         """List the managed users of this key; raises FetchError."""
 
     def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
-        """Make a link that a managed user opens to reconnect; raises FetchError."""
+        """Create a link with which a managed user reconnects; raises FetchError."""
 
     def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:
-        """Have the API try one connection on its platform now; raises FetchError."""
+        """Test one connection on its platform through the API; raises FetchError."""

@@ -1,4 +1,4 @@
-"""What the bodies are made of: JSON documents, and fields that may not be what they should."""
+"""Read JSON documents, and fields that may not be what they should."""
 
 import json
 import re
@@ -20,11 +20,11 @@ _MAX_WARNINGS = 50
 
 
 class UnreadableError(Exception):
-    """A body, or an item of one, can't be understood; the text says what was wrong and fits one line."""
+    """A body, or an item of one, can't be read. The text is one line that says why."""
 
 
 class ParseWarnings:
-    """What was wrong with the items of one list."""
+    """The problems with the items of one list."""
 
     def __init__(self, list_name: str) -> None:
         self.skipped_ids: set[str] = set()
@@ -34,15 +34,15 @@ class ParseWarnings:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line each; a body full of nonsense doesn't make a book of them."""
+        """One line each, up to a limit."""
         return (*self._warnings, *([f"and {self._unlisted_count} more"] if self._unlisted_count else ()))
 
     def start_item(self, index: int, item: Any, *id_fields: str) -> None:
-        """Go to the next item."""
+        """Start the next item."""
         self._index, self._item, self._id_fields = index, item, id_fields
 
     def warn(self, what: str) -> None:
-        """Keep the item, but say what was wrong with it."""
+        """Keep the item and note a problem with it."""
         if len(self._warnings) == _MAX_WARNINGS:
             self._unlisted_count += 1
             return
@@ -51,7 +51,7 @@ class ParseWarnings:
         self._warnings.append(one_line(f"{self._list_name}[{self._index}]{whose}: {what}"))
 
     def skip_item(self, why: str) -> None:
-        """Leave the item out and say why."""
+        """Leave the item out and note why."""
         self.warn(why)
         item_id = self._id()
         if item_id:
@@ -66,7 +66,7 @@ class ParseWarnings:
 
 
 def read_text(value: Any, name: str, notes: ParseWarnings) -> str | None:
-    """Read a name; anything but text is complained of and taken as none."""
+    """Read a name. Anything but text gives a warning and None."""
     if isinstance(value, str):
         return storable(value, NAME_LENGTH)
     notes.warn(f"{name}: expected text, got {shown(value)}")
@@ -87,12 +87,12 @@ def read_time(value: Any, name: str) -> datetime | None:
             moment = datetime.fromisoformat(value if value[-1:] != "z" else value.upper())
             return to_milliseconds(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        pass  # said below, outside the handler, so that no error hangs on to another
+        pass  # raised below, outside the handler, so that the errors aren't chained
     raise UnreadableError(f"{name}: expected a time, got {shown(value)}")
 
 
 def read_optional_time(value: Any, name: str, notes: ParseWarnings) -> datetime | None:
-    """Read a time that an item can do without."""
+    """Read a time that may be missing."""
     try:
         return read_time(value, name)
     except UnreadableError as error:
@@ -101,7 +101,7 @@ def read_optional_time(value: Any, name: str, notes: ParseWarnings) -> datetime 
 
 
 def is_id(value: Any) -> TypeGuard[str]:
-    """Return whether a value can identify something for good: bytes that weren't UTF-8 leave an id that nothing has."""
+    """Return whether a value can be a lasting id. Bytes that weren't UTF-8 leave an id that nothing has."""
     return _is_storable_id(value) and REPLACEMENT not in value
 
 
@@ -113,12 +113,12 @@ def _is_storable_id(value: Any) -> TypeGuard[str]:
 
 
 def one_spelling(user_id: str) -> str:
-    """Write the id of a managed user in lower case: the API means the same by either."""
+    """Return the id of a managed user in lower case. The API ignores the case."""
     return user_id.lower() if _USER_ID.fullmatch(user_id) else user_id
 
 
 def is_link(url: str) -> bool:
-    """Say whether a text can be given to people as a link."""
+    """Return whether a text can be given to people as a link."""
     return (
         url.startswith(("https://", "http://"))
         and len(url) <= _URL_LENGTH
@@ -128,7 +128,7 @@ def is_link(url: str) -> bool:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; `json_document` says what may be wrong with it."""
+    """Read a JSON object; raises as `json_document` does."""
     document = json_document(body)
     if not isinstance(document, dict):
         raise UnreadableError(f"the answer should be a JSON object, but is {shown(document)}")
@@ -143,7 +143,7 @@ def json_document(body: bytes) -> Any:
     length leaves; the lenient one of the standard library reads it.
 
     Raises:
-        UnreadableError: it is none.
+        UnreadableError: the text isn't JSON.
     """
     try:
         return msgspec.json.decode(body)
@@ -164,7 +164,7 @@ def json_document(body: bytes) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Show a value that should have been something else: short, on one line, no more of it than helps."""
+    """Return an unexpected value for a message: short and on one line."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     if isinstance(value, str):

@@ -24,14 +24,14 @@ MAX_USER_LIST_BYTES = 32 * 2**20
 
 _T = TypeVar("_T")
 _LIMIT_HEADER, _REMAINING_HEADER = "X-RateLimit-Limit", "X-RateLimit-Remaining"
-# Something on the way has changed the answer, or sends a part of it: what is missing from it proves nothing.
+# A proxy changed the answer or sent a part of it. What is missing in it proves nothing.
 _NOT_WHOLE = {203: "203 Non-Authoritative Information", 206: "206 Partial Content"}
 _SENDABLE = re.compile(r"[!-~]{1,255}")
 
 
 class PostPost:
     """
-    One account of the API, as a `Provider`; made by `connect`, used by any number of threads.
+    One account of the API. Made by `connect`, safe for threads.
 
     Raises:
         ConfigError: the key or the base URL can't be used; the key is not in the text.
@@ -50,7 +50,7 @@ class PostPost:
         if not _SENDABLE.fullmatch(api_key):
             raise ConfigError(
                 "the API key holds a character that no key has (a space, a line break, an accent)"
-                " or is longer than 255 characters; copy it anew"
+                " or is longer than 255 characters; copy it again"
             )
         _refuse_open_http(base_url)
         self._brand = brand
@@ -91,10 +91,10 @@ class PostPost:
 
     def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
         """
-        Make a link that a managed user opens to reconnect.
+        Create a link with which a managed user reconnects.
 
         Args:
-            rotate: end the link the user already holds.
+            rotate: end the link that the user already has.
 
         Raises:
             FetchError: there was no usable answer.
@@ -106,7 +106,7 @@ class PostPost:
 
     def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:
         """
-        Have the API try one connection on its platform now; it spends the platform's quota.
+        Test one connection on its platform through the API, which spends the platform's quota.
 
         Raises:
             FetchError: there was no usable answer.
@@ -138,7 +138,7 @@ class PostPost:
     def _call(self, request: Request, limit: int, *, for_user: bool = False) -> Response:
         reply = self._exchange(request, limit)
         if self._key_bytes in reply.body:
-            # An API that repeats the key must not get it into a log or a database.
+            # If the API repeats the key, it must not get into a log or a database.
             reply = replace(reply, body=reply.body.replace(self._key_bytes, b"[the API key]"))
         if reply.status in _NOT_WHOLE:
             raise FetchError(
@@ -151,7 +151,7 @@ class PostPost:
         )
 
     def _exchange(self, request: Request, limit: int) -> Response:
-        """Send a request, and let the API's clock learn from the answer, whatever its status."""
+        """Send a request, and update the API's clock from the answer, whatever its status."""
         if self._api_clock is None:
             return self._http.send(request, limit=limit)
         sent = self._api_clock.start()
@@ -192,14 +192,14 @@ class PostPost:
 
 
 def _plausible(seen: Connection, now: datetime) -> Connection:
-    """Take a date of 1970, or of a hundred years ahead, for none: it is a zero, or a sentinel."""
+    """Return None for a date of 1970 or a hundred years ahead: it is a zero or a sentinel."""
     if seen.expires_at and not is_plausible(seen.expires_at, now):
         return replace(seen, expires_at=None)
     return seen
 
 
 def _refuse_open_http(base_url: str) -> None:
-    """Refuse to send the key where it can be read on the way: plain http is for loopback."""
+    """Refuse plain http beyond loopback, because the key could be read on the way."""
     try:
         parts = urlsplit(base_url)
     except ValueError:

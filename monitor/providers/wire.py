@@ -1,5 +1,5 @@
 """
-Bodies into values, item by item: one bad connection never costs the others.
+Read the bodies of answers into values, item by item. One bad connection doesn't affect the others.
 
 Source: PostPost API reference, "Platform Connections"; the shapes of its sister brand's guide are taken too.
 """
@@ -57,7 +57,7 @@ def read_connections(body: bytes) -> ConnectionList:
         UnreadableError: there is no list of connections in it.
     """
     envelope = json_object(body)
-    if envelope.get("success") is False:  # whatever it lists, it is not the whole list
+    if envelope.get("success") is False:  # the list may be incomplete
         raise UnreadableError(f"the answer says success: false{_error_words(envelope)}")
     if "connections" not in envelope:
         raise UnreadableError(f"`connections` is missing from the answer{_error_words(envelope)}")
@@ -90,9 +90,9 @@ def read_connections(body: bytes) -> ConnectionList:
 
 def response_digest(body: bytes) -> bytes:
     """
-    Give a short name to all that an answer says, but for the countdowns: those change by themselves.
+    Return a digest of an answer without its countdowns, which change by themselves.
 
-    It names the reader too: another version of the monitor may read more out of the same body.
+    It includes the version of the monitor, since another version may read more out of the same body.
     """
     return blake2b(_COUNTDOWN.sub(b"", body), digest_size=16, person=__version__.encode()[:16]).digest()
 
@@ -142,7 +142,9 @@ def read_link(body: bytes) -> ReconnectLink:
     document = json_object(body)
     url = document.get("url") or document.get("connectionUrl")
     if not isinstance(url, str) or not is_link(url):
-        raise UnreadableError("`url` should be a link, but isn't")  # not shown: whoever holds it can use it
+        raise UnreadableError(
+            "`url` should be a link, but isn't"
+        )  # not shown, because anyone who has it can use it
     expires_at = document.get("tokenExpiresAt") or document.get("expiresAt")
     return ReconnectLink(url=url, expires_at=read_time(expires_at, "tokenExpiresAt"))
 
@@ -188,13 +190,13 @@ def _connection(item: Any, notes: ParseWarnings) -> Connection:
 
 
 def _token_status(given: Any) -> str:
-    """Return one of the four words in lower case, or what else was sent as it came: JSON if it is no text."""
+    """Return one of the four statuses in lower case, or any other value as it came: JSON if it isn't text."""
     if isinstance(given, str):
         word = given.lower()
         return word if word in _STATUS_WORDS else storable(given, _STATUS_LENGTH)
     try:
         return storable(json.dumps(given, ensure_ascii=False), _STATUS_LENGTH)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list
+    except (ValueError, RecursionError):  # a number with thousands of digits, or deeply nested lists
         return shown(given)
 
 

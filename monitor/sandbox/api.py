@@ -52,7 +52,7 @@ class Api:
         self.requests: deque[RequestSeen] = deque(maxlen=_REMEMBERED)
 
     def routes(self) -> list[Route]:
-        """Say what is answered where; the last one takes what nobody else takes."""
+        """Return the routes; the last one takes every other path."""
         base = "/api/v1"
         return [
             Route(f"{base}/platform-connections", self._answering(self._connections), methods=["GET"]),

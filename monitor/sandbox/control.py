@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints: whoever reaches them may change the world."""
+"""The sandbox's own endpoints, which change its data. They ask for no credentials."""
 
 import json
 from collections import deque
@@ -41,7 +41,7 @@ class Control:
         self._requests = requests
 
     def routes(self) -> list[Route]:
-        """Say what is done where."""
+        """Return the routes."""
         table: tuple[tuple[str, str, Command], ...] = (
             ("GET", "/sandbox", self._show),
             ("GET", "/sandbox/requests", self._show_requests),

@@ -152,7 +152,7 @@ class FakeService:
         rotate: bool = False,
         key: str | None = None,
     ) -> tuple[str, datetime]:
-        """Give the link by which a managed user reconnects: the one it holds while that is good, or a new."""
+        """Return the link by which a managed user reconnects: the one it holds while that is good, or a new."""
         with self.lock:
             person = self.person(key, user)
             held = person.link_url, person.link_expires_at

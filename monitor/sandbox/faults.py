@@ -89,7 +89,7 @@ class Fault:
         return self.drop is not None or self.drip_seconds is not None or self.cut_after is not None
 
     def applies_to(self, path: str, key: str, user: str) -> bool:
-        """Whether a request is one of those meant."""
+        """Return whether a request is one of those meant."""
         return path.startswith(self.path) and self.key in (None, key) and self.user in (None, user)
 
     def alter(self, answer: Response) -> Response:
@@ -127,7 +127,7 @@ class Faults:
         self.set()
 
     def current(self) -> tuple[Fault, ...]:
-        """Tell what is set, ``times`` counted down."""
+        """Return what is set, ``times`` counted down."""
         with self._lock:
             return tuple(self._set)
 

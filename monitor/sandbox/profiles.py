@@ -182,7 +182,7 @@ def diagnosed(profile: SocialProfile, now: datetime, contract: Contract = Contra
 
 
 def _complaint(profile: SocialProfile, now: datetime, contract: Contract) -> str | None:
-    """Say what a test finds wrong, rightly or not; None where it finds nothing."""
+    """Return what a test finds wrong, rightly or not; None if it finds nothing."""
     if profile.platform == "pinterest":
         return "Unknown platform: pinterest"
     if profile.platform == "bluesky":
@@ -198,7 +198,7 @@ def _complaint(profile: SocialProfile, now: datetime, contract: Contract) -> str
 
 
 def _bot_complaint(profile: SocialProfile, contract: Contract) -> str | None:
-    """Say what a test finds wrong with a Telegram connection: it takes every one for a bot's."""
+    """Return what a test finds wrong with a Telegram connection: it takes every one for a bot's."""
     if contract is Contract.SEED:
         return None if profile.is_bot and not profile.is_revoked else "Invalid bot token"
     if not profile.is_bot:

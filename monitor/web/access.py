@@ -36,7 +36,7 @@ class AccessMiddleware:
     The door's keeper: reading only, and only for those who may.
 
     Args:
-        token: gives what everybody must show for all but ``/healthz``; None where nobody must.
+        token: gives what everybody must show for all but ``/healthz``; None if nobody must.
         policy: the content security policy of every answer.
     """
 
@@ -89,7 +89,7 @@ class AccessMiddleware:
 
 
 def _is_local(host: str | None) -> bool:
-    """Tell whether a Host header names this machine; no browser leaves it out."""
+    """Return whether a Host header names this machine; no browser leaves it out."""
     if host is None:
         return True
     name, _, port = host.removeprefix("[").partition("]") if host.startswith("[") else host.partition(":")
@@ -102,7 +102,7 @@ def _is_local(host: str | None) -> bool:
 
 
 def _has_token(authorization: list[str], token: str) -> bool:
-    """Tell whether a request shows the token: as a bearer, or as a browser's password with any name."""
+    """Return whether a request shows the token: as a bearer, or as a browser's password with any name."""
     if len(authorization) != 1:
         return False
     scheme, _, shown = authorization[0].partition(" ")

@@ -51,7 +51,7 @@ class SiteState:
 
     @property
     def token(self) -> str | None:
-        """What everybody must show; None where nobody must."""
+        """What everybody must show; None if nobody must."""
         web = self.app.config.web
         return web.token.get_secret_value() if web and web.token else None
 

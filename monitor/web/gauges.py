@@ -65,7 +65,7 @@ class Gauges(Collector):
     What one scrape shows of how things stand.
 
     Args:
-        data: None where the database doesn't answer: then it is missing, and nothing is made up.
+        data: None if the database doesn't answer: then it is missing, and nothing is made up.
         rates: of all accounts.
         skews: how far the local clock is ahead of each API's, by base URL.
         idle: for how many seconds each part of the daemon has been silent.
@@ -88,7 +88,7 @@ class Gauges(Collector):
         self._now = now
 
     def collect(self) -> Iterable[Metric]:
-        """Give every family, those without a sample too."""
+        """Return every family, those without a sample too."""
         yield _family("database_up", "Whether the history database answers.", [((), self._data is not None)])
         now = self._now.timestamp()
         yield _family(

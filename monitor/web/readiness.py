@@ -17,7 +17,7 @@ _NAMED = 3
 
 def readiness_problems(database: Database, every: Mapping[str, timedelta], now: datetime) -> list[str]:
     """
-    Say what keeps the monitor from being ready, a line each.
+    Return what keeps the monitor from being ready, a line each.
 
     Args:
         every: how often the targets of each account are polled.

@@ -78,7 +78,7 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
 
 
 def _problems(store: Store) -> Sequence[Mapping[Any, Any]]:
-    """Give the open incidents, the worst first and of those the oldest."""
+    """Return the open incidents, the worst first and of those the oldest."""
     rows = queries.rows(
         store.connection, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED
     )

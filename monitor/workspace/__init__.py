@@ -1,1 +1,1 @@
-"""Managed users and their reconnect links, as this process knows them."""
+"""Managed users and their reconnect links, in the memory of this process."""

@@ -1,7 +1,7 @@
 """
-Who the managed users are, by what their workspace last said: their links live here and nowhere else.
+The managed users as their workspaces last listed them, with their reconnect links.
 
-Whoever holds such a link can act as the user, so it is in no table, and the log hides it.
+Anyone who has such a link can act as the user. It is kept here only: no table has it, and the log hides it.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from monitor.providers.base import ManagedUser, ReconnectLink
 
 
 class ManagedUsers:
-    """The managed users of all accounts; for any number of threads."""
+    """The managed users of all accounts. Safe for threads."""
 
     def __init__(self) -> None:
         self._users: dict[str, dict[str, ManagedUser]] = {}
@@ -20,23 +20,23 @@ class ManagedUsers:
         self._lock = Lock()
 
     def is_loaded(self, account: str) -> bool:
-        """Whether the list of an account was had since the program started."""
+        """Return whether the list of an account was loaded since the program started."""
         return account in self._users
 
     def update(self, account: str, users: Sequence[ManagedUser]) -> None:
-        """Take an account's list as it is now."""
+        """Replace an account's list."""
         redact_links(user.reconnect_url for user in users if user.reconnect_url)
         with self._lock:
             self._users[account] = {user.id: user for user in users}
 
     def add_link(self, account: str, user_id: str, link: ReconnectLink) -> None:
-        """Keep a link that was made for a managed user."""
+        """Add a link that the monitor created for a managed user."""
         redact_links([link.url])
         with self._lock:
             self._created_links[account, user_id] = link
 
     def links(self, account: str, user_id: str) -> list[ReconnectLink]:
-        """Give the links of a managed user, the one it holds by the list first."""
+        """Return the links of a managed user, the one from the list first."""
         with self._lock:
             user = self._users.get(account, {}).get(user_id)
             made = self._created_links.get((account, user_id))

@@ -1,4 +1,4 @@
-"""The link by which a managed user reconnects: the one it holds, or one that is made for it."""
+"""The link with which a managed user reconnects: an existing one, or a new one."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,16 +16,16 @@ from monitor.workspace.managed_users import ManagedUsers
 log = structlog.get_logger()
 
 RETRY_AFTER = timedelta(minutes=15)
-# A message doesn't wait for a link, so it may be made with requests of the next moments.
+# A message doesn't wait for a link, so creating one may use requests of the next moments.
 MAX_BORROWED_REQUESTS = 10
 
 
 class ReconnectLinks:
     """
-    Gives links, and makes those that are missing where that is wanted; none is ever rotated.
+    Returns links, and creates missing ones if configured. It never rotates a link.
 
     Args:
-        use: what is done with links, by account.
+        use: how links are used, by account.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ReconnectLinks:
         self._failed_at: dict[tuple[str, str], datetime] = {}
 
     def __call__(self, target: Target) -> str:
-        """Give the page where a managed user reconnects; empty where there is none."""
+        """Return the page where a managed user reconnects; empty if there is none."""
         use = self._use.get(target.account, LinkUse.OFF)
         if use is LinkUse.OFF or target.managed_user_id is None:
             return ""
@@ -56,7 +56,7 @@ class ReconnectLinks:
 
     def _create_link(self, account: str, user_id: str, now: datetime) -> str:
         failed_at = self._failed_at.get((account, user_id))
-        # A clock that was set back must not put it off for longer.
+        # A clock that was set back must not delay it further.
         if failed_at and timedelta() <= now - failed_at < RETRY_AFTER:
             return ""
         if not self._rate_limits.try_acquire(account, now, ahead=MAX_BORROWED_REQUESTS):

@@ -67,10 +67,10 @@ class AccountState:
     Args:
         targets: how many are watched with its key.
         failing: those whose newest poll failed, in the order of their ids.
-        workspace: how its list of managed users fails; None where it doesn't or isn't asked for.
+        workspace: how its list of managed users fails; None if it doesn't or isn't asked for.
         last_ok_at: when any target last answered well; None if none ever did.
         last_user_ok_at: when any managed user did.
-        paused: what of its polling rests; None where nothing does.
+        paused: what of its polling rests; None if nothing does.
         subjects: the targets that ``incidents`` are about, by their ids.
         incidents: the open ones about the account or its targets as sources.
         recent_opens: how often each problem was opened lately, by subject key and rule.
@@ -91,7 +91,7 @@ class AccountState:
     unheard: Mapping[str, tuple[int, Sequence[str]]] = field(default_factory=dict)
 
     def target_of(self, subject: Subject) -> Target | None:
-        """Give the target that an incident is about; None where that is the account."""
+        """Return the target that an incident is about; None if that is the account."""
         failing = {each.target.id: each.target for each in self.failing if each.target}
         return {**failing, **self.subjects}.get(subject.target_id or 0)
 
@@ -140,7 +140,7 @@ def account_wide_failures(known: AccountState) -> list[TargetFailure]:
 
 
 def pause_scope(known: AccountState) -> FailureScope | None:
-    """Say what of an account's polling is to rest, since asking is refused: all, its managed users, nothing."""
+    """Return what of an account's polling is to rest, since asking is refused: all, its managed users, nothing."""
     refused = {
         each.scope
         for each in account_wide_failures(known)

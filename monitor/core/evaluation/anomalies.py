@@ -81,7 +81,7 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
 
 
 def _is_worse(before: ConnectionState, seen: Connection, snapshot: Snapshot, rules: Rules) -> bool:
-    """Tell whether a token's word or its date is worse than it was; that time has passed doesn't count."""
+    """Return whether a token's word or its date is worse than it was; that time has passed doesn't count."""
     was = before.connection
     if (was.token_status, was.expires_at) == (seen.token_status, seen.expires_at):
         return False

@@ -59,7 +59,7 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
 
     Args:
         removed_after: successful polls in a row without a connection until it counts as removed;
-            None where the list isn't believed, and nothing counts as missing.
+            None if the list isn't believed, and nothing counts as missing.
 
     Returns:
         One change for each connection that is not exactly as it was known, in the snapshot's order, then
@@ -90,7 +90,7 @@ def mark_unread(known: TargetState, snapshot: Snapshot) -> tuple[Change, ...]:
 
 
 def missing_connections(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
-    """Give the connections that are known, not removed, and not in a good snapshot, readable or not."""
+    """Return the connections that are known, not removed, and not in a good snapshot, readable or not."""
     listed = {connection.platform_id for connection in snapshot.connections}
     listed |= {each.connection.platform_id for each in _unread(known, snapshot)}
     return [

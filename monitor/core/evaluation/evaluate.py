@@ -76,7 +76,7 @@ def _awaits_second_recovery(incident: Incident) -> bool:
 
 def is_stale(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:
     """
-    Tell whether a newer snapshot than this one was already recorded.
+    Return whether a newer snapshot than this one was already recorded.
 
     One recorded in the future means that the clock was set back since: it doesn't count as newer, or the
     monitor would be blind until the clock has caught up.
@@ -86,7 +86,7 @@ def is_stale(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bo
 
 def is_unchanged(known: TargetState, snapshot: Snapshot) -> bool:
     """
-    Tell whether a snapshot can't change anything: same answer as before, and no deadline has passed since.
+    Return whether a snapshot can't change anything: same answer as before, and no deadline has passed since.
 
     Deciding it anyway would find nothing; most polls are spared the trouble. ``known`` needs neither its
     connections nor its incidents for this.
@@ -244,7 +244,7 @@ def _next_evaluation_at(
     rules: Rules,
     times: _Times,
 ) -> datetime | None:
-    """Say when the clock alone changes a verdict, or what the same report again would mean; in local time."""
+    """Return when the clock alone changes a verdict, or what the same report again would mean; in local time."""
     moments = [
         times.to_local(rule, moment)
         for connection in connections.values()

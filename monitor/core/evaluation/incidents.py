@@ -20,7 +20,7 @@ class IncidentChange:
 
     Args:
         incident: as it is from now on; its ``id`` is None when it was just opened.
-        reason: what is to be told, or None where only what we remember moved.
+        reason: what is to be told, or None if only what we remember moved.
     """
 
     incident: Incident
@@ -44,10 +44,10 @@ def reconcile(
     Args:
         recent_opens: how often this problem was opened within the window of ``flapping``.
         needs_two_recoveries: whether it is over only when two looks in a row show no problem.
-        observed_at: when the newest look was that the verdict goes by; None where there was none.
+        observed_at: when the newest look was that the verdict goes by; None if there was none.
 
     Returns:
-        None where nothing changes.
+        None if nothing changes.
     """
     if isinstance(result, DateAhead):
         is_moved = incident and incident.deadline_at and result.date - incident.deadline_at > RENEWED_BY
@@ -83,7 +83,7 @@ def reconcile(
 
 
 def next_change_at(incident: Incident, flapping: Flapping) -> datetime | None:
-    """Say when the clock alone ends an incident: a flapping one that has gone quiet; None if it won't."""
+    """Return when the clock alone ends an incident: a flapping one that has gone quiet; None if it won't."""
     return incident.recovering_since + flapping.quiet_for if incident.recovering_since else None
 
 
@@ -154,7 +154,7 @@ def _update_incident(incident: Incident, problem: Problem, now: datetime) -> Inc
 
 def _update_levels(levels: Mapping[str, int], problem: Problem) -> tuple[dict[str, int], bool]:
     """
-    Tell whether a problem is news, and remember it.
+    Return whether a problem is news, and remember it.
 
     Each step is told once for each mark. A mark that shows up while the incident is open is only news when it
     stands higher than all that was told: an expiry date that alternates between two values must not be told

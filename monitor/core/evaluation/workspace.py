@@ -87,7 +87,7 @@ class WorkspaceDiff:
         missing: those that are not listed, for the first time.
         removed: those that were missing already.
         unmanaged: the ids that the configuration names and the workspace doesn't list.
-        anomaly: why the list isn't believed in what it lacks; None where it is.
+        anomaly: why the list isn't believed in what it lacks; None if it is.
     """
 
     new: tuple[str, ...] = ()

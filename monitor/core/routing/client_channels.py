@@ -43,7 +43,7 @@ class ClientUrl:
         return "ClientUrl(***)"
 
     def render(self, user_id: str, username: str | None) -> str | None:
-        """Put a managed user in its places, percent-encoded; None where it has no plausible address."""
+        """Put a managed user in its places, percent-encoded; None if it has no plausible address."""
         if USERNAME in self.template and not self._is_address(username or ""):
             return None
         return self.template.replace(USERNAME, quote(username or "", safe="")).replace(
@@ -51,7 +51,7 @@ class ClientUrl:
         )
 
     def can_reach(self, target: Target) -> bool:
-        """Whether a managed user has a plausible address."""
+        """Return whether a managed user has a plausible address."""
         return self.render(target.managed_user_id or "", target.username) is not None
 
     def _is_address(self, username: str) -> bool:
@@ -60,12 +60,12 @@ class ClientUrl:
 
 
 def client_url(url: str) -> ClientUrl | None:
-    """Tell whether a channel's URL is for clients."""
+    """Return whether a channel's URL is for clients."""
     return ClientUrl(template=url) if USERNAME in url or ID in url else None
 
 
 def is_for_clients(incident: Incident, target: Target | None) -> bool:
-    """Whether an incident is a client's own business: about a connection of a managed user."""
+    """Return whether an incident is a client's own business: about a connection of a managed user."""
     return (
         target is not None and target.managed_user_id is not None and incident.subject.platform_id is not None
     )
@@ -80,7 +80,7 @@ def throttled_until(
     items: Iterable[Item], now: datetime, *, notified_at: datetime | None, notified: Severity | None
 ) -> datetime | None:
     """
-    Say until when a client is to be left alone; None for not at all.
+    Return until when a client is to be left alone; None for not at all.
 
     Args:
         notified_at: when the client was last told anything.

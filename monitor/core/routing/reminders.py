@@ -26,7 +26,7 @@ class LastNotification:
 
 def is_reminder_due(last: LastNotification, now: datetime, *, every: timedelta, at_most: int | None) -> bool:
     """
-    Tell whether a channel is to be reminded now.
+    Return whether a channel is to be reminded now.
 
     Reminders fall on whole multiples of ``every`` after the news, so they stay even however late one of them
     was; those missed while nobody looked are made up for by one.

@@ -24,7 +24,7 @@ class Labels:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def group_value(self, name: str) -> str:
-        """Give the text that groups by ``name`` are made of."""
+        """Return the text that groups by ``name`` are made of."""
         if name == "managed_user":
             return self.managed_user[0] if self.managed_user else ""
         return str(getattr(self, name))
@@ -51,7 +51,7 @@ class Matcher:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def matches(self, about: Labels) -> bool:
-        """Tell whether an incident in these circumstances matches."""
+        """Return whether an incident in these circumstances matches."""
         return (
             _any_matches(self.account, about.account)
             and _any_matches(self.managed_user, *about.managed_user)
@@ -75,7 +75,7 @@ class QuietHours:
     critical: bool = True
 
     def until(self, now: datetime) -> datetime | None:
-        """Say when quiet ends if it is quiet now; None if it isn't."""
+        """Return when quiet ends if it is quiet now; None if it isn't."""
         local = now.astimezone(self.zone)
         clock = local.time()
         if self.starts <= self.ends:
@@ -106,7 +106,7 @@ class Schedule:
     weekday: int | None = None
 
     def last_due_at(self, now: datetime) -> datetime:
-        """Give the newest moment at which one was due, aware UTC, not after ``now``."""
+        """Return the newest moment at which one was due, aware UTC, not after ``now``."""
         local = now.astimezone(self.zone)
         day = local.date()
         if datetime.combine(day, self.time_of_day, self.zone).astimezone(now.tzinfo) > now:
@@ -176,7 +176,7 @@ class Routing:
     incident_channels: frozenset[str] = frozenset()
 
     def active_silence(self, about: Labels) -> Silence | None:
-        """Give the silence that holds an incident back the longest; None if none does."""
+        """Return the silence that holds an incident back the longest; None if none does."""
         taking = (silence for silence in self.silences if silence.match.matches(about))
         return max(taking, key=lambda silence: silence.ends_at, default=None)
 
@@ -250,7 +250,7 @@ def plan_notifications(
     change: IncidentChange, target: Target | None, routing: Routing, now: datetime
 ) -> tuple[PlannedNotification, ...]:
     """
-    Say who is to be told of a change, and when.
+    Return who is to be told of a change, and when.
 
     A channel that several routes name is told once: by the first of them.
     """
@@ -295,7 +295,8 @@ def tell_operators(
     itself: str | None = None,
 ) -> tuple[PlannedNotification, ...]:
     """
-    Return who is notified of a problem of the monitor itself: who the routes name, or every channel if that is nobody.
+    Return who is notified of a problem of the monitor itself: who the routes name, or every channel if that is
+    nobody.
 
     Args:
         channels: the names of those that are configured. Those of clients are never meant.
@@ -312,7 +313,7 @@ def find_suppression(
     incident: Incident, target: Target | None, channel: str, routing: Routing, now: datetime
 ) -> Suppression | None:
     """
-    Say whether a channel must not hear of an incident just now, though it was written that it should.
+    Return whether a channel must not hear of an incident just now, though it was written that it should.
 
     A silence may have begun since, quiet hours too, and the incident isn't what it was.
     """
@@ -364,7 +365,7 @@ def _any_matches(patterns: tuple[str, ...], *values: str) -> bool:
 
 
 def glob_match(pattern: str, value: str) -> bool:
-    """Tell whether a pattern fits a value: ``*`` stands for any text, all else for itself."""
+    """Return whether a pattern fits a value: ``*`` stands for any text, all else for itself."""
     return _regex(pattern).fullmatch(value) is not None
 
 

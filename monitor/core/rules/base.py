@@ -47,12 +47,12 @@ class Problem:
 
     Args:
         summary: one line in plain words, outside text made harmless; no countdowns, since it is kept.
-        remedy: what to do, one line; empty where the message says it better.
+        remedy: what to do, one line; empty if the message says it better.
         deadline_at: when it gets worse by itself.
         level: how far up the rule's own ladder it stands, from 1; 0 is a doubt that nobody is told of yet.
         dedup_key: what the steps are counted for (an expiry date, an error): each is told once for each mark.
         is_new_key: whether a mark never seen before is told even if its step was told for another.
-        cause: what lies behind it; None where that can't be told, or isn't the platform's matter.
+        cause: what lies behind it; None if that can't be told, or isn't the platform's matter.
         keeps_worse: whether an incident that is open and at least as bad stays as it is.
     """
 
@@ -92,7 +92,7 @@ class ConnectionRule(Protocol):
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
         """
-        Say when the verdict may next change though nothing new is reported.
+        Return when the verdict may next change though nothing new is reported.
 
         Returns:
             None if never; else a moment ahead. A report that repeats the newest one may change it then, too.

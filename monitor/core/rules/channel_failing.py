@@ -20,7 +20,7 @@ class ChannelState:
     Args:
         attempts: the most that a message still waiting was tried.
         dead: how many messages were given up since it last took one.
-        failing_since: when the oldest of either was first tried; None where there is none.
+        failing_since: when the oldest of either was first tried; None if there is none.
         delivered_at: when it last took a message; None if never.
         error: what the newest failure said.
         incident: the open one about it.

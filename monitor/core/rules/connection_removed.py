@@ -39,6 +39,6 @@ class ConnectionRemoved:
     def next_change_at(
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
-        """Give the end of the day, while it is ahead."""
+        """Return the end of the day, while it is ahead."""
         ends_at = known.removed_at + self.visible_for if known.removed_at else None
         return ends_at if ends_at and ends_at > now else None

@@ -31,7 +31,7 @@ _L = TypeVar("_L", bound=Link)
 
 
 def usable_link(links: Iterable[_L], now: datetime) -> _L | None:
-    """Pick the first link that still opens; None where none does."""
+    """Pick the first link that still opens; None if none does."""
     return next((link for link in links if link.expires_at is None or link.expires_at > now), None)
 
 
@@ -40,7 +40,7 @@ def check_link(link: Link | None, now: datetime, *, needed_by: int, use: LinkUse
     Judge the link of a managed user.
 
     Args:
-        link: the good one; None where there is none.
+        link: the good one; None if there is none.
         needed_by: how many of the user's connections wait to be reconnected.
     """
     if use is LinkUse.OFF or not needed_by:

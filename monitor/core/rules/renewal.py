@@ -247,7 +247,7 @@ class RenewalOverdue:
     def next_change_at(
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
-        """Give the next moment from which a report like the newest changes the verdict."""
+        """Return the next moment from which a report like the newest changes the verdict."""
         seen, date = known.connection, known.connection.expires_at
         if date is None or seen.status is not TokenStatus.VALID or not self._renews_itself(known):
             return None

@@ -78,7 +78,7 @@ class TokenExpiry:
     def next_change_at(
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
-        """Give the next moment at which the clock changes the verdict, or another report like the newest would."""
+        """Return the next moment at which the clock changes the verdict, or another report like the newest would."""
         status, reported_at = known.connection.status, observed_at or now
         date = deadline_of(known, reported_at, self.profiles)
         if date is None:

@@ -28,7 +28,7 @@ def next_poll_at(
     sharing: int | None = None,
 ) -> datetime:
     """
-    Say when a target is due again.
+    Return when a target is due again.
 
     A failed poll is tried again after a minute, then two, then four, never later than ``every`` would have it
     and never sooner than the server asked for.
@@ -56,7 +56,7 @@ def next_attempt_at(
     now: datetime, *, attempts: int, chance: float, retry_after: timedelta | None
 ) -> datetime:
     """
-    Say when a message that was not taken is sent again: from seconds to an hour, doubling.
+    Return when a message that was not taken is sent again: from seconds to an hour, doubling.
 
     Args:
         attempts: how often it was tried, this time included.

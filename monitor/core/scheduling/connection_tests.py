@@ -28,12 +28,12 @@ def should_test_connection(known: ConnectionState, now: datetime) -> bool:
 
 
 def is_new_since(known: ConnectionState) -> bool:
-    """Tell whether the account was reconnected, or posted to, since its newest test."""
+    """Return whether the account was reconnected, or posted to, since its newest test."""
     return known.last_test.is_older_than(
         known.connection.last_successful_post_at, known.renewals.expiry_set_at
     )
 
 
 def next_test_at(tested_at: datetime, *, every: timedelta, retry_after: timedelta | None = None) -> datetime:
-    """Say when a connection is tested again: at its own pace, however the test went."""
+    """Return when a connection is tested again: at its own pace, however the test went."""
     return tested_at + max(every, retry_after or timedelta())

@@ -11,12 +11,12 @@ _GOLDEN = 0.6180339887498949
 
 
 def phase(target_id: int) -> float:
-    """Give a target's place in the interval, 0 to 1: always the same, whoever comes and goes beside it."""
+    """Return a target's place in the interval, 0 to 1: always the same, whoever comes and goes beside it."""
     return target_id * _GOLDEN % 1.0
 
 
 def next_slot(after: datetime, *, every: timedelta, target_id: int) -> datetime:
-    """Give the first moment after ``after`` at which a target's turn comes."""
+    """Return the first moment after ``after`` at which a target's turn comes."""
     length = every // _MILLISECOND
     offset = int(length * phase(target_id))
     past = (to_milliseconds(after) - _EPOCH) // _MILLISECOND
@@ -25,5 +25,5 @@ def next_slot(after: datetime, *, every: timedelta, target_id: int) -> datetime:
 
 
 def following_slot(taken_at: datetime, *, every: timedelta, target_id: int) -> datetime:
-    """Give the turn after the one that a look belongs to, even if it came a little early or late."""
+    """Return the turn after the one that a look belongs to, even if it came a little early or late."""
     return next_slot(taken_at + every / 2, every=every, target_id=target_id)

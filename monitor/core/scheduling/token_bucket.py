@@ -38,7 +38,7 @@ class TokenBucket:
         return self.limit * _USABLE_SHARE / 60
 
     def available(self, now: datetime) -> int:
-        """Say how many requests may go now."""
+        """Return how many requests may go now."""
         if self.is_paused(now):
             return 0
         self.paused_until = None
@@ -85,7 +85,7 @@ class TokenBucket:
         self._tokens, self._filled_at = min(self._tokens, 0.0), self.paused_until
 
     def min_interval(self, every: timedelta, targets: int) -> timedelta:
-        """Say how often so many targets can be looked at, if that is less often than wanted."""
+        """Return how often so many targets can be looked at, if that is less often than wanted."""
         return max(every, _MINUTE * targets / (self.limit * _USABLE_SHARE))
 
     def _refill(self, now: datetime) -> None:
