@@ -54,6 +54,8 @@ from monitor.storage.database import Database
 from monitor.workspace.managed_users import ManagedUsers
 from monitor.workspace.reconnect_links import ReconnectLinks
 
+# A statement of the daemon takes milliseconds; this bounds what a server in trouble can keep a thread waiting.
+STATEMENT_TIMEOUT = timedelta(seconds=30)
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -105,7 +107,7 @@ def build_app(
         ConfigError: a proxy, the CA bundle or a base URL can't be used.
     """
     polling = config.polling
-    database = Database(config.database.url.get_secret_value())
+    database = Database(config.database.url.get_secret_value(), statement_timeout=STATEMENT_TIMEOUT)
     http = http_of(config, environ)
     every = {account.name: account.every or polling.every for account in config.accounts}
     rate_limits = RateLimits(every, build_token_buckets(config))

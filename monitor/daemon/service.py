@@ -332,6 +332,12 @@ def _wait_for_database(app: App, signals: Signals, status: StatusLine, *, is_sta
         try:
             found = app.database.upgrade(status.on_migration)
             log.info("database.ready", database=app.database.display_name, found_schema=found)
+            if unapplied := app.database.unapplied_settings():
+                log.warning(
+                    "config.warning",
+                    warning=f"the database doesn't apply {', '.join(unapplied)} as asked: a connection pooler drops "
+                    "them, or database.url sets them; set them with ALTER ROLE",
+                )
             return _start(app, status, is_start=is_start)
         except StorageError as error:
             if not error.transient and is_start:  # who watches already waits, whatever it is

@@ -5,13 +5,14 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from threading import Condition
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from monitor.errors import StorageError
@@ -20,6 +21,17 @@ from monitor.storage.file_lock import daemon_lock
 from monitor.storage.store import Store
 
 BUSY_SECONDS = 10.0
+# A peer that vanished without a word is noticed within 25 seconds, whether we wait for it or have sent to it.
+_POSTGRES_SOCKET = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+# Settings of the session, in milliseconds.
+_POSTGRES_SESSION = {"lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
 # Of a file: its device and its inode.
 Identity: TypeAlias = tuple[int, int]
 # What is pruned can leave the file.
@@ -38,14 +50,19 @@ class Database:
     """
     Where the history is kept.
 
-    Every failure of the database, whatever library it comes from, is a ``StorageError`` in our words.
+    A database that can't be used is a ``StorageError``, whatever library noticed it. A row that the schema refuses
+    stays SQLAlchemy's ``IntegrityError``.
 
     Args:
         url: SQLAlchemy's, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+        statement_timeout: how long PostgreSQL may work on one statement; None without a limit.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, statement_timeout: timedelta | None = None) -> None:
         self.url = make_url(url)
+        self._session_settings = dict(_POSTGRES_SESSION)
+        if statement_timeout:
+            self._session_settings["statement_timeout"] = statement_timeout // timedelta(milliseconds=1)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._file = Path(self.url.database or "") if self.is_sqlite else None
         self._identity: Identity | None = None
@@ -98,6 +115,19 @@ class Database:
             with self._reader.connect() as connection:
                 return migrate.current_revision(connection)
 
+    def unapplied_settings(self) -> list[str]:
+        """
+        Name the settings of the session that the server has otherwise than this program asked.
+
+        A connection pooler may drop them without a word, and then nothing bounds a statement or a lock.
+        """
+        if self.is_sqlite:
+            return []
+        query = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
+        with self._translate_errors(), self._reader.connect() as connection:
+            rows = connection.execute(query, {"names": [*self._session_settings]})
+            return sorted(name for name, value in rows if int(value) != self._session_settings[name])
+
     @contextmanager
     def begin(self) -> Iterator[Store]:
         """Open one transaction that may write; it is committed when the block ends well."""
@@ -136,12 +166,19 @@ class Database:
 
     def _engine(self, begin: str) -> Engine:
         if not self.is_sqlite:
-            return create_engine(
-                self.url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 10}
+            # What the URL says comes last, and so it wins.
+            said = self.url.query.get("options", ())
+            settings = [f"-c {name}={value}" for name, value in self._session_settings.items()]
+            options = " ".join([*settings, *([said] if isinstance(said, str) else said)])
+            return _create_engine(
+                self.url.difference_update_query(["options"]),
+                pool_pre_ping=True,
+                pool_size=4,
+                connect_args={**_POSTGRES_SOCKET, "options": options},
             )
         # mode=rw: a file that vanishes while we run must not come back as an empty database.
         url = URL.create("sqlite", database=f"file:{self._quoted()}", query={"mode": "rw", "uri": "true"})
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        engine = _create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:
@@ -243,6 +280,8 @@ class Database:
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError:
+            raise  # the database answers: what it was asked to write is a mistake of ours
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             passing = isinstance(error, OperationalError) and "not a database" not in reason
@@ -267,6 +306,17 @@ class Database:
             is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
             remedy = _REMEDIES["full"] if is_full else _FILE_REMEDY
             raise StorageError(f"{self.display_name}: {error.strerror or error}; {remedy}") from error
+
+
+def _create_engine(url: URL, **options: Any) -> Engine:
+    try:
+        # Names of people are among the parameters, and an error is logged.
+        return create_engine(url, hide_parameters=True, **options)
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"{url.render_as_string()}: the driver ({error.name}) isn't installed; "
+            "install the extra: pip install 'postpost-monitor[postgres]'"
+        ) from None
 
 
 def _identity(file: Path | str) -> Identity | None:
@@ -307,6 +357,10 @@ _REMEDIES = {
     "could not translate": "check the host name in database.url",
     "failed to resolve": "check the host name in database.url",
     "sslmode": "correct sslmode in database.url",
+    "unsupported startup parameter": (
+        "let the pooler ignore options (PgBouncer: ignore_startup_parameters = options), "
+        "and set the timeouts with ALTER ROLE"
+    ),
     "timeout expired": "start the server, or correct the host and port in database.url",
     "does not exist": "create the database and the role first",
     "permission denied": "grant the role the right to create tables in its schema",

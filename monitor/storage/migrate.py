@@ -84,6 +84,8 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
             # Somebody else may have been first, with a newer program.
             steps = _Steps(_scripts(config, current_revision(connection)), on_step)
             connection.rollback()
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a table may be large
             if steps.are_left and url.get_backend_name() == "sqlite":
                 _refuse_while_locked(Path(str(url.database)))
             config.attributes.update(connection=connection, on_version_apply=steps.next)

@@ -3,13 +3,16 @@
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 
 from monitor.errors import StorageError
 from monitor.storage import database as module
@@ -201,3 +204,33 @@ def test_a_server_that_ends_our_connections_is_asked_again(postgres_url: str) ->
         assert len(store.due_targets(NOW, limit=10)) == 1
     administrator.dispose()
     database.close()
+
+
+def test_postgresql_bounds_statements_locks_and_idle_transactions(postgres_url: str) -> None:
+    with closing(Database(postgres_url, statement_timeout=timedelta(milliseconds=200))) as database:
+        database.upgrade()
+        assert database.unapplied_settings() == []
+        with pytest.raises(StorageError, match="statement timeout"), database.read() as store:
+            store.connection.execute(text("SELECT pg_sleep(30)"))
+        assert register(database) == 1
+
+
+def test_settings_that_the_url_asks_for_win_and_are_named(postgres_url: str) -> None:
+    url = f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-c%20lock_timeout%3D0"
+    with closing(Database(url)) as database:
+        assert database.unapplied_settings() == ["lock_timeout"]
+
+
+def test_a_row_that_the_schema_refuses_is_no_failure_of_the_database(database: Database) -> None:
+    with pytest.raises(IntegrityError) as refused, database.begin() as store:
+        for _ in range(2):
+            row = {"id": 7, "account": "somebody by name", "now": "2026-11-27 10:00:00.000000"}
+            insert = "INSERT INTO targets (id, account, first_seen_at) VALUES (:id, :account, :now)"
+            store.connection.execute(text(insert), row)
+    assert "somebody by name" not in str(refused.value)
+
+
+def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StorageError, match=r"postpost-monitor\[postgres\]"):
+        Database("postgresql+psycopg://user:secret@localhost/history")

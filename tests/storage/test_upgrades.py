@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from sqlalchemy import MetaData, create_engine, insert, inspect, make_url, text
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
 
 from monitor.errors import StorageError
 from monitor.storage import migrate
 from monitor.storage.database import Database
 from monitor.storage.file_lock import daemon_lock
 from monitor.storage.integrity import _indexes, check_integrity
+from monitor.storage.tables import target_schedule
 from tests.conftest import NewDatabase
 from tests.factories import DAY, HOUR, NOW, connection
 from tests.fakes import FrozenClock
@@ -380,10 +382,8 @@ def test_a_table_that_is_made_anew_keeps_what_belongs_to_it(
     third_version("makes a table anew", REBUILD)
     populated.upgrade()
     assert kept(before, rows_of(engine)) == before
-    with pytest.raises(StorageError), populated.begin() as store:  # and they are in force again
-        store.connection.execute(
-            text("INSERT INTO target_schedule (target_id, next_poll_at) VALUES (999, 0)")
-        )
+    with pytest.raises(IntegrityError), populated.begin() as store:  # and they are in force again
+        store.connection.execute(insert(target_schedule).values(target_id=999, next_poll_at=NOW))
 
 
 def test_a_migration_that_leaves_orphans_is_undone(populated_sqlite: Database, third_version: Any) -> None:
