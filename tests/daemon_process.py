@@ -77,6 +77,7 @@ class DaemonProcess:
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", *program, "--config", str(config), "run"],
             env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

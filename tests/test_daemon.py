@@ -1,5 +1,7 @@
 """The daemon as systemd sees it: a process, its signals, and what it says on the line."""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -366,3 +368,25 @@ def test_signals_may_come_at_any_moment_of_waiting_for_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "service"])
+def test_hangup_of_a_terminal_stops_and_of_a_service_reloads(is_terminal: bool) -> None:
+    code = (
+        "import os, signal\n"
+        "from monitor.signals import handle_signals\n"
+        "with handle_signals() as asked:\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    asked.wait(60)\n"
+        "    print(asked.stop, asked.reload)\n"
+    )
+    ours, theirs = pty.openpty()
+    try:
+        stdin = theirs if is_terminal else subprocess.DEVNULL
+        run = subprocess.run(
+            [sys.executable, "-c", code], stdin=stdin, capture_output=True, text=True, check=True
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert run.stdout == f"{is_terminal} {not is_terminal}\n"
