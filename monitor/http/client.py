@@ -10,7 +10,7 @@ import http.client
 import ssl
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -33,10 +33,10 @@ _STALE = (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError, ssl.
 
 
 class Request(requests.PreparedRequest):
-    """A request ready to be sent any number of times, by any thread: it knows its pool and its target."""
+    """A request ready to be sent any number of times, by any thread: it knows its proxies and its pool."""
 
-    pool: HTTPConnectionPool
-    target: str
+    proxies: dict[str, str]
+    pool: HTTPConnectionPool | None = None
     headers: dict[str, str]  # type: ignore[assignment]  # all that the library needs, at a third of the cost
 
     def with_(
@@ -50,13 +50,12 @@ class Request(requests.PreparedRequest):
             method: another method, with or without a body.
         """
         made = Request()
-        made.pool, made.method, made.body = self.pool, self.method, self.body
-        made.url, made.target = f"{self.url}{path}", self.target + path
+        made.proxies, made.pool = self.proxies, self.pool
+        made.url, made.body = f"{self.url}{path}", body
+        made.method = method or ("GET" if body is None else "POST")
         made.headers = {**self.headers, **headers}
         if body is not None:
-            made.method, made.body = "POST", body
             made.headers["Content-Length"] = str(len(body))
-        made.method = method or made.method
         return made
 
 
@@ -86,7 +85,8 @@ class HttpClient:
         self, *, timeout: timedelta, concurrency: int, environ: Mapping[str, str], user_agent: str
     ) -> None:
         self._seconds = timeout.total_seconds()
-        self._timeout: Any = Timeout(connect=self._seconds, read=self._seconds)
+        # Half for one address, so that one that never answers leaves time for the next.
+        self._timeout: Any = Timeout(connect=self._seconds / 2, read=self._seconds)
         self._user_agent = user_agent
         self._proxies = Proxies(environ)
         self._adapter = _Adapter(concurrency, tls_context(environ))
@@ -99,14 +99,15 @@ class HttpClient:
         Raises:
             ConfigError: the URL can't be used.
         """
+        prepared = Request()
         try:
-            checked = requests.Request("GET", url).prepare()
-            pool, target = self._adapter.route(str(checked.url), self._proxies(str(checked.url)))
+            prepared.url = str(requests.Request("GET", url).prepare().url)
+            proxy = self._proxies(prepared.url)
+            prepared.proxies = {urlsplit(prepared.url).scheme: proxy} if proxy else {}
+            self._adapter.get_connection_with_tls_context(prepared, verify=True, proxies=prepared.proxies)
         except (ValueError, requests.RequestException):
             raise ConfigError("base_url: not a URL that can be asked; write https://host") from None
-        prepared = Request()
-        prepared.method, prepared.url, prepared.body = "GET", checked.url, None
-        prepared.pool, prepared.target = pool, target
+        prepared.method, prepared.body = "GET", None
         prepared.headers = {
             "User-Agent": self._user_agent,
             "Accept": "application/json",
@@ -126,7 +127,7 @@ class HttpClient:
             FetchError: there was no complete HTTP answer. It has no cause and no context: the library's own
                 errors hold the request and with it the key.
         """
-        outcome = self._outcome(request, limit)
+        outcome = self._outcome(request, limit)  # a frame of its own, so that no traceback shows its values
         if isinstance(outcome, Failure):
             raise FetchError(outcome)
         return outcome
@@ -140,11 +141,9 @@ class HttpClient:
 
         Raises:
             ConfigError: the URL can't be used.
-            FetchError: as `exchange` raises it.
+            FetchError: as `send` raises it.
         """
-        request = self.prepare(url, {}).with_(headers, body=body)
-        request.method = method
-        return self.send(request, limit=limit)
+        return self.send(self.prepare(url, {}).with_(headers, body=body, method=method), limit=limit)
 
     def close(self) -> None:
         """Close every connection. Calls still under way are cut and fail."""
@@ -152,17 +151,17 @@ class HttpClient:
         self._adapter.close()
 
     def _outcome(self, request: Request, limit: int) -> Response | Failure:
-        """Make one call; what was thrown on the way ends here, in a frame that no traceback shows."""
-        call = Call(self._seconds)
+        call = current.call = Call(self._seconds)
         handled = sys.exception()
         self._watchdog.calls.add(call)
         try:
             try:
                 return self._attempt(request, call, limit)
             except requests.ConnectionError as error:
-                if not _went_stale(request, call, errors.error_chain(error, handled)):
+                # The server may have closed a kept connection just before it was used again.
+                is_stale = any(isinstance(each, _STALE) for each in errors.error_chain(error, handled))
+                if not (is_stale and call.is_reused and not call.is_aborted and request.method == "GET"):
                     raise
-            call.must_be_fresh = True
             return self._attempt(request, call, limit)
         except Exception as error:  # noqa: BLE001 - whatever the library throws, this poll saw nothing
             reasons = errors.error_chain(error, handled)
@@ -178,9 +177,8 @@ class HttpClient:
             self._watchdog.calls.discard(call)
 
     def _attempt(self, request: Request, call: Call, limit: int) -> Response:
-        current.call = call
-        response = self._adapter.send(request, stream=True, timeout=self._timeout)
-        raw = response.raw
+        sent = self._adapter.send(request, stream=True, timeout=self._timeout, proxies=request.proxies)
+        raw = sent.raw
         try:
             if raw.status >= 300:
                 body = b"" if raw.status < 400 else raw.read(_ERROR_BODY_LIMIT, decode_content=True)
@@ -189,59 +187,44 @@ class HttpClient:
                 if len(body) > limit:
                     raise errors.OversizedError(limit)
         finally:
-            if raw.connection is not None:  # not read to its end: the connection can't serve another call
-                response.close()
+            raw.close()  # a connection whose answer was read to its end is back in the pool
         if call.is_aborted:  # a body without a length looks complete when its socket is shut down
             raise TimeoutError
         return Response(status=raw.status, headers=raw.headers, body=body)
 
 
 class _Adapter(HTTPAdapter):
-    """The library's own adapter, without a session and without what it works out anew for each request."""
+    """The library's own adapter, with connections that keep a deadline and one TLS context for all of them."""
 
     def __init__(self, concurrency: int, context: ssl.SSLContext) -> None:
         self._context = context
         super().__init__(pool_connections=_MAX_HOSTS, pool_maxsize=concurrency)
 
-    def route(self, url: str, proxy: str | None) -> tuple[HTTPConnectionPool, str]:
-        """Find the pool for a URL and what to ask it for: a proxy of plain http wants the whole URL."""
-        parts = urlsplit(url)
-        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
-        pool = manager.connection_from_host(parts.hostname, parts.port, parts.scheme)
-        if proxy and parts.scheme == "http":
-            return pool, url
-        return pool, url.removeprefix(f"{parts.scheme}://{parts.netloc}")
-
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        kwargs |= {"ssl_context": self._context, "proxy_ssl_context": self._context}
-        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager = super().proxy_manager_for(proxy, proxy_ssl_context=self._context, **kwargs)
         manager.pool_classes_by_scheme = POOLS
         return manager
 
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> HTTPConnectionPool:
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return host, {"ssl_context": self._context}
+
+    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        """Find the pool of a request once, not at each call."""
+        if request.pool is None:
+            request.pool = super().get_connection_with_tls_context(request, *args, **kwargs)
         pool: HTTPConnectionPool = request.pool
         return pool
 
-    def request_url(self, request: Any, proxies: Any) -> str:
-        target: str = request.target
-        return target
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Leave the pool alone: its context verifies; naming a bundle would load it for each connection."""
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """Wrap the answer as it is: nobody here asks for its cookies or its encoding."""
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """Wrap the answer as it is: nobody asks for its cookies or its encoding."""
         response = requests.Response()
         response.raw = resp
         return response
 
-
-def _went_stale(request: Request, call: Call, errors: Sequence[BaseException]) -> bool:
-    """Return whether the server had closed a kept connection just before it was used again."""
-    if not call.is_reused or call.is_aborted or request.method != "GET":
-        return False
-    return any(isinstance(each, _STALE) for each in errors)
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the pool alone: its context verifies; naming a bundle would load it for each connection."""

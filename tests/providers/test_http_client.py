@@ -18,7 +18,6 @@ import pytest
 
 from monitor.core.model import Failure, Outcome, RuleName
 from monitor.errors import ConfigError
-from monitor.http.deadline import Call, current
 from tests.providers.http_server import Authority, Handler, StandIn
 
 from .conftest import MakeHttp, account, failure_of, payload
@@ -149,21 +148,6 @@ def test_a_kept_connection_that_the_server_gave_up_is_replaced_at_once(
     for _ in range(3):
         provider.connections()
     assert (len(server.requests), server.connections) == (5, 3)
-
-
-def test_a_call_that_must_have_a_fresh_connection_gets_no_kept_one(
-    server: StandIn, make_http: MakeHttp
-) -> None:
-    http = make_http()
-    account(server.url, http).connections()
-    pool = http.prepare(server.url, {}).pool
-    current.call = call = Call(5)
-    connection = pool._get_conn()
-    assert call.is_reused
-    pool._put_conn(connection)
-    call.must_be_fresh = True
-    assert pool._get_conn().is_closed
-    assert not call.is_reused
 
 
 def test_a_fresh_connection_that_is_closed_is_a_failure(server: StandIn, make_http: MakeHttp) -> None:
