@@ -1,6 +1,7 @@
 """Polling on threads: many fetch and one records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from queue import Empty, Full, Queue, SimpleQueue
 from threading import Event, Lock, Thread
@@ -17,7 +18,6 @@ from monitor.providers.base import Provider
 from monitor.storage import stats
 from monitor.storage.database import Database
 from monitor.storage.recording import PollRecord
-from monitor.workers.concurrency import ConcurrencyLimiter
 from monitor.workers.liveness import DISPATCHER, RECORDER, Liveness
 
 log = structlog.get_logger()
@@ -75,7 +75,6 @@ class Poller:
         # A pool of the standard library would make a future of each poll, which nobody asks for.
         self._concurrency = concurrency
         self._fetchers: list[Thread] = []
-        self._limiter = ConcurrencyLimiter(concurrency)
         self._to_fetch: SimpleQueue[tuple[Target, Provider, datetime | None] | None] = SimpleQueue()
         self._results: Queue[Snapshot | None] = Queue(maxsize=MAX_BATCH_SIZE * 2)
         self._batch_is_full = Event()
@@ -109,10 +108,8 @@ class Poller:
                 self._idle.clear()
                 self._to_fetch.put((target, provider, due_times.get(target.id)))
                 if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
-                    number = len(self._fetchers)
-                    fetcher = Thread(
-                        target=self._fetch_forever, args=(number,), name=f"fetch-{number}", daemon=True
-                    )
+                    name = f"fetch-{len(self._fetchers)}"
+                    fetcher = Thread(target=self._fetch_forever, name=name, daemon=True)
                     self._fetchers.append(fetcher)
                     fetcher.start()
             taken += 1
@@ -173,7 +170,6 @@ class Poller:
         ends = monotonic() + timeout.total_seconds()
         with self._lock:
             self._closed = True
-        self._limiter.close()
         for _ in self._fetchers:
             self._to_fetch.put(None)
         for fetcher in self._fetchers:
@@ -185,8 +181,8 @@ class Poller:
             log.warning("recorder.stalled")
         self._recorder.join(max(ends - monotonic(), 0.5))
 
-    def _fetch_forever(self, number: int) -> None:
-        while self._limiter.wait(number) and (asked := self._to_fetch.get()):
+    def _fetch_forever(self) -> None:
+        while asked := self._to_fetch.get():
             if not self._closed:
                 self._fetch(*asked)
 
@@ -210,9 +206,7 @@ class Poller:
                 target=target.id,
             )
             snapshot = Snapshot(target=target, taken_at=self._clock(), failure=_internal_error(error))
-        took = monotonic() - began
-        self._limiter.record_duration(took)
-        _notify_listener(self._on_fetched, snapshot, took, late)
+        _notify_listener(self._on_fetched, snapshot, monotonic() - began, late)
         while not self._stopping.is_set():
             try:
                 self._results.put(snapshot, timeout=1)
@@ -243,7 +237,6 @@ class Poller:
         self._batch_is_full.clear()
         if not self._is_batch():
             self._batch_is_full.wait(MAX_BATCH_DELAY_SECONDS)
-        self._limiter.adapt()
         batch = [first]
         while len(batch) < MAX_BATCH_SIZE:
             try:
@@ -263,10 +256,8 @@ class Poller:
     def _next_result(self) -> Snapshot | None:
         while True:
             self._liveness.beat(RECORDER)
-            try:
-                return self._results.get(timeout=MAX_BATCH_DELAY_SECONDS if self._in_flight else IDLE_SECONDS)
-            except Empty:
-                self._limiter.open()  # whoever is at it waits for somebody: let others pass
+            with suppress(Empty):
+                return self._results.get(timeout=IDLE_SECONDS)
 
     def _record(self, batch: Sequence[Snapshot]) -> list[PollRecord]:
         """Record a batch, however long it takes; a snapshot is dropped only when the program ends."""
