@@ -52,7 +52,7 @@ class Request(requests.PreparedRequest):
         made = Request()
         made.proxies, made.pool = self.proxies, self.pool
         made.url, made.body = f"{self.url}{path}", body
-        made.method = method or ("GET" if body is None else "POST")
+        made.method = method or (self.method if body is None else "POST")
         made.headers = {**self.headers, **headers}
         if body is not None:
             made.headers["Content-Length"] = str(len(body))
