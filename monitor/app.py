@@ -15,29 +15,9 @@ from monitor.channels.templates import MessageTemplate, compile_template
 from monitor.clock import Clock, steady_seconds, utc_now
 from monitor.config.model import Account as AccountConfig
 from monitor.config.model import Config
-from monitor.config.routes import Digest as DigestConfig
-from monitor.config.routes import Match as MatchConfig
-from monitor.config.routes import QuietHours as QuietHoursConfig
-from monitor.config.routes import Route as RouteConfig
-from monitor.config.rules import (
-    ApiUnreachable,
-    ConnectionRemoved,
-    ConnectionTestFailed,
-    PublishError,
-    RenewalOverdue,
-    TokenExpiry,
-)
 from monitor.core.evaluation.workspace import PollScope
-from monitor.core.model import RuleName, Severity
 from monitor.core.routing.client_channels import client_url
-from monitor.core.routing.routes import Matcher, QuietHours, Route, Routing, Schedule
-from monitor.core.rules import connection_removed, connection_test, publish_error, renewal, token_expiry
-from monitor.core.rules.account import DEFAULT_ACCOUNT_RULES, AccountFailure
-from monitor.core.rules.base import ConnectionRule
-from monitor.core.rules.connection_test import ConnectionTestSettings
-from monitor.core.rules.damping import Flapping, MassChange
-from monitor.core.rules.registry import Rules
-from monitor.core.rules.renewal import RenewalProfile
+from monitor.core.routing.routes import Routing
 from monitor.core.scheduling.token_bucket import TokenBucket
 from monitor.errors import ConfigError
 from monitor.heartbeat import Heartbeat, HeartbeatKind, detect_kind
@@ -56,7 +36,6 @@ from monitor.workspace.reconnect_links import ReconnectLinks
 
 # A statement of the daemon takes milliseconds; this bounds what a server in trouble can keep a thread waiting.
 STATEMENT_TIMEOUT = timedelta(seconds=30)
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +118,7 @@ def build_app(
             account.name: build_poll_scope(account, every[account.name]) for account in config.accounts
         },
         poll_settings=PollSettings(
-            rules=build_rules(config),
+            rules=config.active_rules(),
             routing=build_routing(config),
             every=every,
             jitter=polling.jitter,
@@ -222,9 +201,7 @@ def build_connection_test_context(app: App) -> ConnectionTestContext:
         routing=app.poll_settings.routing,
         clock=app.clock,
         connection_test_settings={
-            account.name: ConnectionTestSettings(
-                every=account.test_connections.every, per_hour=account.test_connections.per_hour
-            )
+            account.name: account.test_connections
             for account in app.config.accounts
             if account.test_connections
         },
@@ -299,49 +276,10 @@ def dashboard_url(account: AccountConfig) -> str:
     return PROVIDERS[account.provider].dashboard_url
 
 
-def build_rules(config: Config) -> Rules:
-    """Turn the configured rules into those that decide; a disabled one is left out."""
-    profiles = {
-        platform: RenewalProfile(renewed_by=given.renewed_by, overdue_before=given.overdue_before)
-        for platform, given in config.profiles.items()
-    }
-    connection: list[ConnectionRule] = []
-    source: list[AccountFailure] = [
-        rule for rule in DEFAULT_ACCOUNT_RULES if rule.name is RuleName.USER_NOT_MANAGED
-    ]
-    for rule in config.rules:
-        if not rule.enabled:
-            continue
-        if isinstance(rule, TokenExpiry):
-            connection.append(token_expiry.TokenExpiry(before=dict(rule.before), profiles=profiles))
-        elif isinstance(rule, RenewalOverdue):
-            connection.append(renewal.RenewalOverdue(profiles=profiles))
-        elif isinstance(rule, PublishError):
-            connection.append(publish_error.PublishErrorRule(max_age=rule.max_age))
-        elif isinstance(rule, ConnectionTestFailed):
-            connection.append(connection_test.ConnectionTestFailed())
-        elif isinstance(rule, ConnectionRemoved):
-            connection.append(connection_removed.ConnectionRemoved())
-        else:
-            milder = isinstance(rule, ApiUnreachable) or rule.rule is RuleName.BAD_ANSWER
-            severity = Severity.WARNING if milder else Severity.CRITICAL
-            source.append(AccountFailure(name=rule.rule, severity=severity, after=rule.after))
-    damping = config.damping
-    return Rules(
-        connection=tuple(connection),
-        account=tuple(source),
-        removed_after=damping.removed_after,
-        flapping=Flapping(
-            times=damping.flapping.times, window=damping.flapping.within, quiet_for=damping.flapping.calm
-        ),
-        mass_change=MassChange(share=damping.blast_radius.share, count=damping.blast_radius.count),
-    )
-
-
 def build_routing(config: Config) -> Routing:
     """Turn the configured routes into those that decide who is told."""
     return Routing(
-        routes=[_route(route) for route in config.routes],
+        routes=config.routes,
         labels={account.name: account.labels for account in config.accounts},
         clients={
             channel.name: url
@@ -350,43 +288,3 @@ def build_routing(config: Config) -> Routing:
         },
         incident_channels=frozenset(channel.name for channel in config.channels if channel.takes_incidents),
     )
-
-
-def _route(route: RouteConfig) -> Route:
-    return Route(
-        channels=route.channels,
-        match=_matcher(route.match),
-        group_by=route.group_by,
-        group_wait=route.group_wait,
-        remind_every=route.remind_every,
-        remind_at_most=route.remind_at_most,
-        quiet_hours=_quiet_hours(route.quiet_hours),
-        send_resolved=route.send_resolved,
-        continues=route.continue_,
-        digest=_schedule(route.digest),
-    )
-
-
-def _matcher(match: MatchConfig) -> Matcher:
-    return Matcher(
-        account=match.account,
-        managed_user=match.managed_user,
-        platform=match.platform,
-        rule=match.rule,
-        severity=tuple(match.severity),
-        cause=tuple(match.cause),
-        labels=match.labels,
-    )
-
-
-def _schedule(digest: DigestConfig | None) -> Schedule | None:
-    if digest is None:
-        return None
-    weekday = WEEKDAYS.index(digest.weekday) if digest.every == "weekly" else None
-    return Schedule(time_of_day=digest.at, zone=digest.time_zone, weekday=weekday)
-
-
-def _quiet_hours(quiet: QuietHoursConfig | None) -> QuietHours | None:
-    if quiet is None:
-        return None
-    return QuietHours(starts=quiet.from_, ends=quiet.to, zone=quiet.time_zone, critical=quiet.critical)

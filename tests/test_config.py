@@ -15,9 +15,13 @@ from pydantic import BaseModel
 
 from monitor.config.load import find_config, load_config, parse_config
 from monitor.config.model import Config
-from monitor.config.rules import ApiUnreachable, Rule, TokenExpiry
-from monitor.config.values import Section, format_duration, parse_duration
+from monitor.config.rules import SECTIONS, RuleSection
+from monitor.config.values import Section, Written, format_duration, parse_duration
 from monitor.core.model import RuleName, Severity
+from monitor.core.rules.damping import Flapping, MassChange
+from monitor.core.rules.registry import DEFAULT_RULES
+from monitor.core.rules.renewal import RenewalOverdue, RenewalProfile, RenewedBy
+from monitor.core.rules.token_expiry import TokenExpiry
 from monitor.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
@@ -75,15 +79,48 @@ def test_without_channels_nobody_is_told_and_a_warning_says_so(load: Load) -> No
 
 
 def test_a_rule_that_is_not_listed_keeps_its_defaults(load: Load) -> None:
-    rules = {rule.rule: rule for rule in load(WHOLE + "rules: [{rule: api_unreachable, after: 9}]\n").rules}
-    assert rules[RuleName.API_UNREACHABLE] == ApiUnreachable(after=9)
-    assert rules[RuleName.TOKEN_EXPIRY] == TokenExpiry()
-    assert len(rules) == len(get_args(Rule))
+    rules = load(WHOLE + "rules: [{rule: api_unreachable, after: 9}]\n").active_rules()
+    assert rules.connection == DEFAULT_RULES.connection
+    assert {rule.name: rule.after for rule in rules.account} == {
+        **{rule.name: rule.after for rule in DEFAULT_RULES.account},
+        RuleName.API_UNREACHABLE: 9,
+    }
+
+
+def test_a_rule_that_is_switched_off_is_not_in_force(load: Load) -> None:
+    text = "rules: [{rule: bad_answer, enabled: false}, {rule: publish_error, enabled: false}]\n"
+    rules = load(WHOLE + text).active_rules()
+    off = {RuleName.BAD_ANSWER, RuleName.PUBLISH_ERROR}
+    assert rules.connection == tuple(rule for rule in DEFAULT_RULES.connection if rule.name not in off)
+    assert rules.account == tuple(rule for rule in DEFAULT_RULES.account if rule.name not in off)
+
+
+def test_what_is_known_of_platforms_reaches_the_rules_about_dates(load: Load) -> None:
+    rules = load(WHOLE + "profiles: {linkedin: {renewed_by: vendor, overdue_before: 20d}}\n").active_rules()
+    profile = RenewalProfile(renewed_by=RenewedBy.VENDOR, overdue_before=timedelta(days=20))
+    assert [rule.profiles for rule in rules.connection if isinstance(rule, TokenExpiry | RenewalOverdue)] == [
+        {"linkedin": profile},
+        {"linkedin": profile},
+    ]
+
+
+def test_damping_reaches_the_rules(load: Load) -> None:
+    text = "damping: {flapping: {times: 5, within: 2d, calm: 1h}, blast_radius: {share: 10%, count: 3}"
+    text += ", removed_after: 7}"
+    rules = load(WHOLE + text).active_rules()
+    assert rules.flapping == Flapping(times=5, window=timedelta(days=2), quiet_for=timedelta(hours=1))
+    assert rules.mass_change == MassChange(share=0.1, count=3)
+    assert rules.removed_after == 7
+
+
+def test_without_damping_and_rules_the_defaults_are_in_force(load: Load) -> None:
+    assert load(WHOLE).active_rules() == DEFAULT_RULES
 
 
 def test_the_ladder_is_read_with_the_longest_time_first(load: Load) -> None:
     config = load(WHOLE + "rules: [{rule: token_expiry, before: {12h: critical, 14d: notice, 2d: notice}}]\n")
-    (ladder,) = (rule.before for rule in config.rules if isinstance(rule, TokenExpiry))
+    rules = config.active_rules().connection
+    (ladder,) = (rule.before for rule in rules if isinstance(rule, TokenExpiry))
     assert list(ladder.items()) == [
         (timedelta(days=14), Severity.NOTICE),
         (timedelta(days=2), Severity.NOTICE),
@@ -112,9 +149,9 @@ routes:
     assert route.match.managed_user == ("Acme*",)
     assert route.group_wait == timedelta()
     assert route.quiet_hours is not None
-    assert (route.quiet_hours.from_.hour, route.quiet_hours.to.hour) == (20, 8)
+    assert (route.quiet_hours.starts.hour, route.quiet_hours.ends.hour) == (20, 8)
     assert route.quiet_hours.critical is True
-    assert (route.send_resolved, route.continue_) == (False, False)
+    assert (route.send_resolved, route.continues) == (False, False)
     assert route.digest is not None
     assert route.digest.weekday == "friday"
 
@@ -445,7 +482,7 @@ def test_the_example_shows_every_key_of_every_section() -> None:
 
 def test_the_example_shows_every_rule_with_its_defaults() -> None:
     listed = {item["rule"] for item in yaml.safe_load(EXAMPLE.read_text())["rules"]}
-    assert listed == {str(rule.model_fields["rule"].default) for rule in get_args(Rule)}
+    assert listed == {*SECTIONS}
 
 
 def test_every_section_is_found_by_the_walk_over_the_tree() -> None:
@@ -458,8 +495,12 @@ def _sections(model: type[BaseModel]) -> Iterator[type[Section]]:
     """Walk the tree of models by the types of their fields."""
     assert issubclass(model, Section)
     yield model
+    if model is RuleSection:
+        for section in SECTIONS.values():
+            yield from _sections(section)
     for info in model.model_fields.values():
-        for inner in _models_in(info.annotation):
+        written = [each.section for each in info.metadata if isinstance(each, Written)]
+        for inner in (*written, *_models_in(info.annotation)):
             yield from _sections(inner)
 
 
@@ -467,7 +508,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
-        yield from _models_in(argument)
+        yield from _models_in(argument.section if isinstance(argument, Written) else argument)
 
 
 def _subclasses(model: type[Section]) -> Iterator[type[Section]]:

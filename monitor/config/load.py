@@ -13,13 +13,14 @@ from monitor.config.model import Config
 from monitor.config.urls import sqlite_url
 from monitor.config.values import LoadContext
 from monitor.errors import ConfigError
+from monitor.providers import PROVIDERS
 
 LOCAL_CONFIG = Path("config.yaml")
 SYSTEM_CONFIG = Path("/etc/postpost-monitor/config.yaml")
 CONFIG_VARIABLE = "POSTPOST_MONITOR_CONFIG"
 
 # The vendor's own samples for PostPost read the key from PUBLORA_API_KEY: it says nothing of the brand.
-KEY_VARIABLES = ("POSTPOST_API_KEY", "PUBLORA_API_KEY")
+KEY_VARIABLES = tuple(provider.key_variable for provider in PROVIDERS.values())
 _VARIABLES = {
     "accounts[0].provider": "POSTPOST_MONITOR_PROVIDER",
     "accounts[0].base_url": "POSTPOST_MONITOR_BASE_URL",

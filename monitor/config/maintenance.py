@@ -7,14 +7,15 @@ from typing import Annotated, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from monitor.config.errors import config_error, expected
-from monitor.config.values import Duration, Section, join_choices, whole
+from monitor.config.values import Duration, Section, Written, join_choices, whole
 from monitor.core.messages.phrases import PLATFORMS
-from monitor.core.rules.renewal import WEEK, RenewedBy
+from monitor.core.rules.connection_test import ConnectionTestSettings
+from monitor.core.rules.renewal import WEEK, RenewalProfile, RenewedBy
 
 MIN_TEST_INTERVAL = timedelta(hours=1)
 
 
-class Profile(Section):
+class ProfileSection(Section):
     """
     Who renews the tokens of a platform; it stands above what is learned from their past.
 
@@ -45,7 +46,7 @@ def _slow(every: timedelta) -> timedelta:
     return every
 
 
-class ConnectionTests(Section):
+class ConnectionTestsSection(Section):
     """Active tests of connections without an expiry date, one by one; ``per_hour`` is for the whole account."""
 
     every: Annotated[Duration, AfterValidator(_slow)] = timedelta(hours=24)
@@ -63,4 +64,7 @@ def _known_platforms(given: object) -> object:
     return given
 
 
-Profiles: TypeAlias = Annotated[dict[str, Profile], BeforeValidator(_known_platforms)]
+Profiles: TypeAlias = Annotated[
+    dict[str, Annotated[RenewalProfile, Written(ProfileSection)]], BeforeValidator(_known_platforms)
+]
+ConnectionTests: TypeAlias = Annotated[ConnectionTestSettings, Written(ConnectionTestsSection)]

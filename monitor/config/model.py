@@ -1,6 +1,5 @@
 """The configuration as a tree of frozen values."""
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import combinations
@@ -20,8 +19,8 @@ from pydantic import (
 from monitor.config.errors import config_error, expected
 from monitor.config.maintenance import ConnectionTests, Profiles
 from monitor.config.managed_users import ManagedUsers, overlap
-from monitor.config.routes import Route, Template
-from monitor.config.rules import RuleList
+from monitor.config.routes import RouteSection, Template
+from monitor.config.rules import Damping, RuleList, active_rules
 from monitor.config.secret import (
     Secret,
     checked_channel,
@@ -32,19 +31,30 @@ from monitor.config.secret import (
     source_of,
 )
 from monitor.config.urls import (
-    API_PATH,
     checked_base_url,
     checked_database,
     database_passwords,
     without_password,
 )
-from monitor.config.values import Duration, LoadContext, Name, NotEmpty, OneOrMore, Section, Share, whole
+from monitor.config.values import (
+    Duration,
+    LoadContext,
+    Name,
+    NotEmpty,
+    OneOrMore,
+    Section,
+    Share,
+    Written,
+    join_choices,
+    whole,
+)
 from monitor.config.web import Web
 from monitor.core.routing.client_channels import client_url
 from monitor.core.routing.incident_services import INCIDENT, events_wanted, incident_service
+from monitor.core.routing.routes import Route
 from monitor.core.rules.reconnect_link import LinkUse
-
-PROVIDER_URLS = {"postpost": "https://api.postpost.dev", "publora": "https://api.publora.com"}
+from monitor.core.rules.registry import Rules
+from monitor.providers import PROVIDERS
 
 Reference: TypeAlias = str | None  # the name of a variable or a file that holds a secret
 
@@ -73,18 +83,18 @@ class Polling(Section):
     timeout: Duration = timedelta(seconds=20)
 
 
-def _whole_share(value: object) -> float:
-    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
-    if match is None or float(match[1]) > 100:
-        raise expected("a percentage such as 50%, from 0% to 100%")
-    return float(match[1]) / 100
+def _provider(value: object) -> str:
+    if not isinstance(value, str) or value not in PROVIDERS:
+        raise expected(join_choices(tuple(repr(name) for name in PROVIDERS)))
+    return value
 
 
 def _base_url(value: object, info: ValidationInfo) -> str:
     url = checked_base_url(value)
-    if url.endswith(API_PATH):
-        url = url.removesuffix(API_PATH).rstrip("/")
-        _warn(info, f"{API_PATH} at the end of base_url is left out: the monitor adds it itself")
+    provider = PROVIDERS.get(info.data.get("provider", ""))
+    if provider and url.endswith(provider.api_path):
+        url = url.removesuffix(provider.api_path).rstrip("/")
+        _warn(info, f"{provider.api_path} at the end of base_url is left out: the monitor adds it itself")
     return url
 
 
@@ -99,9 +109,9 @@ class Account(Section):
     misspellings: ClassVar[Mapping[str, str]] = {"api_key": "use api_key_env or api_key_file"}
 
     name: Name
-    provider: Literal["postpost", "publora"] = "postpost"
+    provider: Annotated[str, BeforeValidator(_provider)] = "postpost"
     base_url: Annotated[str, BeforeValidator(_base_url)] = Field(
-        default_factory=lambda known: PROVIDER_URLS[known["provider"]]
+        default_factory=lambda known: PROVIDERS[known["provider"]].base_url
     )
     api_key_env: Reference = None
     api_key_file: Reference = None
@@ -211,31 +221,6 @@ class Channel(Section):
         }
 
 
-class Flapping(Section):
-    """A problem that comes and goes: told as flapping after so many times, and then at its end."""
-
-    times: Annotated[int, whole(2, 1000)] = 3
-    within: Duration = timedelta(hours=24)
-    calm: Duration = timedelta(hours=6)
-
-
-class BlastRadius(Section):
-    """How many tokens of one list may get worse at once before the next poll must confirm it."""
-
-    share: Annotated[
-        float, BeforeValidator(_whole_share), PlainSerializer(lambda share: f"{share * 100:g}%")
-    ] = 0.5
-    count: Annotated[int, whole(1, 1_000_000)] = 10
-
-
-class Damping(Section):
-    """What keeps a stumbling source from making noise."""
-
-    flapping: Flapping = Flapping()
-    blast_radius: BlastRadius = BlastRadius()
-    removed_after: Annotated[int, whole(1, 1000)] = 3
-
-
 class Retention(Section):
     """How long the past is kept: all of it as long as ``history``, but for what is said apart."""
 
@@ -300,7 +285,9 @@ class Config(Section):
     polling: Polling = Polling()
     accounts: Annotated[tuple[Account, ...], NotEmpty, AfterValidator(_unique_names)]
     channels: Annotated[tuple[Channel, ...], AfterValidator(_unique_names)] = ()
-    routes: Annotated[tuple[Route, ...], NotEmpty] = Field(default_factory=_every_channel)
+    routes: Annotated[tuple[Annotated[Route, Written(RouteSection)], ...], NotEmpty] = Field(
+        default_factory=_every_channel
+    )
     unrouted: Literal["error", "ignore"] = "error"
     rules: RuleList
     profiles: Profiles = Field(default={})
@@ -322,6 +309,10 @@ class Config(Section):
     def notes(self) -> tuple[str, ...]:
         """What is good to know about the configuration, one line each."""
         return self._notes
+
+    def active_rules(self) -> Rules:
+        """Return the rules in force, as core judges by them."""
+        return active_rules(self.rules, self.profiles, self.damping)
 
     @model_validator(mode="after")
     def _check_duplicate_targets(self, info: ValidationInfo) -> Self:

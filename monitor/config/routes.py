@@ -16,11 +16,13 @@ from monitor.config.values import (
     OneOrMore,
     Section,
     Wait,
+    Written,
     Zone,
     join_choices,
     whole,
 )
 from monitor.core.model import Cause, RuleName, Severity
+from monitor.core.routing.routes import Matcher, QuietHours, Schedule
 
 Weekday: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Grouping: TypeAlias = Literal["account", "managed_user", "platform", "rule", "severity"]
@@ -43,7 +45,7 @@ Patterns: TypeAlias = Annotated[tuple[Pattern, ...], OneOrMore, NotEmpty]
 RulePattern: TypeAlias = Annotated[str, AfterValidator(_rule_pattern)]
 
 
-class Match(Section):
+class MatchSection(Section):
     """What a route takes: every key given must match, by any of its patterns; an absent key takes all."""
 
     severity: Annotated[tuple[Severity, ...], OneOrMore, NotEmpty] = Field(default=())
@@ -59,32 +61,34 @@ class Match(Section):
         return {key: patterns for key, patterns in dump(self).items() if patterns}
 
 
-class QuietHours(Section):
+class QuietHoursSection(Section):
     """A daily time in which nothing is told but, unless told otherwise, what is critical."""
 
-    from_: ClockTime = Field(alias="from")
-    to: ClockTime
-    time_zone: Zone
+    starts: ClockTime = Field(alias="from")
+    ends: ClockTime = Field(alias="to")
+    zone: Zone = Field(alias="time_zone")
     critical: bool = True
 
     @model_validator(mode="after")
     def _check_duration(self) -> Self:
-        if self.from_ == self.to:
+        if self.starts == self.ends:
             raise config_error("the quiet hours end when they begin; want another time", "to")
         return self
 
 
-class Digest(Section):
-    """A regular summary of what is open, what is coming and what is well."""
+class DigestSection(Section):
+    """A regular summary of what is open, what is coming and what is well; a weekly one is due on Mondays."""
 
     every: Literal["daily", "weekly"]
-    at: ClockTime
-    time_zone: Zone
-    weekday: Weekday = "monday"
+    time_of_day: ClockTime = Field(alias="at")
+    zone: Zone = Field(alias="time_zone")
+    weekday: Weekday | None = Field(
+        default_factory=lambda given: "monday" if given["every"] == "weekly" else None
+    )
 
     @model_validator(mode="after")
     def _check_weekday(self) -> Self:
-        if self.every == "daily" and "weekday" in self.model_fields_set:
+        if self.every == "daily" and self.weekday:
             raise config_error(
                 "a daily digest has no weekday; leave it out or write every: weekly", "weekday"
             )
@@ -104,19 +108,19 @@ class Template(Section):
         return self
 
 
-class Route(Section):
+class RouteSection(Section):
     """Which problems go to which channels, in which groups, how soon and how often."""
 
     channels: Annotated[tuple[Name, ...], NotEmpty]
-    match: Match = Match()
+    match: Annotated[Matcher, Written(MatchSection)] = Matcher()
     group_by: tuple[Grouping, ...] = ("account",)
     group_wait: Wait = timedelta(seconds=30)
     remind_every: Duration | None = None
     remind_at_most: Annotated[int, whole(1, 1_000_000)] | None = None
-    quiet_hours: QuietHours | None = None
+    quiet_hours: Annotated[QuietHours, Written(QuietHoursSection)] | None = None
     send_resolved: bool = True
-    continue_: bool = Field(default=True, alias="continue")
-    digest: Digest | None = None
+    continues: bool = Field(default=True, alias="continue")
+    digest: Annotated[Schedule, Written(DigestSection)] | None = None
 
     @model_validator(mode="after")
     def _check_reminders(self) -> Self:

@@ -1,17 +1,49 @@
 """The rules as they are configured: which are in force, and from when something is a problem."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    create_model,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from monitor.config.errors import config_error, expected
-from monitor.config.values import Duration, Section, format_duration, join_choices, parse_duration, whole
+from monitor.config.values import (
+    Duration,
+    Section,
+    Written,
+    format_duration,
+    join_choices,
+    parse_duration,
+    whole,
+)
 from monitor.core.model import RuleName, Severity
+from monitor.core.rules.account import AccountFailure
+from monitor.core.rules.base import ConnectionRule
+from monitor.core.rules.damping import DEFAULT_FLAPPING, DEFAULT_MASS_CHANGE, Flapping, MassChange
+from monitor.core.rules.registry import DEFAULT_RULES, Rules
+from monitor.core.rules.renewal import RenewalProfile
 
+AnyRule: TypeAlias = ConnectionRule | AccountFailure
+_R = TypeVar("_R", ConnectionRule, AccountFailure)
 Thresholds: TypeAlias = Mapping[timedelta, Severity]
+
+
+def _whole_share(value: object) -> float:
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
+    if match is None or float(match[1]) > 100:
+        raise expected("a percentage such as 50%, from 0% to 100%")
+    return float(match[1]) / 100
 
 
 def _thresholds(value: object) -> dict[timedelta, Severity]:
@@ -42,108 +74,48 @@ def _shown_thresholds(ladder: Thresholds) -> dict[str, str]:
     return {format_duration(before): str(severity) for before, severity in ladder.items()}
 
 
-class TokenExpiry(Section):
-    """A token that comes to its end; ``expired`` is always critical."""
-
-    rule: Literal[RuleName.TOKEN_EXPIRY] = RuleName.TOKEN_EXPIRY
-    enabled: bool = True
-    before: Annotated[Thresholds, BeforeValidator(_thresholds), PlainSerializer(_shown_thresholds)] = Field(
-        default={
-            timedelta(days=7): Severity.NOTICE,
-            timedelta(days=3): Severity.WARNING,
-            timedelta(days=1): Severity.CRITICAL,
-        }
-    )
-
-
-class PublishError(Section):
-    """A post that the platform refused; one older than ``max_age`` at first sight is history."""
-
-    rule: Literal[RuleName.PUBLISH_ERROR] = RuleName.PUBLISH_ERROR
-    enabled: bool = True
-    max_age: Duration = timedelta(days=7)
-
-
-class RenewalOverdue(Section):
-    """A token that renews by itself and didn't when it usually does."""
-
-    rule: Literal[RuleName.RENEWAL_OVERDUE] = RuleName.RENEWAL_OVERDUE
-    enabled: bool = True
-
-
-class ConnectionTestFailed(Section):
-    """A connection that an active test has found broken, or short of permissions that it had."""
-
-    rule: Literal[RuleName.CONNECTION_TEST_FAILED] = RuleName.CONNECTION_TEST_FAILED
-    enabled: bool = True
-
-
-class ConnectionRemoved(Section):
-    """A connection that is no longer listed; ``damping.removed_after`` says from when on."""
-
-    rule: Literal[RuleName.CONNECTION_REMOVED] = RuleName.CONNECTION_REMOVED
-    enabled: bool = True
-
-
 Polls: TypeAlias = Annotated[int, whole(1, 1000)]
+# How the fields of a rule's class are written. A field of another type isn't among the keys of its rule.
+_WRITTEN: Mapping[object, Any] = {
+    timedelta: Duration,
+    int: Polls,
+    Mapping[timedelta, Severity]: Annotated[
+        Thresholds, BeforeValidator(_thresholds), PlainSerializer(_shown_thresholds)
+    ],
+}
 
 
-class ApiKeyRejected(Section):
-    """The API refuses the key."""
+class RuleSection(Section):
+    """What is configured of one rule. Each rule has a section of its own, with a key for each of its settings."""
 
-    rule: Literal[RuleName.API_KEY_REJECTED] = RuleName.API_KEY_REJECTED
+    rule: RuleName
     enabled: bool = True
-    after: Polls = 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the rule, by the names of its fields."""
+        return {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in RuleSection.model_fields
+        }
 
 
-class AccessDenied(Section):
-    """The key may not do what is asked of it."""
-
-    rule: Literal[RuleName.ACCESS_DENIED] = RuleName.ACCESS_DENIED
-    enabled: bool = True
-    after: Polls = 1
-
-
-class ApiUnreachable(Section):
-    """The API doesn't answer, or only with errors of its own."""
-
-    rule: Literal[RuleName.API_UNREACHABLE] = RuleName.API_UNREACHABLE
-    enabled: bool = True
-    after: Polls = 3
+def _section_of(rule: AnyRule) -> type[RuleSection]:
+    settings: dict[str, Any] = {
+        each.name: (_WRITTEN[each.type], Field(default=getattr(rule, each.name)))
+        for each in fields(rule)
+        if each.type in _WRITTEN
+    }
+    return create_model(f"{rule.name}", __base__=RuleSection, rule=(RuleName, rule.name), **settings)
 
 
-class BadAnswer(Section):
-    """The API's answer can't be read."""
-
-    rule: Literal[RuleName.BAD_ANSWER] = RuleName.BAD_ANSWER
-    enabled: bool = True
-    after: Polls = 2
-
-
-Rule: TypeAlias = (
-    TokenExpiry
-    | RenewalOverdue
-    | PublishError
-    | ConnectionTestFailed
-    | ConnectionRemoved
-    | ApiKeyRejected
-    | AccessDenied
-    | ApiUnreachable
-    | BadAnswer
-)
-
-DEFAULT_RULES: tuple[Rule, ...] = (
-    TokenExpiry(),
-    RenewalOverdue(),
-    PublishError(),
-    ConnectionTestFailed(),
-    ConnectionRemoved(),
-    ApiKeyRejected(),
-    AccessDenied(),
-    ApiUnreachable(),
-    BadAnswer(),
-)
-RULE_NAMES = tuple(str(rule.rule) for rule in DEFAULT_RULES)
+_ALL_RULES: tuple[AnyRule, ...] = (*DEFAULT_RULES.connection, *DEFAULT_RULES.account)
+SECTIONS: Mapping[str, type[RuleSection]] = {
+    rule.name: _section_of(rule)
+    for rule in _ALL_RULES
+    if rule.name is not RuleName.USER_NOT_MANAGED  # the monitor acts on it; there is nothing to set
+}
 
 
 def _known(given: object) -> object:
@@ -152,23 +124,85 @@ def _known(given: object) -> object:
     if "rule" not in given:
         raise config_error("missing; want the name of a rule", "rule")
     name = given["rule"]
-    if isinstance(name, str) and name in RULE_NAMES:
+    if isinstance(name, str) and name in SECTIONS:
         return given
     if isinstance(name, str) and name in set(RuleName):
         raise config_error(f"{name} is not supported yet", "rule")
-    raise expected(join_choices(RULE_NAMES), "rule")
+    raise expected(join_choices(tuple(SECTIONS)), "rule")
 
 
-def _with_defaults(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    given: dict[RuleName, Rule] = {}
+class _ByName:
+    """Validates the section of a rule as the one that its name asks for."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(section) for name, section in SECTIONS.items()}
+        return core_schema.tagged_union_schema(choices, "rule")
+
+
+def _with_defaults(rules: tuple[RuleSection, ...]) -> tuple[RuleSection, ...]:
+    given: dict[str, RuleSection] = {}
     for index, rule in enumerate(rules):
         if rule.rule in given:
             raise config_error(f"{rule.rule} stands here a second time; want each rule once", index, "rule")
         given[rule.rule] = rule
-    return tuple(given.get(default.rule, default) for default in DEFAULT_RULES)
+    return tuple(given.get(name, DEFAULT_SECTIONS[name]) for name in SECTIONS)
 
 
-_OneRule = Annotated[Rule, Field(discriminator="rule"), BeforeValidator(_known)]
+DEFAULT_SECTIONS = {name: section(rule=RuleName(name)) for name, section in SECTIONS.items()}
 RuleList: TypeAlias = Annotated[
-    tuple[_OneRule, ...], Field(default=DEFAULT_RULES), AfterValidator(_with_defaults)
+    tuple[Annotated[RuleSection, _ByName(), BeforeValidator(_known)], ...],
+    Field(default=tuple(DEFAULT_SECTIONS.values())),
+    AfterValidator(_with_defaults),
 ]
+
+
+class FlappingSection(Section):
+    """A problem that comes and goes: told as flapping after so many times, and then at its end."""
+
+    times: Annotated[int, whole(2, 1000)] = DEFAULT_FLAPPING.times
+    window: Duration = Field(default=DEFAULT_FLAPPING.window, alias="within")
+    quiet_for: Duration = Field(default=DEFAULT_FLAPPING.quiet_for, alias="calm")
+
+
+class MassChangeSection(Section):
+    """How many tokens of one list may get worse at once before the next poll must confirm it."""
+
+    share: Annotated[
+        float, BeforeValidator(_whole_share), PlainSerializer(lambda share: f"{share * 100:g}%")
+    ] = DEFAULT_MASS_CHANGE.share
+    count: Annotated[int, whole(1, 1_000_000)] = DEFAULT_MASS_CHANGE.count
+
+
+class Damping(Section):
+    """What keeps a stumbling source from making noise."""
+
+    flapping: Annotated[Flapping, Written(FlappingSection)] = DEFAULT_FLAPPING
+    mass_change: Annotated[MassChange, Written(MassChangeSection)] = Field(
+        default=DEFAULT_MASS_CHANGE, alias="blast_radius"
+    )
+    removed_after: Annotated[int, whole(1, 1000)] = DEFAULT_RULES.removed_after
+
+
+def active_rules(
+    sections: tuple[RuleSection, ...], profiles: Mapping[str, RenewalProfile], damping: Damping
+) -> Rules:
+    """Return the rules in force, as they are configured; a disabled one is left out."""
+    written = {section.rule: section for section in sections}
+
+    def configured(rules: Iterable[_R]) -> Iterator[_R]:
+        for rule in rules:
+            section = written.get(rule.name)
+            if section is None:
+                yield rule
+            elif section.enabled:
+                settings = {**section.settings, "profiles": profiles}
+                known = {each.name for each in fields(rule)}
+                yield replace(rule, **{name: value for name, value in settings.items() if name in known})
+
+    return Rules(
+        connection=tuple(configured(DEFAULT_RULES.connection)),
+        account=tuple(configured(DEFAULT_RULES.account)),
+        removed_after=damping.removed_after,
+        flapping=damping.flapping,
+        mass_change=damping.mass_change,
+    )

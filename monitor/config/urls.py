@@ -10,8 +10,6 @@ from pydantic_core import PydanticCustomError
 from monitor.config.errors import config_error, expected
 from monitor.config.values import HIDDEN
 
-API_PATH = "/api/v1"
-
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _POSTGRESQL = "postgresql+psycopg"
 _DATABASE_PASSWORD = re.compile(r"(?<=://)([^:/@]*:)([^@]*)(?=@)")

@@ -2,13 +2,22 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from monitor.config.errors import RENAMED_KEYS, config_error, expected
 
@@ -87,6 +96,33 @@ class Section(BaseModel):
             f"unknown key; did you mean {near[0]!r}?"
             if near
             else f"unknown key; want {join_choices(cls.written_keys())}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    How a value of core is written: a section validates the keys, and the configuration holds the value itself.
+
+    Args:
+        section: its fields have the names that the value's fields have; an alias is the key in the file.
+    """
+
+    section: type[Section]
+
+    def __get_pydantic_core_schema__(self, value_class: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Tell pydantic how to make the value of a section, and how to write it as one again."""
+        keys, section = self.section.model_fields, handler.generate_schema(self.section)
+        taken = [each.name for each in fields(value_class) if each.name in keys]
+        return core_schema.no_info_after_validator_function(
+            lambda given: value_class(**{name: getattr(given, name) for name in taken}),
+            section,
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda value, write: write(
+                    self.section.model_construct(**{name: getattr(value, name) for name in keys})
+                ),
+                schema=section,
+            ),
         )
 
 

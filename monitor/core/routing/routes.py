@@ -10,6 +10,8 @@ from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Cause, Incident, Reason, Severity, Target
 from monitor.core.routing.client_channels import ClientUrl, client_group, is_for_clients
 
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
@@ -98,12 +100,17 @@ class Schedule:
     When a regular summary is due.
 
     Args:
-        weekday: 0 is Monday; None for every day.
+        weekday: such as ``monday``; None for every day.
     """
 
     time_of_day: time
     zone: tzinfo
-    weekday: int | None = None
+    weekday: str | None = None
+
+    @property
+    def every(self) -> str:
+        """How often: ``daily`` or ``weekly``."""
+        return "weekly" if self.weekday else "daily"
 
     def last_due_at(self, now: datetime) -> datetime:
         """Return the newest moment at which one was due, aware UTC, not after ``now``."""
@@ -112,7 +119,7 @@ class Schedule:
         if datetime.combine(day, self.time_of_day, self.zone).astimezone(now.tzinfo) > now:
             day -= timedelta(days=1)
         if self.weekday is not None:
-            day -= timedelta(days=(day.weekday() - self.weekday) % 7)
+            day -= timedelta(days=(day.weekday() - WEEKDAYS.index(self.weekday)) % 7)
         return datetime.combine(day, self.time_of_day, self.zone).astimezone(now.tzinfo)
 
 

@@ -1,9 +1,9 @@
 """What a rule answers when it is asked whether something is wrong."""
 
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from monitor.core.model import Cause, ConnectionState, Resolution, RuleName, Severity
 
@@ -72,7 +72,9 @@ RuleResult: TypeAlias = Problem | NoProblem | Superseded | DateAhead
 
 
 class ConnectionRule(Protocol):
-    """A rule about one connection."""
+    """A rule about one connection: a frozen dataclass whose fields are its settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def name(self) -> RuleName:

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from monitor.core.model import ConnectionState, Resolution, RuleName, Severity
 from monitor.core.rules.base import NoProblem, Problem, RuleResult, Superseded
 from monitor.core.text import format_time
+
+# How long it is among what is open.
+VISIBLE_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,19 +18,15 @@ class ConnectionRemoved:
     A connection that good polls list no more: told once, and over after a day without another word.
 
     Nobody has to act on it, so it must not stay open; it is told again only if the connection comes back first.
-
-    Args:
-        visible_for: how long it is among what is open.
     """
 
-    visible_for: timedelta = timedelta(days=1)
-    name: RuleName = RuleName.CONNECTION_REMOVED
+    name: ClassVar[RuleName] = RuleName.CONNECTION_REMOVED
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Find a connection that is gone, and not for long."""
         if known.removed_at is None:
             return NoProblem.UNKNOWN if known.missed_polls else NoProblem.OK
-        if now >= known.removed_at + self.visible_for:
+        if now >= known.removed_at + VISIBLE_FOR:
             return Superseded(resolution=Resolution.REMOVED, is_notified=False)
         last = f"; it was last seen at {format_time(known.last_seen_at)}" if known.last_seen_at else ""
         return Problem(
@@ -40,5 +40,5 @@ class ConnectionRemoved:
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
         """Return the end of the day, while it is ahead."""
-        ends_at = known.removed_at + self.visible_for if known.removed_at else None
+        ends_at = known.removed_at + VISIBLE_FOR if known.removed_at else None
         return ends_at if ends_at and ends_at > now else None

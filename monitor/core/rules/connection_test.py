@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from monitor.core.model import (
     NEVER_TESTED,
@@ -121,7 +122,7 @@ def add_test_result(
 class ConnectionTestFailed:
     """A connection that the API tried on its platform, and that isn't what it was."""
 
-    name: RuleName = RuleName.CONNECTION_TEST_FAILED
+    name: ClassVar[RuleName] = RuleName.CONNECTION_TEST_FAILED
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Go by the newest test that proved something, until something good was seen after it."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from monitor.core.model import Cause, ConnectionState, RuleName, Severity
 from monitor.core.rules.base import NoProblem, Problem, RuleResult
@@ -55,7 +56,7 @@ class PublishErrorRule:
     """
 
     max_age: timedelta = timedelta(days=7)
-    name: RuleName = RuleName.PUBLISH_ERROR
+    name: ClassVar[RuleName] = RuleName.PUBLISH_ERROR
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Find an error that is later than the last successful post and was not withdrawn."""

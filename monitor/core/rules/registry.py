@@ -40,3 +40,6 @@ class Rules:
     removed_after: int = 3
     flapping: Flapping = DEFAULT_FLAPPING
     mass_change: MassChange = DEFAULT_MASS_CHANGE
+
+
+DEFAULT_RULES = Rules()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median_low
+from typing import ClassVar
 
 from monitor.core.model import (
     Cause,
@@ -213,7 +214,7 @@ class RenewalOverdue:
     """
 
     profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
-    name: RuleName = RuleName.RENEWAL_OVERDUE
+    name: ClassVar[RuleName] = RuleName.RENEWAL_OVERDUE
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Find a token that was reported as it was after it should have been renewed."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import ClassVar
 
 from monitor.core.model import Cause, ConnectionState, RuleName, Severity, TokenStatus
 from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult
@@ -46,7 +47,7 @@ class TokenExpiry:
 
     before: Mapping[timedelta, Severity] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
     profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
-    name: RuleName = RuleName.TOKEN_EXPIRY
+    name: ClassVar[RuleName] = RuleName.TOKEN_EXPIRY
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Judge the newest report of a token, made at ``observed_at``, as of now."""
