@@ -7,9 +7,9 @@ Everything goes the same way: the monitor's own lines and, from WARNING up, what
 import logging
 import os
 import re
-import threading
+import textwrap
 from collections.abc import Iterable, Mapping, MutableMapping
-from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -28,9 +28,7 @@ _WORD = re.compile(r"[A-Za-z0-9_~.-]{6,}")
 _LIBRARIES = ("apprise", "urllib3", "apscheduler", "alembic", "sqlalchemy")
 
 # What journald takes a line's level from, at its beginning; it doesn't keep it there. See sd-daemon(3).
-_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
-_COLORS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[1;31m"}
-_PLAIN = "\x1b[0m"
+_PRIORITIES = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
 
 _pattern = _API_KEY
 _hidden_words: set[str] = set()
@@ -97,67 +95,60 @@ def configure_logs(
     """
     set_secrets(secrets)
     least = logging.getLevelNamesMapping()[level.upper()]
-    on_terminal = _is_terminal(stream)
-    console = format == "console" or (format == "auto" and on_terminal)
-    tail: list[Processor] = [_order_keys, structlog.processors.format_exc_info, _scrubbed]
-    render = _for_people(on_terminal) if console else structlog.processors.JSONRenderer()
-    tail.append(_for_journal(render) if _is_journal(stream, environ) else render)
-    sink = _Sink(stream)
+    is_terminal = _is_terminal(stream)
+    console = structlog.dev.ConsoleRenderer(
+        colors=is_terminal, sort_keys=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
+    is_console = format == "console" or (format == "auto" and is_terminal)
+    render = (_printable, console) if is_console else (structlog.processors.JSONRenderer(),)
+    formatter = structlog.stdlib.ProcessorFormatter
+    common: list[Processor] = [
+        structlog.processors.add_log_level,
+        _order_keys,
+        structlog.processors.format_exc_info,
+        _scrubbed,
+    ]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, *tail],
+        processors=[structlog.contextvars.merge_contextvars, *common, formatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        context_class=dict,
-        logger_factory=lambda *_: sink,
+        logger_factory=lambda *_: logging.getLogger("monitor"),
         # Loggers made before this call, at import, must find their way here.
         cache_logger_on_first_use=False,
     )
+    handler = _Handler(stream, _PRIORITIES if _is_journal(stream, environ) else {})
+    handler.setFormatter(
+        formatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            processors=[formatter.remove_processors_meta, *render],
+        )
+    )
     root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if not isinstance(handler, StdlibHandler)]
-    root.addHandler(StdlibHandler(sink, tail))
+    root.handlers = [each for each in root.handlers if not isinstance(each, _Handler)] + [handler]
     root.setLevel(max(logging.WARNING, least))
+    logging.getLogger("monitor").setLevel(least)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.WARNING, least))
 
 
-class _Sink:
-    """Writes whole lines; a stream that is gone must not take the daemon with it."""
+class _Handler(logging.StreamHandler[TextIO]):
+    """Write whole lines; a stream that is gone must not take the daemon with it."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.lock = threading.Lock()
+    def __init__(self, stream: TextIO, priorities: Mapping[str, str]) -> None:
+        super().__init__(stream)
+        self._priorities = priorities
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
-    def msg(self, line: str) -> None:
-        # Broken, full or closed: there is nowhere left to say so.
-        with self.lock, suppress(OSError, ValueError):
-            self.stream.write(self._encodable(line) + "\n")
-            self.stream.flush()
-
-    def _encodable(self, line: str) -> str:
-        encoding = self.stream.encoding or "utf-8"
-        return line if line.isascii() else line.encode(encoding, "backslashreplace").decode(encoding)
-
-    debug = info = warning = error = critical = msg
-
-
-class StdlibHandler(logging.Handler):
-    """Takes what libraries log through the standard library."""
-
-    def __init__(self, sink: _Sink, processors: list[Processor]) -> None:
-        super().__init__()
-        self.sink = sink
-        self.processors = processors
-
-    def emit(self, record: logging.LogRecord) -> None:
+    def format(self, record: logging.LogRecord) -> str:
         try:
-            message = record.getMessage()
-        except (TypeError, ValueError, KeyError):
-            message = str(record.msg)
-        line: Any = {"event": message, "level": record.levelname.lower(), "logger": record.name}
-        if record.exc_info:
-            line["exc_info"] = record.exc_info
-        for process in self.processors:
-            line = process(None, record.levelname.lower(), line)
-        self.sink.msg(line)
+            text = super().format(record)
+        except (TypeError, ValueError, KeyError):  # a library's arguments don't fit its message
+            record.args = ()
+            text = super().format(record)
+        return textwrap.indent(text, self._priorities.get(record.levelname, ""), lambda line: True)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        """Broken, full or closed: there is nowhere left to say so."""
 
 
 def _forms(secret: str) -> set[str]:
@@ -196,34 +187,15 @@ def _safe_repr(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _for_people(colors: bool) -> Processor:
-    """Write a line in which no value can steer a terminal or look like another line or key."""
-
-    def render(_: object, __: str, line: MutableMapping[str, Any]) -> str:
-        at, level, event = (_escaped(str(line.pop(key))) for key in ("timestamp", "level", "event"))
-        trace = str(line.pop("exception", "")).splitlines()
-        padded = f"{level:8}"
-        words = [at, f"{_COLORS.get(level, '')}{padded}{_PLAIN}" if colors else padded, event]
-        words += [f"{_escaped(key)}={_quoted(value)}" for key, value in line.items()]
-        return "\n".join([" ".join(words), *(f"    {_escaped(text)}" for text in trace)])
-
-    return render
-
-
-def _for_journal(render: Processor) -> Processor:
-    """Begin each line with its level, so that ``journalctl --priority`` knows what it is asked for."""
-
-    def rendered(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
-        priority = _PRIORITIES.get(str(line.get("level")), _PRIORITIES["info"])
-        return "\n".join(priority + each for each in str(render(logger, name, line)).split("\n"))
-
-    return rendered
-
-
-def _quoted(value: object) -> str:
-    if isinstance(value, str) and value and value.isprintable() and not set(value) & set(" ='\""):
-        return value
-    return repr(value)
+def _printable(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what could steer a terminal or look like another line or key."""
+    trace = str(line.pop("exception", ""))
+    shown = {
+        _escaped(key): _escaped(value) if isinstance(value, str) else value for key, value in line.items()
+    }
+    if trace:
+        shown["exception"] = "\n".join(f"    {_escaped(each)}" for each in trace.splitlines())
+    return shown
 
 
 def _escaped(text: str) -> str:
