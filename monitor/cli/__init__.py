@@ -1,23 +1,10 @@
 """
 The command line: every command translates its arguments into a job, and its outcome into an exit status.
 
-``watching``
-    run, poll
-``reading``, ``exporting``, ``health``
-    what the history database knows, for people, programs and monitoring systems
-``hushing``
-    ack, silence
-``trying``
-    test
-``caring``, ``database``
-    check-config, test-channel; db, forget
-``playing``
-    sandbox, demo
-``session``, ``tables``, ``status``, ``charts``, ``board``
-    what commands share: the configuration and the database; output; the table of connections; on a terminal,
-    the history as charts, and the table as it changes
+Each module has the commands of one subject. ``session``, ``tables``, ``status``, ``charts``, ``live_table`` and
+``pass_result`` are what commands share: the configuration and the database, and the output.
 
-Whatever takes long to import is imported by the command that needs it, so ``--help`` stays quick.
+A command imports slow libraries itself, so ``--help`` stays quick.
 """
 
 import os
@@ -36,11 +23,11 @@ from monitor.errors import ConfigError, MonitorError
 PROGRAM = "postpost-monitor"
 
 INTERRUPTED = 130
-OUTPUT_CLOSED = 141  # as a program ends that SIGPIPE ends
+OUTPUT_CLOSED = 141  # the exit status of a program that SIGPIPE ended
 
 
 class _InOrder(click.Group):
-    """A group that lists its commands as they were added: the ones needed first come first."""
+    """A group that lists its commands in the order in which they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -91,7 +78,7 @@ for _command in (
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status. Whatever goes wrong is one line on standard error."""
+    """Run one command and return its exit status. Every error is one line on standard error."""
     _ensure_std_streams()
     _escape_unencodable()
     session = Session()
@@ -111,7 +98,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (BrokenOutputError, BrokenPipeError):
         _discard_output()
         return OUTPUT_CLOSED
-    except SystemExit as end:  # click's own way out when nobody reads its help
+    except SystemExit as end:  # click's error if the reader of its help is gone
         return end.code if isinstance(end.code, int) else 1
     except OutputError as error:
         _discard_output()
@@ -139,23 +126,26 @@ def _print_error(session: Session, text: str, status: int) -> int:
 
 
 def _discard_output() -> None:
-    """Let what is still to be written go nowhere, or the interpreter complains at its end and has its own status."""
+    """Discard pending output. Otherwise the interpreter complains at its end and changes the exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ensure_std_streams() -> None:
-    """Open nothing if a standard stream is closed: the next file, a database, would take its number."""
+    """
+    Open the null device for each closed standard stream. Otherwise the next file, a database, would get its
+    number.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, hence this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             if getattr(sys, name) is None:
                 setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _escape_unencodable() -> None:
-    """Write what a terminal's encoding lacks as escapes, rather than fail on somebody's name."""
+    """Write characters that the terminal's encoding lacks as escapes, rather than fail on a name."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

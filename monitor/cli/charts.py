@@ -18,7 +18,7 @@ AHEAD = timedelta(days=60)
 DAY = timedelta(days=1)
 NARROWEST = 20
 
-# By how bad a status is: what stands for it must differ without colors, too; in blocks, and in ASCII.
+# From the mildest status to the worst. The marks must differ without colors too, in blocks and in ASCII.
 _RANKED = ("", "valid", "unknown", "expiring_soon", "expired")
 _MARKS = {
     "": (" ", " "),
@@ -32,7 +32,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def timelines(periods: Iterable[Row], *, since: datetime | None, now: datetime) -> Iterator["RenderableType"]:
     """
-    Draw what the token of each connection was like, from its first period or a given time until now.
+    Draw the status of each connection's token over time, from its first period or a given time until now.
 
     Args:
         periods: rows of ``connection_timeline``, of a few connections.
@@ -56,7 +56,7 @@ def timelines(periods: Iterable[Row], *, since: datetime | None, now: datetime) 
 
 def expiries(tokens: Iterable[Row], *, now: datetime) -> Iterator["RenderableType"]:
     """
-    Draw how many tokens end on each of the next sixty days, a line a platform.
+    Draw how many tokens expire on each of the next 60 days, one line for each platform.
 
     Args:
         tokens: rows of ``expiring_tokens``.
@@ -88,7 +88,7 @@ def _width(console: "Console", label: int = 0) -> int:
 
 
 class _Timeline:
-    """One connection: a mark for each span of time, of the worst that it was in it."""
+    """One connection: a mark for each span of time, with the worst status in it."""
 
     def __init__(self, periods: Sequence[Row], start: datetime, end: datetime) -> None:
         self._periods = periods
@@ -151,7 +151,7 @@ def _bar(count: int, most: int, ascii_only: bool) -> str:
 
 
 class _Axis:
-    """The dates under a chart: at its ends and, where there is room, in its middle."""
+    """The dates under a chart: at its ends and, if there is room, in its middle."""
 
     def __init__(self, start: datetime, end: datetime, label: int = 0) -> None:
         self._start = start
@@ -178,7 +178,7 @@ class _Axis:
 
 
 class _Legend:
-    """What each mark stands for."""
+    """The meaning of each mark."""
 
     def __rich_console__(self, console: "Console", _: object) -> Iterator["Text"]:
         from rich.text import Text

@@ -1,4 +1,4 @@
-"""check-config, test-channel: is it right, and does it arrive."""
+"""check-config, test-channel: validate the configuration, and test the channels."""
 
 import secrets
 from collections.abc import Iterator
@@ -130,7 +130,7 @@ def _print_accounts(config: "Config") -> None:
 
 
 def _print_channels(config: "Config") -> None:
-    """Render a sample of every kind for every channel, in its own words where it has some."""
+    """Print a sample message of every kind for every channel, with its template if it has one."""
     from monitor.app import build_channels, build_templates
     from monitor.channels.incident_channel import IncidentChannel
 
@@ -155,7 +155,7 @@ def _print_channels(config: "Config") -> None:
 
 
 def _route_lines(results: RouteResults) -> Iterator[list[Cell]]:
-    """Write the ways, those that are alike on one line."""
+    """Return the routes of each kind of incident, equal ones on one line."""
     for (rule, severity, cause), by_account in results.items():
         alike: dict[tuple[tuple[str, RouteResult], ...], list[str]] = {}
         for account, by_platform in by_account.items():

@@ -1,4 +1,4 @@
-"""test-connection: one connection, tried on its platform now."""
+"""test-connection: test one connection on its platform."""
 
 from typing import TYPE_CHECKING
 
@@ -27,8 +27,8 @@ def run_test(session: Session, platform_id: str, account: str | None, managed_us
     """
     Test one connection on its platform.
 
-    It uses one request of the platform's quota and records the result. Exit status 1 if the connection is broken or
-    could not be tested.
+    It uses one request of the platform's quota and records the result. Exit status 1 if the connection is broken
+    or could not be tested.
     """
     config = session.config()
     names = [each.name for each in config.accounts]

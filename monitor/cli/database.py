@@ -1,4 +1,4 @@
-"""db: the schema, the invariants, a copy, the retention; forget."""
+"""db, erase: the schema, the invariants, a backup, the retention, and erasing a client."""
 
 import sys
 from datetime import timedelta
@@ -83,7 +83,7 @@ def current(session: Session) -> None:
 @db.command()
 @pass_session
 def check(session: Session) -> int:
-    """Check the database's invariants. Exit status 1 when something is."""
+    """Check the file and the invariants of the database. Exit status 1 if something is wrong."""
     from monitor.app import build_routing
     from monitor.core.evaluation.incidents import IncidentChange
     from monitor.core.model import Reason
@@ -134,7 +134,7 @@ def prune(session: Session) -> None:
         by_age.setdefault(config.retention.for_kind(kind), []).extend([f"{count} {kind}"] if count else [])
     for age, counts in by_age.items():
         print_line(
-            f"older than {format_duration(age)}: {'forgot ' + ', '.join(counts) if counts else 'nothing'}"
+            f"older than {format_duration(age)}: {'deleted ' + ', '.join(counts) if counts else 'nothing'}"
         )
 
 
@@ -159,18 +159,16 @@ def erase(session: Session, account: str, managed_user_id: str | None, yes: bool
         with database.read() as store:
             targets, is_watched = count_known(store.connection, account, managed_user_id)
         if not targets:
-            raise StorageError(f"nothing is known of {whom}; `postpost-monitor status` shows who is known")
+            raise StorageError(f"there is no data about {whom}; `postpost-monitor status` lists the clients")
         if not yes and sys.stdin.isatty():
-            click.confirm(f"Erase all that is known of {whom}, for good?", abort=True, err=True)
+            click.confirm(f"Erase all data about {whom}? This can't be undone.", abort=True, err=True)
         gone = erase_client(account, managed_user_id, database=database, clock=utc_now)
     counts = ", ".join(f"{count} {kind}" for kind, count in gone.items() if kind != "targets")
-    print_line(f"{one_line(whom)}: forgotten; of it stays only how much it was: {counts}")
-    print_line(
-        "Copies and logs are not the history's: `db backup` files and the journal may still name them."
-    )
+    print_line(f"{one_line(whom)}: erased. Only these counts remain: {counts}")
+    print_line("Backups (`db backup`) and the journal may still name the client. Delete them yourself.")
     if is_watched:
         click.echo(
-            f"postpost-monitor: warning: {one_line(whom)} is still polled and will be known anew at the next look; "
-            "take it out of the configuration or the workspace, reload, and forget it again",
+            f"postpost-monitor: warning: {one_line(whom)} is still polled, and the next poll records it again; "
+            "remove it from the configuration or the workspace, reload, and erase it again",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""poll --dry-run: a whole pass on a copy of what is known, with channels that only listen."""
+"""poll --dry-run: a whole pass on a copy of the history, with channels that only record messages."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _CapturingChannel:
-    """A channel that keeps what it is given, and has the limits of the one it stands for."""
+    """A channel that records its messages, with the limits of the channel it replaces."""
 
     real: "Channel"
     messages: list[Message] = field(default_factory=list)
@@ -57,7 +57,7 @@ class _CapturingChannel:
 
 
 class _CapturingClientChannel(ClientChannel):
-    """A channel that tells each managed user apart, listening."""
+    """The same for a client channel."""
 
     def __init__(self, real: ClientChannel) -> None:
         vars(self).update(vars(real))
@@ -69,7 +69,7 @@ class _CapturingClientChannel(ClientChannel):
 
 
 class _CapturingIncidentChannel(IncidentChannel):
-    """A channel to a service with incidents of its own, listening."""
+    """The same for an incident service."""
 
     def __init__(self, real: IncidentChannel) -> None:
         super().__init__(
@@ -96,7 +96,7 @@ def _capturing_channel(
 
 def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
     """
-    Play a pass without a trace, and print what it would have recorded and told.
+    Simulate a pass, and print what it would have recorded and sent.
 
     Returns:
         The exit status: 1 when a target couldn't be polled.
@@ -109,7 +109,7 @@ def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
     copy = DryRunDatabase(_original(app.database))
     try:
         before = copy.incidents()
-        # To make a link would leave a trace at the API.
+        # Creating a link would change data at the API.
         post = replace(app.delivery, database=copy, channels=listeners, reconnect_link=lambda target: "")
         done = play(replace(app, database=copy, delivery=post))
         after = copy.incidents()

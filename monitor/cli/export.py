@@ -1,4 +1,4 @@
-"""export: a view for a spreadsheet or a program; a file is there whole or not at all."""
+"""export: a view for a spreadsheet or a program. A file is complete or isn't there."""
 
 import csv
 import errno
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from monitor.cli.status import Row
 
-# Rows held in memory, and of a Parquet file the rows that are compressed together.
+# Rows held in memory, and rows that a Parquet file compresses together.
 CHUNK = 1_000
 ROW_GROUP = 20_000
 
@@ -105,7 +105,7 @@ def _form_of(file: Path | None) -> str:
 
 
 class _Counted:
-    """Rows that are counted as they pass."""
+    """Rows, counted while they are read."""
 
     def __init__(self, rows: "Iterable[Row]") -> None:
         self._rows = rows
@@ -120,16 +120,16 @@ class _Counted:
 @contextmanager
 def _whole(file: Path | None) -> Iterator[IO[bytes]]:
     """
-    Open what is written to: standard output, or a file that takes its place once it is complete.
+    Open the output: standard output, or a file that replaces the old one when it is complete.
 
     Raises:
-        ExportError: it can't be written; of a file nothing is left, and one that was there before is kept.
+        ExportError: it can't be written. No partial file is left, and an existing file is kept.
     """
     try:
         if file is None:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-        elif file.exists() and not file.is_file():  # a pipe or a device: nothing to put in its place
+        elif file.exists() and not file.is_file():  # a pipe or a device can't be replaced
             with file.open("wb") as sink:
                 yield sink
         else:
@@ -148,7 +148,7 @@ def _whole(file: Path | None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _replacing(file: Path) -> Iterator[IO[bytes]]:
-    # Names of people are in it: nobody else may read, unless somebody has let them.
+    # The file contains names of people. Others may read it only if they could read the old one.
     handle, name = tempfile.mkstemp(prefix=f".{file.name[:80]}.", suffix=".partial", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as sink:
@@ -178,7 +178,7 @@ def _csv(lines: Sequence[Sequence[str]]) -> bytes:
 
 
 def _safe_cell(value: object) -> str:
-    """Write a value in a way that no spreadsheet takes for a formula."""
+    """Return a value that no spreadsheet reads as a formula."""
     if value is None:
         return ""
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""check-health: the answer that monitoring systems ask of a plugin."""
+"""check-health: the answer of a monitoring plugin."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ MAX_DELIVERY_DELAY = timedelta(minutes=15)
 
 
 class Level(IntEnum):
-    """What a monitoring plugin's exit status says."""
+    """The exit status of a monitoring plugin."""
 
     OK = 0
     WARNING = 1
@@ -65,11 +65,11 @@ def assess(
     found: "Health", every: Mapping[str, timedelta], now: datetime, *, only_itself: bool = False
 ) -> tuple[Level, str]:
     """
-    Return how bad things are, and why: the worst reasons first.
+    Return the level and the reasons, the worst first.
 
     Args:
         every: how often the targets of each account are polled.
-        only_itself: leave out what the monitor only reports.
+        only_itself: check only the monitor itself.
     """
     if not any(watched.last_polled_at for watched in found.targets):
         return Level.UNKNOWN, "nothing was polled yet"
@@ -98,7 +98,7 @@ def _load_health(
 
 
 def _max_interval(account: str, every: timedelta, found: "Health", config: "Config") -> timedelta:
-    """Return how far apart two looks at one target of an account may lie, as the daemon does."""
+    """Return the longest time between two polls of a target, as the daemon would."""
     from monitor.app import build_token_bucket
 
     of_account = next(each for each in config.accounts if each.name == account)
@@ -130,7 +130,7 @@ def _is_late(watched: "TargetStatus", every: timedelta, now: datetime, *, only_i
     if only_itself:
         if watched.is_paused:
             return False
-        # A server may tell the monitor to stay away: that is no fault of its own.
+        # A pause that the server asked for isn't the monitor's fault.
         seen, limit = watched.last_polled_at, max(3 * every, MAX_RETRY_AFTER) + SLACK
     else:
         seen, limit = watched.last_ok_at, 3 * every + SLACK

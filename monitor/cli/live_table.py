@@ -1,4 +1,4 @@
-"""status --watch: the connections on a terminal, the worst first, drawn anew as the history moves on."""
+"""status --watch: the connections on a terminal, the worst first, redrawn as the history changes."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2.0
 KEY_POLL_SECONDS = 0.1
-# Rows that are kept: no terminal shows more.
+# Rows to keep. No terminal shows more.
 MAX_ROWS = 300
 SHORT = 90
-# The columns that a terminal of a width has room for; the last entry is for the narrowest.
+# The columns for each width of the terminal. The last entry is for the narrowest.
 _LAYOUTS: Sequence[tuple[int, frozenset[str]]] = (
     (140, frozenset()),
     (90, frozenset({"account", "last post", "last error"})),
@@ -29,12 +29,12 @@ _LAYOUTS: Sequence[tuple[int, frozenset[str]]] = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveTable:
     """
-    What is to be seen at one moment.
+    The content at one moment.
 
     Args:
         rows: the worst first, at most ``MOST``.
-        total: how many connections there are.
-        accounts: what is wrong with accounts as such, a line each.
+        total: number of connections.
+        accounts: problems of accounts, one line each.
         error: why nothing newer could be read; empty if it could.
     """
 
@@ -47,7 +47,7 @@ class LiveTable:
     error: str = ""
 
     def __rich_console__(self, console: "Console", _: object) -> Iterator["RenderableType"]:
-        """Draw as much as the terminal has room for now."""
+        """Draw what the terminal has room for."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -64,12 +64,12 @@ class LiveTable:
         for source in self.accounts[:3]:
             yield line(source, "bold red")
         used = 1 + bool(self.error) + min(len(self.accounts), 3)
-        space = max(console.size.height - used - 5, 1)  # the heads between their rules, and the line below
+        space = max(console.size.height - used - 5, 1)  # the header between its rules, and the line below
         hidden = next(without for width, without in _LAYOUTS if console.width >= width)
         shown = [index for index, header in enumerate(self.headers) if header not in hidden]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=False)
         for index in shown:
-            # Of all columns the status must stay readable.
+            # The status column must stay readable.
             least = len("expiring_soon") if self.headers[index] == "token" else None
             table.add_column(self.headers[index], overflow=overflow, no_wrap=True, min_width=least)
         for row in self.rows[:space]:
@@ -84,9 +84,9 @@ class LiveTable:
 
 def run_live_table(look: Callable[[], LiveTable]) -> None:
     """
-    Draw what ``look`` finds, again and again, until somebody presses ctrl-C or the process is told to end.
+    Draw the current table repeatedly until Ctrl-C or a signal ends it.
 
-    Signals are only noted: one that broke into the drawing would leave the terminal as it was drawn on.
+    Signals are only recorded. One that interrupted the drawing would leave the terminal in disorder.
     """
     from rich.console import Console
     from rich.live import Live

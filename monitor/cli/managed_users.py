@@ -1,4 +1,4 @@
-"""check-config on managed users: how often they can be looked at, and what a client would get."""
+"""check-config for managed users: how often they can be polled, and what a client would get."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ NAMED = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownTargets:
     """
-    What the history database knows of managed users; nothing if there is no history yet.
+    The managed users in the history database; empty if there is no history yet.
 
     Args:
-        targets: that are polled, of all accounts.
-        owners: the managed users among them that seem to be the owner of their key.
+        targets: the polled targets of all accounts.
+        owners: managed users among them that seem to be the owner of their key.
     """
 
     targets: Sequence[Target] = ()
@@ -39,7 +39,7 @@ class KnownTargets:
 
 
 def load_known_targets(session: Session, config: "Config") -> KnownTargets:
-    """Ask the history database."""
+    """Load them from the history database."""
     from monitor.storage import managed_users
 
     try:
@@ -52,7 +52,7 @@ def load_known_targets(session: Session, config: "Config") -> KnownTargets:
 
 
 def print_poll_rates(config: "Config", known: KnownTargets) -> None:
-    """Say of each account with managed users how many targets share its key, and how often it can look at them."""
+    """Print for each account with managed users how many targets share its key, and how often it can poll them."""
     from monitor.app import build_poll_scope, build_token_buckets
     from monitor.rate_limits import RateLimits
 
@@ -73,18 +73,18 @@ def print_poll_rates(config: "Config", known: KnownTargets) -> None:
         if rate.is_limited:
             print_line(
                 f"account {rate.account}: every {_exact_duration(rate.every)} can't be kept for {rate.targets} targets "
-                f"with {rate.per_minute} requests a minute; each is looked at every "
+                f"with {rate.per_minute} requests a minute; each is polled every "
                 f"{_exact_duration(rate.effective_interval)}"
             )
     for owner in known.owners:
         print_line(
             f"account {owner.account}: managed user {owner.managed_user_id} seems to be the owner of the key, so "
-            f"what is wrong is told twice; {OWNER_LISTED}"
+            f"problems are reported twice; {OWNER_LISTED}"
         )
 
 
 def print_clients(config: "Config", known: KnownTargets, routing: Routing) -> None:
-    """Show what one client would get, and who has no address to get it at."""
+    """Print what one client would get, and the clients without an address."""
     from monitor.app import build_channels
 
     users = [target for target in known.targets if target.managed_user_id is not None]

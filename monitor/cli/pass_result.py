@@ -1,4 +1,4 @@
-"""What one pass came to, and how its failures are printed."""
+"""The result of one pass, and how its failures are printed."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True, kw_only=True)
 class PassResult:
     """
-    What one pass came to.
+    The result of one pass.
 
     Args:
         recorded: the polls that were recorded.

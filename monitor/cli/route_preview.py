@@ -1,4 +1,4 @@
-"""Where incidents would go, tried before there are any."""
+"""Preview where incidents would go."""
 
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,11 +12,11 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.config.model import Config
 
-# A kind of incident that can be opened: its rule, how bad it is, and what lies behind it.
+# A kind of incident that can be opened: rule, severity, cause.
 Kind: TypeAlias = tuple[RuleName, Severity, Cause | None]
-# The numbers of the routes that an incident takes, from 1, and the channels that it so gets to.
+# The numbers of the routes that an incident takes, from 1, and the channels they lead to.
 RouteResult: TypeAlias = tuple[tuple[int, ...], tuple[str, ...]]
-# Where an incident of a kind goes: for each account, by platform.
+# Where a kind of incident goes: for each account, by platform.
 RouteResults: TypeAlias = dict[Kind, dict[str, dict[str, RouteResult]]]
 
 _ABOUT_CONNECTIONS = {
@@ -64,7 +64,7 @@ def _incident(kind: Kind, account: str, platform: str) -> Incident:
 
 
 def preview_routes(config: "Config", routing: Routing) -> RouteResults:
-    """Find where an incident of every kind that the rules can open would go: by which routes, to whom."""
+    """Return where every kind of incident that the rules can open would go: by which routes, to which channels."""
     ways: RouteResults = {}
     for rule in config.rules:
         if not rule.enabled:
@@ -86,14 +86,14 @@ def _route_incident(incident: Incident, routing: Routing) -> RouteResult:
     target = Target(id=0, account=incident.subject.account or "")
     taken = matching_routes(labels_of(incident, target, routing), routing.routes)
     notified = (channel for route in taken for channel in route.channels)
-    # A client is told of its own connections alone: somebody else must be told of everything.
+    # Client channels get only the client's own connections, so they don't count here.
     channels = tuple(dict.fromkeys(channel for channel in notified if channel not in routing.clients))
     return tuple(number for number, route in enumerate(routing.routes, 1) if route in taken), channels
 
 
 def refuse_unrouted(ways: RouteResults) -> None:
     """
-    Make sure that every incident gets to somebody.
+    Raise an error if an incident would reach no channel.
 
     Raises:
         ConfigError: one doesn't.

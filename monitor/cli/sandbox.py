@@ -1,4 +1,4 @@
-"""sandbox, demo: the monitor without an account."""
+"""sandbox, demo: run the monitor without an account."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What the commands share: the options before the command's name, the configuration, the database."""
+"""What commands share: the global options, the configuration, the database."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NoHistoryError(StorageError):
-    """There is no history database, or nothing in it, yet."""
+    """There is no history yet."""
 
 
 class Session:
@@ -26,8 +26,8 @@ class Session:
     One run of the program.
 
     Attributes:
-        config_file: what ``--config`` names.
-        debug: whether everything is logged, and tracebacks are shown.
+        config_file: the value of ``--config``.
+        debug: whether to log everything and show tracebacks.
     """
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class Session:
 
     def config(self, *, as_daemon: bool = False) -> "Config":
         """
-        Read the configuration, hide its secrets from now on, and set up the log.
+        Load the configuration, hide its secrets, and set up the log.
 
         Args:
-            as_daemon: log as the configuration says; else only what is wrong, for people.
+            as_daemon: log as configured. Otherwise log only problems, for people.
 
         Raises:
             ConfigError: there is none, or it can't be used.
@@ -52,7 +52,7 @@ class Session:
         path = find_config(self.config_file, os.environ)
         config = load_config(path, os.environ)
         self._source = str(path) if path else "environment"
-        # Those of a configuration that was read before stay hidden: its daemon may still be speaking.
+        # Secrets of an earlier configuration stay hidden, because its daemon may still be logging.
         self._secrets |= config.secrets()
         level = config.log.level if as_daemon else "warning"
         configure_logs(
@@ -65,7 +65,7 @@ class Session:
 
     def validate_channels(self, config: "Config") -> None:
         """
-        Make sure that every channel's URL leads to a service, before anything is begun.
+        Check that every channel's URL leads to a service.
 
         Raises:
             ConfigError: one doesn't.
@@ -83,7 +83,7 @@ class Session:
 
     def validate_templates(self, config: "Config") -> None:
         """
-        Make sure that the channels' templates can be read.
+        Check that the channels' templates can be read.
 
         Raises:
             ConfigError: one can't.
@@ -98,7 +98,7 @@ class Session:
 
     def validate_routes(self, config: "Config") -> None:
         """
-        Make sure that every incident gets to somebody, where that is wanted.
+        Check that every incident reaches a channel, if that is configured.
 
         Raises:
             ConfigError: one doesn't.
@@ -114,7 +114,7 @@ class Session:
             raise ConfigError(f"{self._source}: {error}") from None
 
     def warn(self, config: "Config") -> None:
-        """Tell what isn't wrong but worth a second look."""
+        """Print the warnings of the configuration."""
         from monitor.core.text import one_line
 
         for warning in config.warnings:
@@ -123,7 +123,7 @@ class Session:
     @contextmanager
     def open_database(self, config: "Config | None" = None) -> "Iterator[Database]":
         """
-        Open the history database as it is; nothing is made and nothing is migrated.
+        Open the existing history database. Creates and migrates nothing.
 
         Raises:
             NoHistoryError: there is none yet.
@@ -153,7 +153,7 @@ class Session:
         Open one reading transaction on the history.
 
         Args:
-            as_json: a history that isn't there yet is None and a word on standard error, not a failure.
+            as_json: if there is no history yet, yield None and print a note instead of failing.
         """
         try:
             with self.open_database() as database, database.read() as store:
@@ -166,7 +166,7 @@ class Session:
 
 
 def _key(channel: "Channel") -> str:
-    """Name the key that the channel's URL came from."""
+    """Return the key that the channel's URL came from."""
     return "url_env" if channel.url_env else "url_file" if channel.url_file else "url"
 
 

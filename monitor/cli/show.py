@@ -1,4 +1,4 @@
-"""status, history, incidents, deliveries: what the history database knows."""
+"""status, history, incidents, deliveries: show the history database."""
 
 import sys
 from collections.abc import Iterator
@@ -246,14 +246,14 @@ def _print(headers: tuple[str, ...], lines: list[list[Cell]], *, empty: str) -> 
 
 
 def require_rows(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
-    """Pass rows on; where there are none and something certain was asked for, say so."""
+    """Yield the rows. If there are none and the filters name something, print a note."""
     some = False
     for row in rows:
         some = True
         yield row
     asked = [f"{name.replace('_', ' ')} {value!r}" for name, value in wanted.items() if value]
     if asked and not some:
-        click.echo(f"postpost-monitor: nothing is known with {' and '.join(asked)}", err=True)
+        click.echo(f"postpost-monitor: nothing found with {' and '.join(asked)}", err=True)
 
 
 def _transition(row: Row) -> tuple[datetime, list[Cell]]:

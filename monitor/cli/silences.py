@@ -1,4 +1,4 @@
-"""ack, silence: what people say of what is wrong."""
+"""ack, silence: acknowledge incidents and silence notifications."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,14 +15,14 @@ MATCHES = ("account", "managed_user", "platform", "rule", "severity", "cause")
 
 
 class Until(click.ParamType[datetime]):
-    """A time in ISO 8601, or a duration from now; always ahead."""
+    """A future time in ISO 8601, or a duration from now."""
 
     name = "when"
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Read it."""
+        """Parse the value."""
         from monitor.config.values import parse_duration
 
         if isinstance(value, datetime):

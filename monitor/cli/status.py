@@ -1,4 +1,4 @@
-"""What is known of every connection, as people read it."""
+"""The state of every connection, for people."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monitor.storage.store import Store
 
 Row: TypeAlias = Mapping[Any, Any]
-# A connection by what names it in every view: account, managed user id, platform id.
+# The key of a connection in every view: account, managed user id, platform id.
 Key: TypeAlias = tuple[str, str | None, str | None]
 
 _HEADERS = (
@@ -29,17 +29,17 @@ _HEADERS = (
     "last error",
     "incident",
 )
-# The words that ask for nothing; any other does, also one that the monitor doesn't know.
+# The statuses that need no action. Any other does, also an unknown one.
 _AT_EASE = {"valid", "unknown"}
 
 
 def key_of(row: Row) -> Key:
-    """Name the connection that a row of a view is about."""
+    """Return the key of the connection in a row of a view."""
     return row["account"], row["managed_user_id"], row["platform_id"]
 
 
 def open_incidents(store: "Store") -> dict[Key, list[Row]]:
-    """Gather the open incidents, the worst of each connection first."""
+    """Load the open incidents, the worst of each connection first."""
     from monitor.storage import queries
 
     found: dict[Key, list[Row]] = {}
@@ -63,11 +63,11 @@ def known_connections(
     shared: bool = False,
 ) -> Iterator[Row]:
     """
-    Stream what is known of connections, removed ones included.
+    Yield all connections, including removed ones.
 
     Args:
         problems: only those with an open incident, or with a status other than valid and unknown.
-        shared: only those whose profile is connected more than once, one beside the other.
+        shared: only those whose profile is connected more than once, grouped.
     """
     from monitor.storage import queries
 
@@ -80,7 +80,7 @@ def known_connections(
 
 
 def print_connections(rows: Iterable[Row], incidents: Mapping[Key, list[Row]], now: datetime) -> None:
-    """Print the connections that are listed as a table."""
+    """Print the listed connections as a table."""
     shown = [row for row in rows if row["removed_at"] is None]
     if shown:
         print_table(_HEADERS, (_cells(row, incidents.get(key_of(row), []), now) for row in shown))
@@ -89,7 +89,7 @@ def print_connections(rows: Iterable[Row], incidents: Mapping[Key, list[Row]], n
 
 
 def print_sources(incidents: Mapping[Key, list[Row]], now: datetime, *, account: str | None = None) -> None:
-    """Print what is wrong with accounts as such, a line each."""
+    """Print the problems of accounts, one line each."""
     for line in _sources(incidents, now, account=account):
         print_line(line)
 
@@ -97,7 +97,7 @@ def print_sources(incidents: Mapping[Key, list[Row]], now: datetime, *, account:
 def live_table(
     store: "Store", now: datetime, *, account: str | None, platform: str | None, problems: bool, shared: bool
 ) -> LiveTable:
-    """Gather what ``status --watch`` shows, the worst connections first."""
+    """Load what ``status --watch`` shows, the worst connections first."""
     incidents = open_incidents(store)
     rows = known_connections(
         store, incidents, account=account, platform=platform, problems=problems, shared=shared
@@ -115,7 +115,7 @@ def live_table(
 
 
 def _sort_key(row: Row, incidents: list[Row], now: datetime) -> tuple[int, int, float]:
-    """Order connections: by their incident, by the API's word, by what is left."""
+    """Order connections by incident, then status, then time left."""
     rank = Severity(incidents[0]["severity"]).rank if incidents else -1
     word = {"expired": 2, "expiring_soon": 1}.get(row["token_status"], 0)
     left = (row["expires_at"] - now).total_seconds() if row["expires_at"] else float("inf")
@@ -133,7 +133,7 @@ def _sources(
 
 
 def who(row: Row) -> str:
-    """Name what a row of a view is about: a connection, or else an account, or else the monitor itself."""
+    """Return what a row of a view is about: a connection, else an account, else the monitor itself."""
     account = row["account"] or "the monitor"
     if user := row["managed_user"] or row["managed_user_id"]:
         account += f", user {user}"
@@ -164,7 +164,7 @@ def _expiry(moment: datetime | None, status: str, now: datetime) -> Cell:
     left = moment - now
     if left.total_seconds() > 0:
         return f"in {format_duration(left)} ({format_time(moment)})"
-    # A date that passed says nothing while the API calls the token valid.
+    # A passed date means nothing while the API calls the token valid.
     return f"{format_duration(-left)} ago ({format_time(moment)})", "" if status == "valid" else STYLES[
         "expired"
     ]

@@ -1,4 +1,4 @@
-"""Output: tables for people, JSON for programs; no text from outside can act in any of them."""
+"""Output: tables for people, JSON for programs. Text from outside is harmless in both."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from monitor.errors import MonitorError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# Text, or text and how it looks on a terminal.
+# Text, or text and its style on a terminal.
 Cell: TypeAlias = str | tuple[str, str]
 
 STYLES = {
@@ -28,7 +28,7 @@ STYLES = {
     "unknown": "dim",
 }
 _GAP = "  "
-_NARROW = 10  # characters a column
+_NARROW = 10  # characters for each column
 
 
 class BrokenOutputError(Exception):
@@ -36,17 +36,17 @@ class BrokenOutputError(Exception):
 
 
 class OutputError(MonitorError):
-    """Our output can't be written: its disk is full, perhaps."""
+    """The output can't be written, for example because its disk is full."""
 
 
 def print_line(text: str = "") -> None:
-    """Write a line on standard output."""
+    """Write a line to standard output."""
     with _translate_write_errors():
         sys.stdout.write(f"{text}\n")
 
 
 def flush() -> None:
-    """See to it that all that was said is written."""
+    """Write all pending output."""
     with _translate_write_errors():
         sys.stdout.flush()
 
@@ -67,7 +67,7 @@ def styled(word: str) -> Cell:
 
 
 def wire_time(moment: datetime) -> str:
-    """Write a time for programs: ISO 8601, UTC, milliseconds."""
+    """Return a time for programs: ISO 8601, UTC, milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -75,7 +75,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """
     Print a table: drawn and in color on a terminal, aligned text elsewhere.
 
-    A column in which no row has anything is left out.
+    Leaves out empty columns.
     """
     clean = [[cleaned(cell) for cell in row] for row in rows]
     used = [index for index in range(len(headers)) if any(row[index][0] for row in clean)]
@@ -88,7 +88,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
 
 def print_drawn(parts: "Iterable[RenderableType]") -> None:
-    """Print what rich draws, on a terminal."""
+    """Print a rich renderable on a terminal."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -97,13 +97,13 @@ def print_drawn(parts: "Iterable[RenderableType]") -> None:
 
 
 def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:
-    """Print an array, an object a line."""
+    """Print a JSON array, one object a line."""
     for line in as_json_array(rows):
         print_line(line)
 
 
 def as_json_array(rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:
-    """Write rows as the lines of one array, an object a line."""
+    """Yield rows as the lines of one JSON array, one object a line."""
     last = None
     for row in rows:
         yield "[" if last is None else f"  {last},"
@@ -112,7 +112,7 @@ def as_json_array(rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:
 
 
 def as_json(row: Mapping[Any, Any]) -> str:
-    """Write a row as an object on one line; in ASCII, so that nothing in it can steer a terminal."""
+    """Return a row as a JSON object on one line, in ASCII so that it can't control a terminal."""
     return json.dumps({str(key): _wire(value) for key, value in row.items()})
 
 
@@ -123,7 +123,9 @@ def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]
     from rich.text import Text
 
     console = Console(highlight=False)
-    if console.width < _NARROW * len(headers):  # columns of single letters: a block a row instead
+    if console.width < _NARROW * len(
+        headers
+    ):  # columns would be one letter wide: print a block for each row instead
         for row in rows:
             for header, (text, style) in zip(headers, row, strict=True):
                 if text:

@@ -1,1 +1,1 @@
-"""HTTP that goes out: the client, its deadline, proxies and errors."""
+"""Outgoing HTTP: the client, its deadline, proxies and errors."""

@@ -1,9 +1,9 @@
 """
-The guarded edge: every HTTP request to an API goes out here, through one pool for the whole process.
+Send every HTTP request to an API, through one pool for the whole process.
 
-It keeps to what a session would not: redirects aren't followed (the key would travel along), no cookie is
-kept, no ``.netrc`` is read, an answer is bounded in bytes after decompression and in time over everything,
-and whatever goes wrong comes out as a `FetchError` that holds no key.
+Unlike a session, it follows no redirects (the key would travel along), keeps no cookies and reads no ``.netrc``.
+An answer is limited in bytes after decompression, and the whole call is limited in time. Every failure is a
+`FetchError` without the key.
 """
 
 import http.client
@@ -33,7 +33,7 @@ _STALE = (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError, ssl.
 
 
 class Request(requests.PreparedRequest):
-    """A request ready to be sent any number of times, by any thread: it knows its proxies and its pool."""
+    """A prepared request with its proxies and its pool, which any thread can send any number of times."""
 
     proxies: dict[str, str]
     pool: HTTPConnectionPool | None = None
@@ -43,7 +43,7 @@ class Request(requests.PreparedRequest):
         self, headers: Mapping[str, str], *, path: str = "", body: bytes | None = None, method: str = ""
     ) -> "Request":
         """
-        Make a copy with more headers, a longer path and a body; that is all that varies between calls.
+        Return a copy with more headers, a longer path and a body. Nothing else varies between calls.
 
         Args:
             body: makes it a POST.
@@ -61,7 +61,7 @@ class Request(requests.PreparedRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer, complete. Its text may repeat what was sent, so it isn't shown."""
+    """A complete answer. Its text may repeat what was sent, so its repr hides it."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -73,9 +73,9 @@ class HttpClient:
     The pool that every provider shares.
 
     Args:
-        timeout: for one whole request, resolving and connecting included.
-        concurrency: requests in flight at most; so many connections are kept open a host.
-        environ: where proxies and the CA bundle are named; read once, here.
+        timeout: for one whole request, including name resolution and connecting.
+        concurrency: maximum of requests in flight, and of open connections to a host.
+        environ: names proxies and the CA bundle; read once, here.
 
     Raises:
         ConfigError: a proxy or the CA bundle can't be used.
@@ -94,7 +94,7 @@ class HttpClient:
 
     def prepare(self, url: str, headers: Mapping[str, str]) -> Request:
         """
-        Make a request ready, once for many calls.
+        Prepare a request, once for many calls.
 
         Raises:
             ConfigError: the URL can't be used.
@@ -121,11 +121,11 @@ class HttpClient:
         Send a request and read the whole answer.
 
         Args:
-            limit: bytes of body at most, after decompression.
+            limit: maximum bytes of the body, after decompression.
 
         Raises:
-            FetchError: there was no complete HTTP answer. It has no cause and no context: the library's own
-                errors hold the request and with it the key.
+            FetchError: there was no complete HTTP answer. It has no cause and no context, because the library's own
+                errors contain the request and with it the key.
         """
         outcome = self._outcome(request, limit)  # a frame of its own, so that no traceback shows its values
         if isinstance(outcome, Failure):
@@ -134,10 +134,10 @@ class HttpClient:
 
     def call(self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int) -> Response:
         """
-        Send one request with a body, to an address that is asked rarely.
+        Send one request with a body, to an address that is rarely used.
 
         Args:
-            limit: bytes of the answer's body at most, after decompression.
+            limit: maximum bytes of the answer's body, after decompression.
 
         Raises:
             ConfigError: the URL can't be used.
@@ -146,7 +146,7 @@ class HttpClient:
         return self.send(self.prepare(url, {}).with_(headers, body=body, method=method), limit=limit)
 
     def close(self) -> None:
-        """Close every connection. Calls still under way are cut and fail."""
+        """Close every connection. Pending calls are interrupted and fail."""
         self._watchdog.close()
         self._adapter.close()
 
@@ -165,7 +165,7 @@ class HttpClient:
             return self._attempt(request, call, limit)
         except Exception as error:  # noqa: BLE001 - whatever the library throws, this poll saw nothing
             reasons = errors.error_chain(error, handled)
-            for each in reasons:  # their frames hold sockets and, in a circle, one another
+            for each in reasons:  # their frames hold sockets and reference one another
                 traceback.clear_frames(each.__traceback__)
             if self._watchdog.is_closed:
                 reasons = [errors.ClosedError()]
@@ -187,14 +187,14 @@ class HttpClient:
                 if len(body) > limit:
                     raise errors.OversizedError(limit)
         finally:
-            raw.close()  # a connection whose answer was read to its end is back in the pool
-        if call.is_aborted:  # a body without a length looks complete when its socket is shut down
+            raw.close()  # a connection is back in the pool once its answer was read to the end
+        if call.is_aborted:  # a body without a length looks complete if its socket was shut down
             raise TimeoutError
         return Response(status=raw.status, headers=raw.headers, body=body)
 
 
 class _Adapter(HTTPAdapter):
-    """The library's own adapter, with connections that keep a deadline and one TLS context for all of them."""
+    """The library's adapter, whose connections have a deadline and share one TLS context."""
 
     def __init__(self, concurrency: int, context: ssl.SSLContext) -> None:
         self._context = context
@@ -214,17 +214,17 @@ class _Adapter(HTTPAdapter):
         return host, {"ssl_context": self._context}
 
     def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
-        """Find the pool of a request once, not at each call."""
+        """Return the pool that was found when the request was prepared."""
         if request.pool is None:
             request.pool = super().get_connection_with_tls_context(request, *args, **kwargs)
         pool: HTTPConnectionPool = request.pool
         return pool
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:
-        """Wrap the answer as it is: nobody asks for its cookies or its encoding."""
+        """Wrap the answer without cookies and encoding, which aren't used."""
         response = requests.Response()
         response.raw = resp
         return response
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Leave the pool alone: its context verifies; naming a bundle would load it for each connection."""
+        """Do nothing: the pool's context verifies. Naming a bundle would load it for each connection."""

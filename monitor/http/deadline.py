@@ -1,9 +1,9 @@
 """
-The deadline of a call: it covers name resolution, connecting, TLS, headers and body together.
+End a call at its deadline, which covers name resolution, connecting, TLS, headers and body.
 
-A socket's own timeout starts anew with every byte, so a server that drips can hold a call for ever. Here each
-call has one deadline: connecting keeps to it, and one watchdog thread for all calls shuts down the socket of a
-call that is overdue, which wakes whoever waits on it.
+A socket's timeout restarts with every byte, so a slow server can hold a call for ever. Here each call has one
+deadline. Connecting uses it, and one watchdog thread for all calls shuts down the socket of an overdue call, which
+wakes the waiting thread.
 """
 
 import socket
@@ -19,7 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError
 
 
 class Call:
-    """One request from its first moment to the last byte of its answer."""
+    """One request, from its start to the last byte of its answer."""
 
     __slots__ = ("ends_at", "is_aborted", "is_reused", "sock")
 
@@ -31,20 +31,20 @@ class Call:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the time is up."""
+        """Whether the deadline has passed."""
         return time.monotonic() >= self.ends_at
 
     def abort(self) -> None:
-        """Wake whoever waits on the call's socket, for good."""
+        """Shut down the call's socket, which wakes the waiting thread."""
         self.is_aborted = True
         _shut_down(self.sock)
 
 
 class Watchdog:
     """
-    Cuts the calls that are overdue.
+    Interrupts overdue calls.
 
-    A call joins and leaves by one set operation each: a timer per call would cost a thread each.
+    A call joins and leaves with one set operation each. A timer for each call would cost a thread each.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -60,7 +60,7 @@ class Watchdog:
         return self._closed.is_set()
 
     def close(self) -> None:
-        """Cut every call still under way and stop watching."""
+        """Interrupt all pending calls and stop."""
         self._closed.set()
         self._thread.join()
         for call in self.calls.copy():
@@ -68,15 +68,15 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._closed.wait(self._pause):
-            # A call that ends at this very moment may have given its socket to the next one, which then
-            # finds a stale connection and tries a fresh one.
+            # A call that ends now may have passed its socket to the next one, which then finds a stale
+            # connection and opens a new one.
             for call in self.calls.copy():
                 if call.is_overdue:
                     call.abort()
 
 
 class _Current(threading.local):
-    """The call that this thread is making; a pool's interface has no room to hand it down."""
+    """The current call of this thread. The interface of a pool can't pass it down."""
 
     call: Call
 
@@ -85,10 +85,10 @@ current = _Current()
 
 
 class _Connection(HTTPConnection):
-    """A connection that keeps to its call's deadline and shows the call its socket."""
+    """A connection that uses its call's deadline and gives the call its socket."""
 
     def connect(self) -> None:
-        # On a thread of its own, since nothing can interrupt the resolution of a name.
+        # On a thread of its own, because name resolution can't be interrupted.
         call = current.call
         connected: Future[None] = Future()
 
@@ -108,7 +108,7 @@ class _Connection(HTTPConnection):
         except TimeoutError:
             call.is_aborted = True
             _shut_down(self.sock)
-            thread.join(0.1)  # a handshake ends here; its socket must not be closed under its feet
+            thread.join(0.1)  # an interrupted handshake ends here, so its socket isn't closed while it is in use
             raise ConnectTimeoutError(self, "no connection in time") from None
         call.sock = self.sock
 
@@ -135,8 +135,8 @@ POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 def _shut_down(sock: Any) -> None:
-    """Shut the plain socket down: that leaves an SSL object alone that another thread may be reading through."""
-    sock = getattr(sock, "socket", sock)  # TLS inside TLS wraps one more time
+    """Shut down the plain socket. This doesn't touch the SSL object, which another thread may be using."""
+    sock = getattr(sock, "socket", sock)  # TLS inside TLS has one more wrapper
     if sock is not None:
         with suppress(OSError):
             socket.socket.shutdown(sock, socket.SHUT_RDWR)

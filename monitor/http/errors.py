@@ -1,8 +1,8 @@
 """
-Everything that can go wrong with a call, as a `Failure`: what happened and what the operator can do.
+Every failure of a call as a `Failure`: what happened, and what the operator can do.
 
-A text stays the same as long as its cause does, so it holds no port, no request id and no address of an
-object; and it never holds what was sent.
+The text stays the same as long as the cause does. It has no port, no request id and no object address, and never
+what was sent.
 """
 
 import http.client
@@ -37,11 +37,11 @@ class OversizedError(Exception):
 
 
 class ClosedError(Exception):
-    """The pool was closed: the monitor is stopping."""
+    """The pool was closed, because the monitor is stopping."""
 
 
 def bad_answer(error: str, *, status: int | None = None, remedy: str = _BASE_URL) -> Failure:
-    """Name what was wrong with an answer that arrived."""
+    """Return the failure of an unusable answer."""
     return Failure(
         outcome=Outcome.BAD_ANSWER, rule=RuleName.BAD_ANSWER, error=error, remedy=remedy, http_status=status
     )
@@ -49,10 +49,10 @@ def bad_answer(error: str, *, status: int | None = None, remedy: str = _BASE_URL
 
 def from_exceptions(errors: Sequence[BaseException], *, host: str, seconds: float) -> Failure:
     """
-    Name what kept a complete answer from arriving.
+    Return the failure of a call without a complete answer.
 
     Args:
-        errors: the library's error, then what led to it; see `chain`.
+        errors: the library's error, then what led to it; see `error_chain`.
         host: of the URL, for the text.
         seconds: the time that one call has.
     """
@@ -79,9 +79,9 @@ def from_exceptions(errors: Sequence[BaseException], *, host: str, seconds: floa
 
 def normalize_text(text: str, limit: int) -> str:
     """
-    Make outside text fit for a failure: one line, nothing in it that varies from answer to answer.
+    Return outside text for a failure: one line, without parts that vary between answers.
 
-    A word with a digit in it may be a request id, a port or a time.
+    A word with a digit may be a request id, a port or a time.
     """
     words = one_line(text, 10 * limit).split()
     return one_line(" ".join("#" if any(c.isdigit() for c in word) else word for word in words), limit)
@@ -92,7 +92,7 @@ def error_chain(error: BaseException | None, handled: BaseException | None) -> l
     List an error and what led to it.
 
     Args:
-        handled: what the caller was handling when it called; that led to nothing here.
+        handled: what the caller was handling already, which isn't a cause.
     """
     errors: list[BaseException] = []
     while error is not None and error is not handled:
@@ -111,7 +111,7 @@ def _always(error: Any) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cause:
-    """What can keep an answer from arriving. ``detail`` picks the part of an error that is stable."""
+    """A reason for a missing answer. ``detail`` picks the stable part of an error."""
 
     kinds: tuple[type[BaseException], ...]
     error: str
@@ -138,7 +138,7 @@ def _tls_reason(error: Any) -> str:
     return str(error.reason or "no reason given").lower().replace("_", " ")
 
 
-# The first row that fits any error of the chain counts, so the narrow ones stand first.
+# The first row that matches any error of the chain counts, so specific rows come first.
 _CAUSES = (
     _Cause(
         kinds=(ClosedError,),
@@ -147,7 +147,7 @@ _CAUSES = (
     ),
     _Cause(
         kinds=(TimeoutError, urllib3.TimeoutError),
-        # The library counts every connection that could not be made among the timeouts.
+        # The library reports every failed connection as a timeout.
         applies=lambda error: not isinstance(error, urllib3.NewConnectionError),
         outcome=Outcome.TIMEOUT,
         error="{host}: no complete answer within {seconds} s",

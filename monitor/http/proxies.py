@@ -1,4 +1,4 @@
-"""Proxies and the CA bundle, as the environment has them; read once."""
+"""Proxies and the CA bundle, read from the environment once."""
 
 import ipaddress
 import re
@@ -16,19 +16,19 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 class SharedContext(ssl.SSLContext):
     """
-    A TLS context that all connections share: building one and loading the CA bundle costs 20 ms of CPU.
+    A TLS context for all connections. Building one and loading the CA bundle costs 20 ms of CPU.
 
-    The HTTP library sets the protocols anew on each connection, while another thread's handshake may be
-    copying them; here they are set once.
+    The HTTP library sets the protocols for each connection, while another thread's handshake may be copying
+    them. Here they are set once.
     """
 
     def set_alpn_protocols(self, alpn_protocols: object) -> None:
-        """Leave the protocols as they are."""
+        """Do nothing: the protocols are set already."""
 
 
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
     """
-    Build the TLS context: verification on, against the operator's CA bundle where one is named.
+    Build the TLS context with verification, against the operator's CA bundle if one is named.
 
     Raises:
         ConfigError: the bundle is missing or holds no certificate.
@@ -53,10 +53,10 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
 
 class Proxies:
     """
-    Which proxy a URL goes through.
+    The proxies for URLs.
 
     Raises:
-        ConfigError: a proxy's URL can't be used; its text, which may hold a password, is not shown.
+        ConfigError: a proxy's URL can't be used. The message hides it, because it may contain a password.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -68,7 +68,7 @@ class Proxies:
         self._exempt = [entry.lstrip("*").lstrip(".") if entry != "*" else entry for entry in exempt]
 
     def __call__(self, url: str) -> str | None:
-        """Name the proxy for ``url``, or None to go there directly."""
+        """Return the proxy for ``url``; None to connect directly."""
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")
         if any(_is_exempt(host, parts.port, entry) for entry in self._exempt):
@@ -77,7 +77,7 @@ class Proxies:
 
 
 def _is_exempt(host: str, port: int | None, entry: str) -> bool:
-    """Return whether an entry of ``NO_PROXY`` means this host: ``*``, a domain, ``host:port``, a network."""
+    """Return whether an entry of ``NO_PROXY`` matches this host: ``*``, a domain, ``host:port``, a network."""
     if entry == "*" or entry in {host, f"{host}:{port}"} or host.endswith(f".{entry}"):
         return True
     try:

@@ -429,7 +429,7 @@ def test_the_newest_digest_is_remembered(cli_env: CliEnvironment) -> None:
                 "VALUES (?, 'ops', 'digest', 'all', 'delivered', 1577836800000, 1577836800000, 1577836800000)",
                 [id_],
             )
-    assert cli_env.run("db", "prune").out == "older than 400d: forgot 1 deliveries\n"
+    assert cli_env.run("db", "prune").out == "older than 400d: deleted 1 deliveries\n"
     with closing(sqlite3.connect(cli_env.database)) as connection:
         assert connection.execute("SELECT id FROM notifications WHERE reason = 'digest'").fetchall() == [
             (102,)
@@ -448,7 +448,7 @@ def test_what_is_still_to_be_sent_is_not_forgotten(cli_env: CliEnvironment) -> N
         connection.execute(
             "UPDATE notifications SET state = 'delivered', delivered_at = 1 WHERE incident_id = 1"
         )
-    assert cli_env.run("db", "prune").out == "older than 400d: forgot 1 incidents\n"
+    assert cli_env.run("db", "prune").out == "older than 400d: deleted 1 incidents\n"
     assert [row["id"] for row in cli_env.run("incidents", "--all", "--json").json()] == [2]
 
 
@@ -463,7 +463,7 @@ def test_forgetting_much_takes_many_small_transactions(
             "INSERT INTO snapshots (id, connection_id, taken_at, token_status) "
             "SELECT -i, 1, 1577836800000, 'valid' FROM n"
         )
-    assert cli_env.run("db", "prune").out == "older than 400d: forgot 95 transitions\n"
+    assert cli_env.run("db", "prune").out == "older than 400d: deleted 95 transitions\n"
 
 
 def test_secrets_of_a_database_url_stay_out_of_messages(cli_env: CliEnvironment) -> None:

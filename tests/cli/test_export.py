@@ -113,7 +113,7 @@ def test_what_matches_nothing_is_an_empty_result_and_said(
     file = tmp_path / "empty"
     ran = polled.run("export", "incidents", "--format", form, "--account", "nobody", "-o", str(file))
     assert ran.status == 0
-    assert ran.complaint == "postpost-monitor: nothing is known with account 'nobody'"
+    assert ran.complaint == "postpost-monitor: nothing found with account 'nobody'"
     assert read(file, form) == []
     assert polled.run("export", "transitions", "--format", form, "--since", "2099-01-01").status == 0
 
@@ -283,8 +283,8 @@ def test_parquet_is_imported_by_what_writes_it_alone() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# Exports each time that it is asked to, and tells the most memory it ever had, in KiB. Not by getrusage, which begins
-# with what the process that started it has.
+# Exports each time that it is asked to, and tells the most memory it ever had, in KiB. Not by getrusage, which
+# begins with what the process that started it has.
 EXPORTER = """
 import sys
 from monitor.cli import export, main
