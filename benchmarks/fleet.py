@@ -37,12 +37,9 @@ def watching(
         app.database.upgrade()
         recorded: list[int] = []
         poller = Poller(
-            on_recorded=lambda batch: recorded.append(len(batch)),
-            database=app.database,
-            providers=app.providers,
-            settings=app.poll_settings,
-            clock=app.clock,
+            app.context,
             concurrency=concurrency,
+            on_recorded=lambda batch: recorded.append(len(batch)),
         )
         yield app, poller, recorded
         poller.close(timedelta(seconds=5))

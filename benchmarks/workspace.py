@@ -5,7 +5,6 @@ import time
 
 from benchmarks.cost import Run, measured, report
 from benchmarks.fleet import watching
-from monitor.app import build_workspace_context
 from monitor.clock import utc_now
 from monitor.config.document import Tree
 from monitor.daemon.service import TICK
@@ -23,16 +22,9 @@ def main(url: str, users: int, concurrency: int, database_url: str = "") -> None
     }
     run: Run = {}
     with watching(account, concurrency, database_url) as (app, poller, recorded):
-        sync_targets(
-            app.providers,
-            every=app.poll_settings.every,
-            database=app.database,
-            clock=app.clock,
-            scopes=app.poll_scopes,
-            rate_limits=app.rate_limits,
-        )
+        sync_targets(app.context)
         began = time.monotonic()
-        sync_workspaces(build_workspace_context(app))
+        sync_workspaces(app.context)
         discovery_seconds = time.monotonic() - began
         for _ in range(2):
             recorded.clear()

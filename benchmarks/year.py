@@ -35,11 +35,12 @@ from monitor.core.model import (
     to_milliseconds,
 )
 from monitor.core.routing.routes import Route, Routing
-from monitor.core.rules.registry import Rules
-from monitor.jobs.deliver import DeliveryContext, deliver_channel
-from monitor.jobs.poll import PollSettings, record_polls
+from monitor.jobs.context import JobContext
+from monitor.jobs.deliver import deliver_channel
+from monitor.jobs.poll import record_polls
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.logs import configure_logs
+from monitor.rate_limits import RateLimits
 from monitor.storage.database import Database
 from tests.postgres_for import serving_postgres
 
@@ -235,18 +236,15 @@ def live(
     clock: Callable[[], datetime] = lambda: now  # noqa: E731 - the clock is the name that moves
     names = [f"account {number}" for number in range(ACCOUNTS)]
     routing = Routing(routes=(Route(channels=("ops",), group_by=("account",)),))
-    policy = PollSettings(
-        rules=Rules(), routing=routing, every=dict.fromkeys(names, EVERY), jitter=0, random=lambda: 0.5
-    )
     made = iter(range(sys.maxsize))
-    post = DeliveryContext(
+    context = JobContext(
         database=database,
-        channels={"ops": Quiet()},
-        dashboards={},
         clock=clock,
+        channels={"ops": Quiet()},
+        routing=routing,
+        rate_limits=RateLimits(dict.fromkeys(names, EVERY), {}),
         random=lambda: 0.0,
         new_message_key=lambda: f"{next(made):010x}",
-        routing=routing,
     )
     with database.begin() as store:
         store.register([(names[number % ACCOUNTS], f"{number:024x}") for number in range(targets)], now)
@@ -256,10 +254,9 @@ def live(
     for tick in range(days * int(DAY / EVERY)):
         now = BEGINS_AT + tick * EVERY
         world.live(now)
-        seen = [world.snapshot(each, now) for each in everyone]
-        record_polls(seen, database=database, settings=policy, clock=clock)
-        reevaluate_due(database=database, rules=policy.rules, routing=routing, clock=clock)
-        deliver_channel("ops", post, wait=False)
+        record_polls([world.snapshot(each, now) for each in everyone], context)
+        reevaluate_due(context)
+        deliver_channel("ops", context, {}, wait=False)
         if (tick + 1) % (30 * int(DAY / EVERY)) == 0:
             yield (tick + 1) // int(DAY / EVERY), size_of(database)
 

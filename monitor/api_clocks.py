@@ -7,6 +7,7 @@ continues the time of an API, so setting the local clock moves no deadline, even
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
@@ -26,6 +27,24 @@ _MAX_DATE_LENGTH = 64
 _MAX_AGE_DIGITS = 9
 
 
+@dataclass(slots=True, kw_only=True)
+class HandledClock:
+    """
+    What this process has already done about one clock.
+
+    Args:
+        correction: the offset by which targets were last evaluated.
+        logged_offset: the offset that was last logged.
+        ignored_dates: why a ``Date`` header was ignored, each reason once.
+        is_poll_requested: whether a poll was brought forward to confirm the local clock.
+    """
+
+    correction: timedelta = timedelta()
+    logged_offset: timedelta = timedelta()
+    ignored_dates: set[str] = field(default_factory=set)
+    is_poll_requested: bool = False
+
+
 class ApiClock:
     """
     The clock of one API. Safe for threads.
@@ -34,10 +53,14 @@ class ApiClock:
         base_url: accounts with the same base URL share the clock.
         clock: local time, which may be set at any moment.
         monotonic: seconds that only grow.
+
+    Attributes:
+        handled: what the job that compares clocks has done about it.
     """
 
     def __init__(self, base_url: str, *, clock: Clock, monotonic: Callable[[], float]) -> None:
         self.base_url = base_url
+        self.handled = HandledClock()
         self._clock = clock
         self._monotonic = monotonic
         self._lock = Lock()

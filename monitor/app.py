@@ -1,8 +1,6 @@
 """The one place that builds things: from a configuration to everything the jobs need."""
 
 import os
-import random
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,13 +20,8 @@ from monitor.core.scheduling.token_bucket import TokenBucket
 from monitor.errors import ConfigError
 from monitor.heartbeat import Heartbeat, HeartbeatKind, detect_kind
 from monitor.http.client import HttpClient
-from monitor.jobs.check_clocks import CheckClocks
-from monitor.jobs.connection_tests import ConnectionTestContext
-from monitor.jobs.deliver import DeliveryContext
-from monitor.jobs.poll import PollSettings
-from monitor.jobs.sync_workspace import WorkspaceContext
+from monitor.jobs.context import JobContext
 from monitor.providers import PROVIDERS, connect
-from monitor.providers.base import Provider
 from monitor.rate_limits import RateLimits
 from monitor.storage.database import Database
 from monitor.workspace.managed_users import ManagedUsers
@@ -40,23 +33,26 @@ STATEMENT_TIMEOUT = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """Everything that the doors need, built once from one configuration."""
+    """
+    Everything that commands, the daemon and the web need, built once from one configuration.
+
+    Args:
+        context: what the jobs work with.
+        http: the connections to the APIs.
+    """
 
     config: Config
-    clock: Clock
-    database: Database
+    context: JobContext
     http: HttpClient
-    providers: Mapping[str, Provider]
-    rate_limits: RateLimits
-    managed_users: ManagedUsers
-    poll_scopes: Mapping[str, PollScope]
-    poll_settings: PollSettings
-    delivery: DeliveryContext
-    clocks: ApiClocks
     heartbeat: Heartbeat | None = None
 
+    @property
+    def database(self) -> Database:
+        """The history database."""
+        return self.context.database
+
     def close(self) -> None:
-        """Give back what was opened."""
+        """Close every connection that is open."""
         self.http.close()
         self.database.close()
 
@@ -85,16 +81,14 @@ def build_app(
     Raises:
         ConfigError: a proxy, the CA bundle or a base URL can't be used.
     """
-    polling = config.polling
-    database = Database(config.database.url.get_secret_value(), statement_timeout=STATEMENT_TIMEOUT)
+    accounts = config.accounts
     http = http_of(config, environ)
-    every = {account.name: account.every or polling.every for account in config.accounts}
-    rate_limits = RateLimits(every, build_token_buckets(config))
-    managed_users = ManagedUsers()
+    every = {account.name: account.every or config.polling.every for account in accounts}
     if monotonic is None:
         monotonic = steady_seconds if clock is utc_now else lambda: clock().timestamp()
-    base_urls = {account.name: account.base_url for account in config.accounts}
-    clocks = ApiClocks(base_urls, clock=clock, monotonic=monotonic)
+    clocks = ApiClocks(
+        {account.name: account.base_url for account in accounts}, clock=clock, monotonic=monotonic
+    )
     providers = {
         account.name: connect(
             account.provider,
@@ -104,48 +98,37 @@ def build_app(
             clock=clock,
             api_clock=clocks.clock_of(account.name),
         )
-        for account in config.accounts
+        for account in accounts
     }
-    return App(
-        config=config,
+    link_use = {account.name: account.reconnect_links for account in accounts}
+    rate_limits, managed_users = RateLimits(every, build_token_buckets(config)), ManagedUsers()
+    context = JobContext(
+        database=Database(config.database.url.get_secret_value(), statement_timeout=STATEMENT_TIMEOUT),
         clock=clock,
-        database=database,
-        http=http,
         providers=providers,
-        rate_limits=rate_limits,
-        managed_users=managed_users,
-        poll_scopes={
-            account.name: build_poll_scope(account, every[account.name]) for account in config.accounts
+        channels=build_channels(config, http),
+        rules=config.active_rules(),
+        routing=build_routing(config),
+        poll_scopes={account.name: build_poll_scope(account, every[account.name]) for account in accounts},
+        link_use=link_use,
+        connection_tests={
+            account.name: account.test_connections for account in accounts if account.test_connections
         },
-        poll_settings=PollSettings(
-            rules=config.active_rules(),
-            routing=build_routing(config),
-            every=every,
-            jitter=polling.jitter,
-            random=random.random,
-            rate_limits=rate_limits,
-        ),
-        delivery=DeliveryContext(
-            database=database,
-            channels=build_channels(config, http),
-            dashboards={account.name: dashboard_url(account) for account in config.accounts},
-            clock=clock,
-            random=random.random,
-            new_message_key=lambda: secrets.token_hex(5),
-            templates=build_templates(config, clock()),
-            routing=build_routing(config),
-            clock_offset=clocks.expiry_offset,
-            reconnect_link=ReconnectLinks(
-                managed_users=managed_users,
-                providers=providers,
-                use={account.name: account.reconnect_links for account in config.accounts},
-                rate_limits=rate_limits,
-                clock=clock,
-            ),
-        ),
+        rate_limits=rate_limits,
         clocks=clocks,
-        heartbeat=build_heartbeat(config, http),
+        managed_users=managed_users,
+        reconnect_link=ReconnectLinks(
+            managed_users=managed_users,
+            providers=providers,
+            use=link_use,
+            rate_limits=rate_limits,
+            clock=clock,
+        ),
+        templates=build_templates(config, clock()),
+        retention=config.retention,
+        jitter=config.polling.jitter,
     )
+    return App(config=config, context=context, http=http, heartbeat=build_heartbeat(config, http))
 
 
 def build_token_bucket(account: AccountConfig, config: Config) -> TokenBucket:
@@ -174,51 +157,6 @@ def build_poll_scope(account: AccountConfig, every: timedelta) -> PollScope:
         users=frozenset() if isinstance(named, str) else frozenset(named),
         all_users=named == "all",
         discover_every=account.discover_every or every,
-    )
-
-
-def build_workspace_context(app: App) -> WorkspaceContext:
-    """Give what surveying the workspaces needs."""
-    return WorkspaceContext(
-        database=app.database,
-        providers=app.providers,
-        scopes=app.poll_scopes,
-        managed_users=app.managed_users,
-        rate_limits=app.rate_limits,
-        rules=app.poll_settings.rules,
-        routing=app.poll_settings.routing,
-        clock=app.clock,
-        link_use={account.name: account.reconnect_links for account in app.config.accounts},
-    )
-
-
-def build_connection_test_context(app: App) -> ConnectionTestContext:
-    """Give what testing connections needs."""
-    return ConnectionTestContext(
-        database=app.database,
-        testers=app.providers,
-        rules=app.poll_settings.rules,
-        routing=app.poll_settings.routing,
-        clock=app.clock,
-        connection_test_settings={
-            account.name: account.test_connections
-            for account in app.config.accounts
-            if account.test_connections
-        },
-        rate_limits=app.rate_limits,
-        clocks=app.clocks,
-    )
-
-
-def check_clocks_of(app: App) -> CheckClocks:
-    """Return the job that compares the local clock with those of the APIs."""
-    return CheckClocks(
-        app.clocks,
-        channels=tuple(app.delivery.channels),
-        database=app.database,
-        routing=app.poll_settings.routing,
-        flapping=app.poll_settings.rules.flapping,
-        clock=app.clock,
     )
 
 
@@ -269,11 +207,6 @@ def build_templates(config: Config, now: datetime) -> Mapping[str, MessageTempla
         except ConfigError as error:
             raise ConfigError(f"channels[{index}].template.{error}") from None
     return words
-
-
-def dashboard_url(account: AccountConfig) -> str:
-    """Say where the connections of an account are mended by hand."""
-    return PROVIDERS[account.provider].dashboard_url
 
 
 def build_routing(config: Config) -> Routing:

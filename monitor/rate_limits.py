@@ -37,6 +37,11 @@ class PollRate:
         """Whether the limit is too low for the configured interval."""
         return self.effective_interval > self.every
 
+    @property
+    def shares_key(self) -> bool:
+        """Whether several targets are polled with one key."""
+        return self.per_minute > 0 and self.targets > 1
+
 
 class RateLimits:
     """
@@ -48,7 +53,7 @@ class RateLimits:
     """
 
     def __init__(self, every: Mapping[str, timedelta], buckets: Mapping[str, TokenBucket]) -> None:
-        self._every = dict(every)
+        self.every = dict(every)
         self._buckets = dict(buckets)
         self._targets: dict[str, int] = {}
         self._reported: dict[str, timedelta] = {}
@@ -72,7 +77,7 @@ class RateLimits:
         mine = self._buckets.get(account)
         return sum(
             self._targets.get(name, 1)
-            for name in self._every
+            for name in self.every
             if name == account or (mine is not None and self._buckets.get(name) is mine)
         )
 
@@ -116,7 +121,7 @@ class RateLimits:
     def capacity(self, now: datetime, otherwise: int) -> int:
         """Return the most requests that any account has now; ``otherwise`` if one has no limit."""
         with self._lock:
-            if not self._buckets or self._every.keys() - self._buckets.keys():
+            if not self._buckets or self.every.keys() - self._buckets.keys():
                 return otherwise
             return min(max(bucket.available(now) for bucket in self._buckets.values()), otherwise)
 
@@ -147,15 +152,15 @@ class RateLimits:
 
     def interval(self, account: str) -> timedelta:
         """Return the effective interval of an account's targets."""
-        return self._rate(account).effective_interval
+        return self.rate(account).effective_interval
 
     def intervals(self) -> dict[str, timedelta]:
         """Return the effective intervals of all accounts."""
-        return {account: self.interval(account) for account in self._every}
+        return {account: self.interval(account) for account in self.every}
 
     def rates(self) -> list[PollRate]:
         """Return the poll rate of every account."""
-        return [self._rate(account) for account in self._every]
+        return [self.rate(account) for account in self.every]
 
     def changed_rates(self) -> list[PollRate]:
         """Return the poll rates that changed since the last call."""
@@ -167,8 +172,9 @@ class RateLimits:
                 fresh.append(rate)
         return fresh
 
-    def _rate(self, account: str) -> PollRate:
-        every, targets = self._every[account], self.target_count(account)
+    def rate(self, account: str) -> PollRate:
+        """Return how often the targets of an account are polled, and why not more often."""
+        every, targets = self.every[account], self.target_count(account)
         bucket = self._buckets.get(account)
         if bucket is None:
             return PollRate(

@@ -23,7 +23,7 @@ PLACES: Mapping[str, tuple[Any, str]] = {
     "dispatcher": (Store, "due_targets"),
     "recorder": (poller, "record_polls"),
     "sender": (outbox, "due_channels"),
-    "sender's pass": (deliver, "_send"),
+    "sender's pass": (deliver, "try_to_send"),
 }
 
 

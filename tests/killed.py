@@ -32,8 +32,8 @@ POINTS: dict[str, tuple[str, str]] = {
     "as channels catch up": ("monitor.storage.notification_log.write_notifications", "after"),
     "before the claim": ("monitor.storage.outbox.claim", "before"),
     "in the transaction, with the claim made": ("monitor.storage.outbox.claim", "after"),
-    "once it is claimed": ("monitor.jobs.deliver._deliver", "before"),
-    "with the message written": ("monitor.jobs.deliver._send", "before"),
+    "once it is claimed": ("monitor.jobs.deliver.deliver", "before"),
+    "with the message written": ("monitor.jobs.deliver.try_to_send", "before"),
     "on the thread that sends": (
         "monitor.channels.apprise_channel.AppriseChannel._attempt",
         "before",
@@ -42,10 +42,10 @@ POINTS: dict[str, tuple[str, str]] = {
         "monitor.channels.apprise_channel.AppriseChannel._attempt",
         "after",
     ),
-    "between sending and settling": ("monitor.jobs.deliver._send", "after"),
+    "between sending and settling": ("monitor.jobs.deliver.try_to_send", "after"),
     "in the transaction that settles, before": ("monitor.storage.outbox.mark_delivered", "before"),
     "in the transaction that settles, after": ("monitor.storage.outbox.mark_delivered", "after"),
-    "once it is settled": ("monitor.jobs.deliver._mark_delivered", "after"),
+    "once it is settled": ("monitor.jobs.deliver.save_delivery", "after"),
 }
 
 

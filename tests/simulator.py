@@ -16,12 +16,14 @@ from monitor.core.routing.routes import Route, Routing
 from monitor.core.rules.registry import Rules
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
-from monitor.jobs.deliver import DeliveryContext, deliver_channel
+from monitor.jobs.context import JobContext
+from monitor.jobs.deliver import UnsavedDeliveries, deliver_channel
 from monitor.jobs.digest import write_digests
-from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
+from monitor.jobs.poll import record_polls, take_snapshot
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.remind import remind
 from monitor.jobs.sync_targets import sync_targets
+from monitor.rate_limits import RateLimits
 from monitor.storage import outbox
 from monitor.storage.database import Database
 from tests.fakes import FakeChannel, FakeProvider, FrozenClock
@@ -51,6 +53,7 @@ class Simulator:
     templates: Mapping[str, MessageTemplate] = field(default_factory=dict)
     names: Iterator[int] = field(default_factory=lambda: count(1))
     is_resumed: bool = False
+    unsaved: UnsavedDeliveries = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.is_resumed:
@@ -69,73 +72,55 @@ class Simulator:
         return Routing(routes=self.routes)
 
     @property
-    def poll_settings(self) -> PollSettings:
-        return PollSettings(
+    def context(self) -> JobContext:
+        return JobContext(
+            database=self.database,
+            clock=self.clock,
+            providers={self.account: self.api},
+            channels=self.channels,
             rules=self.rules,
             routing=self.routing,
-            every={self.account: self.every},
-            jitter=0,
-            random=lambda: 0.5,
-        )
-
-    @property
-    def delivery(self) -> DeliveryContext:
-        return DeliveryContext(
-            database=self.database,
-            channels=self.channels,
-            dashboards={self.account: "https://app.postpost.dev"},
-            clock=self.clock,
+            poll_scopes={self.account: PollScope(account=self.account, users=frozenset(self.users))},
+            rate_limits=RateLimits({self.account: self.every}, {}),
+            templates=self.templates,
             random=lambda: 0.0,
             new_message_key=lambda: f"m{next(self.names)}",
-            routing=self.routing,
-            templates=self.templates,
         )
 
     def restart(self) -> None:
         """Start as the daemon starts."""
-        sync_targets(
-            [self.account],
-            every={self.account: self.every},
-            database=self.database,
-            clock=self.clock,
-            scopes={self.account: PollScope(account=self.account, users=frozenset(self.users))},
-        )
+        sync_targets(self.context)
         with self.database.begin() as store:
             store.invalidate_evaluations(self.clock())
-        backfill_notifications(self.channels, database=self.database, routing=self.routing, clock=self.clock)
+        backfill_notifications(self.context)
 
     def poll(self) -> None:
         """Poll what is due, and record it in one batch."""
         with self.database.read() as store:
             due = store.due_targets(self.clock(), limit=100_000)
-        self.record([take_snapshot(target, self.api, self.clock) for target in due])
+        self.record([take_snapshot(target, self.context) for target in due])
 
     def record(self, snapshots: Sequence[Snapshot]) -> None:
         for start in range(0, len(snapshots), 200):
-            record_polls(
-                snapshots[start : start + 200],
-                database=self.database,
-                settings=self.poll_settings,
-                clock=self.clock,
-            )
+            record_polls(snapshots[start : start + 200], self.context)
 
     def review(self) -> None:
-        reevaluate_due(database=self.database, rules=self.rules, routing=self.routing, clock=self.clock)
+        reevaluate_due(self.context)
 
     def deliver(self) -> None:
         with self.database.read() as store:
             due = outbox.due_channels(store.connection, self.clock())
         for channel in due:
-            deliver_channel(channel, self.delivery)
+            deliver_channel(channel, self.context, self.unsaved)
 
     def tick(self) -> None:
         """Do what the daemon does within a moment."""
         self.review()
         self.poll()
-        remind(database=self.database, routing=self.routing, clock=self.clock)
-        write_digests(database=self.database, routing=self.routing, clock=self.clock)
+        remind(self.context)
+        write_digests(self.context)
         self.deliver()
-        check_channels(self.channels, database=self.database, routing=self.routing, clock=self.clock)
+        check_channels(self.context)
         self.deliver()
 
     def advance(self, duration: timedelta, step: timedelta = EVERY) -> None:

@@ -67,12 +67,10 @@ def add(
 def set_right(simulator: WorkspaceSimulator, clock: LocalClock) -> None:
     """Set the local clock right, and do what the daemon does when its clock was set back."""
     steps = ClockStepDetector(clock, clock.monotonic)
-    rewind = ClockStepRecovery(
-        clock, every=simulator.app.poll_settings.every, database=simulator.database, detector=steps
-    )
+    rewind = ClockStepRecovery(simulator.context, steps)
     clock.ahead = timedelta()
     if rewind.check():
-        rewind()
+        rewind.recover()
 
 
 def tokens(simulator: WorkspaceSimulator) -> list[tuple[str, str]]:
@@ -216,7 +214,7 @@ def test_an_answer_of_any_status_confirms_the_clock(database: Database) -> None:
         with watched(database, AHEAD) as (simulator, _):
             simulator.server.faults.set(Fault(status=status, body=b"{}"))
             simulator.advance(MINUTE)
-            [clock] = simulator.app.clocks.clocks()
+            [clock] = simulator.context.clocks.clocks()
             offset = clock.offset()
             assert offset is not None
             assert abs(offset + AHEAD) < MINUTE
@@ -267,7 +265,7 @@ def test_a_header_that_does_not_count_is_ignored_and_logged_once(
             simulator.advance(HOUR, step=MINUTE)
         assert len([line for line in lines if line["event"] == "clock.date_ignored"]) == 1
         assert simulator.ops.sent == []
-        assert [clock.offset() for clock in simulator.app.clocks.clocks()] == [None]
+        assert [clock.offset() for clock in simulator.context.clocks.clocks()] == [None]
 
 
 def test_a_few_odd_headers_change_nothing(database: Database) -> None:
@@ -303,7 +301,7 @@ def test_apis_have_clocks_of_their_own_and_accounts_of_one_api_share_it(database
             simulator.start()
             simulator.advance(HOUR, step=15 * MINUTE)
             assert [server.url in each["summary"] for each in skews(simulator)] == [True]
-            offsets = [simulator.app.clocks.expiry_offset(name) for name in ("agency", "second", "third")]
+            offsets = [simulator.context.clocks.expiry_offset(name) for name in ("agency", "second", "third")]
             assert offsets[0] == timedelta()
             assert offsets[1] == offsets[2]
             assert abs(offsets[1] - 2 * HOUR) < MINUTE

@@ -240,7 +240,7 @@ def test_what_people_say_is_not_lost_to_a_poll_that_began_before_they_said_it(si
     with simulator.database.read() as store:
         [target] = store.active_targets()
     from monitor.core.evaluation.evaluate import evaluate
-    from monitor.jobs import record_changes
+    from monitor.jobs.incident_changes import record_changes
     from tests.factories import snapshot
 
     with simulator.database.read() as store:
@@ -251,7 +251,7 @@ def test_what_people_say_is_not_lost_to_a_poll_that_began_before_they_said_it(si
     assert evaluation.incidents
     with simulator.database.begin() as store:
         changes = [(change, target) for change in evaluation.incidents]
-        record_changes(changes, store=store, routing=simulator.routing, now=simulator.clock())
+        record_changes(changes, store, simulator.context, simulator.clock())
     [incident] = simulator.rows("incident_log")
     assert incident["acknowledged_by"] == "mia"
 
@@ -540,7 +540,7 @@ def test_news_does_not_overtake_what_another_process_is_telling_right_now(simula
     simulator.api.lists(EXPIRED)
     simulator.review()
     simulator.poll()
-    deliver_channel("ops", other.delivery)
+    deliver_channel("ops", other.context, {})
     assert simulator.sent == []  # the end waits for the beginning
     assert [Severity.CRITICAL, None] == [message.severity for message in busy.sent]
 
@@ -558,13 +558,11 @@ def test_two_processes_that_work_at_once_say_nothing_twice(simulator: Simulator)
     for _ in range(10):
         simulator.clock.advance(DAY)
         for each in (simulator, twin):
-            remind(database=each.database, routing=each.routing, clock=each.clock)
-            write_digests(database=each.database, routing=each.routing, clock=each.clock)
+            remind(each.context)
+            write_digests(each.context)
         twin.deliver()
         simulator.deliver()
-        check_channels(
-            simulator.channels, database=simulator.database, routing=simulator.routing, clock=simulator.clock
-        )
+        check_channels(simulator.context)
     assert len(simulator.sent) == 11
 
 

@@ -15,7 +15,8 @@ from monitor.core.rules.renewal import RenewalOverdue, RenewedBy
 from monitor.core.rules.renewal import RenewalProfile as TokenProfile
 from monitor.core.rules.token_expiry import TokenExpiry
 from monitor.http.client import HttpClient
-from monitor.jobs.connection_tests import ConnectionTestContext, run_connection_tests
+from monitor.jobs.connection_tests import run_connection_tests
+from monitor.jobs.context import JobContext
 from monitor.providers import connect
 from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.profiles import Contract, SocialProfile
@@ -42,17 +43,9 @@ class ConnectionTestSimulator(Simulator):
     connection_test_settings: ConnectionTestSettings | None = None
 
     @property
-    def context(self) -> ConnectionTestContext:
-        return ConnectionTestContext(
-            database=self.database,
-            testers={self.account: self.api},
-            rules=self.rules,
-            routing=self.routing,
-            clock=self.clock,
-            connection_test_settings={self.account: self.connection_test_settings}
-            if self.connection_test_settings
-            else {},
-        )
+    def context(self) -> JobContext:
+        settings = self.connection_test_settings
+        return replace(super().context, connection_tests={self.account: settings} if settings else {})
 
     def tick(self) -> None:
         super().tick()

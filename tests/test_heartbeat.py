@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text as sql
 from structlog.testing import capture_logs
 
-from monitor.app import App, build_app, build_workspace_context
+from monitor.app import App, build_app
 from monitor.config.load import load_config
 from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
 from monitor.core.messages.lifecycle import Downtime, started_message, stopping_message
@@ -249,9 +249,9 @@ class Watch:
     def poll(self) -> None:
         with self.app.database.read() as store:
             targets = store.due_targets(self.clock.now + timedelta(days=1), limit=10)
-        snapshots = [take_snapshot(t, self.app.providers[t.account], self.clock) for t in targets]
-        record_polls(snapshots, database=self.app.database, settings=self.app.poll_settings, clock=self.clock)
-        deliver_channel("ops", self.app.delivery, wait=False)
+        snapshots = [take_snapshot(target, self.app.context) for target in targets]
+        record_polls(snapshots, self.app.context)
+        deliver_channel("ops", self.app.context, {}, wait=False)
 
     def after(self, **time: float) -> list[str]:
         """Poll a time later and look; returns what was asked of the switch by that."""
@@ -284,7 +284,7 @@ def watch(tmp_path: Path, receiver: HttpReceiver) -> Iterator[Watch]:
         environ = {"KEY": SANDBOX_KEY, "SWITCH": f"http://{receiver.address}/{SECRET}"}
         app = build_app(load_config(config, environ), clock=clock, environ={})
         app.database.upgrade()
-        sync_targets(app.providers, every=app.poll_settings.every, database=app.database, clock=clock)
+        sync_targets(app.context)
         said: list[str] = []
         cycles = CycleReporter(app, stalled=list, set_status=said.append, is_start=False)
         yield Watch(app=app, api=api, receiver=receiver, ops=ops, clock=clock, cycles=cycles, said=said)
@@ -319,10 +319,10 @@ def test_a_partial_cycle_is_never_pinged_and_a_failed_one_is_told_as_such(watch:
 
 
 def test_a_cycle_without_the_list_of_users_is_partial_until_it_is_had_again(watch: Watch) -> None:
-    plan = replace(watch.app.poll_scopes["agency"], all_users=True)
-    app = replace(watch.app, poll_scopes={"agency": plan})
+    scope = replace(watch.app.context.scope_of("agency"), all_users=True)
+    context = replace(watch.app.context, poll_scopes={"agency": scope})
+    app = replace(watch.app, context=context)
     watch.cycles = CycleReporter(app, stalled=list, set_status=watch.said.append, is_start=False)
-    context = build_workspace_context(app)
     assert watch.after(seconds=1) == [""]
     watch.api.faults.set(Fault(status=500, body=b"{}"))
     sync_workspaces(context, force=True)

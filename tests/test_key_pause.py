@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.app import build_connection_test_context
 from monitor.core.model import Target
 from monitor.jobs.connection_tests import run_connection_tests
 from monitor.jobs.sync_workspace import sync_workspaces
@@ -26,19 +25,19 @@ def poll(simulator: WorkspaceSimulator) -> None:
 
 
 def list_users(simulator: WorkspaceSimulator) -> None:
-    sync_workspaces(simulator.office, force=True)
+    sync_workspaces(simulator.context, force=True)
 
 
 def make_link(simulator: WorkspaceSimulator) -> None:
     with simulator.database.read() as store:
         user = next(each for each in store.active_targets() if each.managed_user_id)
-    simulator.app.delivery.reconnect_link(
+    simulator.context.reconnect_link(
         Target(id=user.id, account="agency", managed_user_id=user.managed_user_id)
     )
 
 
 def try_connection(simulator: WorkspaceSimulator) -> None:
-    run_connection_tests(build_connection_test_context(simulator.app))
+    run_connection_tests(simulator.context)
 
 
 REQUESTS = {
@@ -116,7 +115,7 @@ def test_accounts_with_one_key_wait_together(database: Database) -> None:
         simulator.more = {"accounts": [shared | {"name": name} for name in ("north", "south")]}
         simulator.start()
         simulator.server.faults.set(Fault(status=429, headers={"Retry-After": "60"}, body=b"{}"))
-        sync_workspaces(simulator.office, force=True)
+        sync_workspaces(simulator.context, force=True)
         assert len(seen(simulator)) == 1
 
 
@@ -153,4 +152,4 @@ def test_a_key_waits_for_as_long_as_the_server_says(
 def test_both_providers_have_300_requests_a_minute_by_default(database: Database) -> None:
     for brand in ("postpost", "publora"):
         with workspace_simulator(database, brand=brand, more={"polling": {}}) as simulator:
-            assert [rate.per_minute for rate in simulator.app.rate_limits.rates()] == [300]
+            assert [rate.per_minute for rate in simulator.context.rate_limits.rates()] == [300]

@@ -209,7 +209,7 @@ def test_the_last_good_poll_stays_where_it_was_while_polls_fail(visit: Visit) ->
 
 
 def test_the_pace_that_a_budget_allows_is_told(visit_of_a_file: Visit) -> None:
-    visit_of_a_file.app.rate_limits.set_target_count("agency", 90_000)
+    visit_of_a_file.app.context.rate_limits.set_target_count("agency", 90_000)
     scrape = Scrape(visit_of_a_file)
     bucket = scrape.value("request_budget_per_minute", account="agency")
     kept = scrape.value("poll_interval_effective_seconds", account="agency")
@@ -355,7 +355,7 @@ def busy(visit_of_a_file: Visit) -> Scrape:
 
 def answers_at(visit: Visit, moment: datetime) -> None:
     """Have the API answer once, at this time by its own clock."""
-    [clock] = visit.app.clocks.clocks()
+    [clock] = visit.app.context.clocks.clocks()
     clock.on_answer(clock.start(), {"Date": format_datetime(moment, usegmt=True)})
 
 

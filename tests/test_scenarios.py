@@ -409,7 +409,7 @@ def test_a_single_pass_waits_for_no_group_but_for_quiet_hours_and_silences(simul
     )
     simulator.list_connections(SOON)
     for channel in ("night", "later"):
-        deliver_channel(channel, simulator.delivery, wait=False)
+        deliver_channel(channel, simulator.context, {}, wait=False)
     assert len(simulator.channels["later"].sent) == 1
     assert simulator.channels["night"].sent == []
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from monitor.api_clocks import ApiClocks
 from monitor.clock import ClockStepDetector
 from monitor.core.model import Outcome, RuleName
-from monitor.jobs.check_clocks import CheckClocks
+from monitor.jobs.check_clocks import check_clocks
 from monitor.jobs.clock_step import ClockStepRecovery
-from monitor.jobs.reevaluate import reevaluate_due
+from monitor.jobs.context import JobContext
 from monitor.providers.base import ConnectionList
 from monitor.storage.database import Database
 from monitor.storage.tables import metadata
@@ -77,38 +77,20 @@ class SkewedSimulator(Simulator):
         self.clocks = self.dated.clocks = ApiClocks(
             {self.account: URL}, clock=self.clock, monotonic=self.local.monotonic
         )
-        self.rewind = ClockStepRecovery(
-            self.clock,
-            every={self.account: self.every},
-            database=self.database,
-            detector=ClockStepDetector(self.clock, self.local.monotonic),
-        )
+        self.rewind = ClockStepRecovery(self.context, ClockStepDetector(self.clock, self.local.monotonic))
         super().restart()
-        self.check_clocks = CheckClocks(
-            self.clocks,
-            channels=tuple(self.channels),
-            database=self.database,
-            routing=self.routing,
-            flapping=self.rules.flapping,
-            clock=self.clock,
-        )
-        self.check_clocks()
+        check_clocks(self.context)
 
-    def review(self) -> None:
-        reevaluate_due(
-            database=self.database,
-            rules=self.rules,
-            routing=self.routing,
-            clock=self.clock,
-            clocks=self.clocks,
-        )
+    @property
+    def context(self) -> JobContext:
+        return replace(super().context, clocks=self.clocks)
 
     def tick(self) -> None:
         if self.rewind.check():
-            self.rewind()
-        self.check_clocks()
+            self.rewind.recover()
+        check_clocks(self.context)
         super().tick()
-        self.check_clocks()
+        check_clocks(self.context)
         self.deliver()
 
     def live(self, duration: timedelta, step: timedelta = EVERY) -> None:

@@ -451,7 +451,7 @@ def test_a_target_that_is_late_by_three_intervals_is_told(visit: Visit) -> None:
 
 def test_a_target_is_not_late_while_its_budget_keeps_no_better_pace(visit: Visit) -> None:
     visit.simulator().poll_connections(connection())
-    visit.app.rate_limits.set_target_count("agency", 90_000)
+    visit.app.context.rate_limits.set_target_count("agency", 90_000)
     visit.clock.advance(10 * HOUR)
     assert visit.get("/readyz").text == "ok\n"
 

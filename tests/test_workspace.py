@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 from structlog.testing import capture_logs
 
-from monitor.jobs.sync_workspace import log_poll_rate
+from monitor.jobs.report_poll_rates import report_poll_rates
 from monitor.sandbox.fake_service import Shape
 from monitor.sandbox.faults import Fault
 from monitor.storage.database import Database
@@ -280,8 +280,7 @@ def test_a_budget_that_cannot_keep_the_interval_is_told_once_and_the_polls_are_s
             for _ in range(19 * 30):
                 simulator.clock.advance(2 * SECOND)
                 simulator.dispatch()
-                for rate in simulator.app.rate_limits.changed_rates():
-                    log_poll_rate(rate)
+                report_poll_rates(simulator.context)
         notified = [line for line in lines if line["event"] == "poll_rate.limited"]
         assert [(line["targets"], line["requests_per_minute"]) for line in notified] == [(1000, 60)]
         assert 16.5 * 60 <= notified[0]["kept_seconds"] <= 18 * 60
@@ -321,7 +320,7 @@ def test_a_key_that_is_told_to_wait_waits_and_disturbs_no_other(
         resumed = [each.at for each in simulator.server.requests if each.at > limited_at]
         assert timedelta(seconds=18) <= min(resumed) - limited_at <= timedelta(seconds=32)
         assert len(simulator.server.requests) > count
-        assert simulator.app.rate_limits.try_acquire("another", simulator.clock())
+        assert simulator.context.rate_limits.try_acquire("another", simulator.clock())
         assert simulator.ops.sent == []
 
 
@@ -330,10 +329,10 @@ def test_a_limit_that_is_lowered_while_running_is_learned(database: Database) ->
         database, users=100, requests_per_minute=300, given={"every": "2m"}, more=AS_THE_BRAND_HAS_IT
     ) as simulator:
         simulator.advance(3 * MINUTE, step=2 * SECOND)
-        assert simulator.app.rate_limits.rates()[0].effective_interval == 2 * MINUTE
+        assert simulator.context.rate_limits.rates()[0].effective_interval == 2 * MINUTE
         simulator.fake_service.requests_per_minute = 30
         simulator.advance(4 * MINUTE, step=2 * SECOND)
-        rate = simulator.app.rate_limits.rates()[0]
+        rate = simulator.context.rate_limits.rates()[0]
         assert rate.per_minute == 30
         assert rate.effective_interval > 3 * MINUTE
         simulator.forget_requests()
@@ -379,7 +378,7 @@ def test_odd_ids_are_right_everywhere(database: Database) -> None:
         assert "on Bluesky" in body
         assert "on Telegram" in body
         for platform_id in (bluesky, telegram):
-            simulator.app.providers["agency"].run_connection_test(platform_id, user)
+            simulator.context.providers["agency"].run_connection_test(platform_id, user)
             path = simulator.server.requests[-1].path
             assert unquote(path).endswith(f"/test-connection/{platform_id}")
             assert ":" not in path
@@ -406,7 +405,7 @@ def test_a_private_channel_gets_the_users_own_link_and_no_table_or_log_ever_hold
         token = link.rpartition("/")[2]
         assert token not in simulator.dump()
         assert token not in repr(lines)
-        assert token not in repr(simulator.app.delivery)
+        assert token not in repr(simulator.context)
         assert token not in notified.title
 
 

@@ -239,9 +239,9 @@ def test_accounts_with_one_key_share_its_requests(database: Database) -> None:
         began_at = simulator.clock()
         for _ in range(5 * 30 + 20):
             simulator.clock.advance(2 * SECOND)
-            sync_workspaces(simulator.office)
+            sync_workspaces(simulator.context)
             simulator.dispatch()
-        rates = simulator.app.rate_limits.rates()
+        rates = simulator.context.rate_limits.rates()
         assert [(rate.account, rate.targets) for rate in rates] == [("north", 100), ("south", 100)]
         assert all(3.4 * MINUTE < rate.effective_interval <= 5 * MINUTE for rate in rates)
         by_minute = Counter((each.at - began_at) // MINUTE for each in simulator.server.requests)
@@ -260,7 +260,9 @@ def test_what_two_accounts_cannot_keep_together_is_told_of_both(database: Databa
         ]
         simulator.more = {"accounts": accounts, "polling": {"requests_per_minute": 2}}
         simulator.start()
-        assert [(each.account, each.is_limited) for each in simulator.app.rate_limits.changed_rates()] == [
+        assert [
+            (each.account, each.is_limited) for each in simulator.context.rate_limits.changed_rates()
+        ] == [
             ("north", True),
             ("south", True),
         ]
@@ -303,7 +305,7 @@ def test_nonsense_in_the_headers_of_a_limit_stops_nobody(database: Database, hea
         asked = simulator.asked()
         assert set(asked) == {"", *user_ids(simulator)}
         assert min(asked.values()) >= 2
-        assert simulator.app.rate_limits.rates()[0].effective_interval == 15 * MINUTE
+        assert simulator.context.rate_limits.rates()[0].effective_interval == 15 * MINUTE
         assert simulator.ops.sent == []
 
 
@@ -336,7 +338,7 @@ def test_a_clock_that_is_set_back_puts_off_no_list_of_users(database: Database) 
         simulator.clock.advance(-30 * DAY)
         simulator.forget_requests()
         add_user(simulator.fake_service, 88)
-        sync_workspaces(simulator.office)
+        sync_workspaces(simulator.context)
         assert [each.path for each in simulator.server.requests] == [USERS]
         assert len(watched(simulator)) == 5
 

@@ -90,7 +90,9 @@ def visiting(database_url: str, **web: object) -> Iterator[Visit]:
     """Open the door of a monitor on a database; nothing polls and nothing is sent."""
     clock, monotonic_clock = FrozenClock(), FakeMonotonic()
     app = build_app(parse_config(configured(database_url, **web), ENVIRON), clock=clock, environ={})
-    metrics = Metrics(version="1.2.3", schema=HEAD, accounts=app.providers, channels=app.delivery.channels)
+    metrics = Metrics(
+        version="1.2.3", schema=HEAD, accounts=app.context.providers, channels=app.context.channels
+    )
     liveness = Liveness(monotonic=monotonic_clock)
     listener = WebListener()
     try:

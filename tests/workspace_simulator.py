@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import text
 
-from monitor.app import App, build_app, build_workspace_context, check_clocks_of
+from monitor.app import App, build_app
 from monitor.channels.client_channel import ClientChannel
 from monitor.config.load import parse_config
 from monitor.jobs.check_channels import check_channels
-from monitor.jobs.deliver import deliver_channel
+from monitor.jobs.check_clocks import check_clocks
+from monitor.jobs.context import JobContext
+from monitor.jobs.deliver import UnsavedDeliveries, deliver_channel
 from monitor.jobs.poll import record_polls, take_snapshot
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.sync_targets import sync_targets
@@ -66,6 +68,7 @@ class WorkspaceSimulator:
     more: dict[str, Any] = field(default_factory=dict)
     monotonic: Callable[[], float] | None = None
     app: App = field(init=False)
+    unsaved: UnsavedDeliveries = field(init=False)
 
     def __post_init__(self) -> None:
         self.start()
@@ -76,13 +79,13 @@ class WorkspaceSimulator:
 
     @property
     def ops(self) -> FakeChannel:
-        channel = self.app.delivery.channels["ops"]
+        channel = self.app.context.channels["ops"]
         assert isinstance(channel, FakeChannel)
         return channel
 
     @property
     def inboxes(self) -> dict[str, FakeChannel]:
-        channel = self.app.delivery.channels["clients"]
+        channel = self.app.context.channels["clients"]
         assert isinstance(channel, FakeClientChannel)
         return {url: inbox for url, inbox in channel.inboxes.items() if inbox.sent}
 
@@ -112,27 +115,21 @@ class WorkspaceSimulator:
             name: FakeClientChannel(channel)
             if isinstance(channel, ClientChannel)
             else FakeChannel(name=name, allow_reconnect_links=channel.allow_reconnect_links)
-            for name, channel in app.delivery.channels.items()
+            for name, channel in app.context.channels.items()
         }
-        self.app = replace(
-            app,
-            database=self.database,
-            poll_settings=replace(app.poll_settings, random=lambda: 0.5),
-            delivery=replace(app.delivery, database=self.database, channels=channels, random=lambda: 0.0),
+        context = replace(
+            app.context, database=self.database, channels=channels, jitter=0, random=lambda: 0.0
         )
-        self.office = build_workspace_context(self.app)
-        sync_targets(
-            self.app.providers,
-            every=self.app.poll_settings.every,
-            database=self.database,
-            clock=self.clock,
-            scopes=self.app.poll_scopes,
-            rate_limits=self.app.rate_limits,
-        )
+        self.app = replace(app, context=context)
+        self.unsaved = {}
+        sync_targets(context)
         with self.database.begin() as store:
             store.invalidate_evaluations(self.clock())
-        self.check_clocks = check_clocks_of(self.app)
-        self.check_clocks()
+        check_clocks(context)
+
+    @property
+    def context(self) -> JobContext:
+        return self.app.context
 
     def close(self) -> None:
         self.app.http.close()
@@ -140,46 +137,37 @@ class WorkspaceSimulator:
     # What the daemon does
 
     def tick(self) -> None:
-        sync_workspaces(self.office)
-        self.check_clocks()
+        sync_workspaces(self.context)
+        check_clocks(self.context)
         self.review()
         self.dispatch()
         self.deliver()
 
     def review(self) -> None:
-        policy = self.app.poll_settings
-        reevaluate_due(
-            database=self.database,
-            rules=policy.rules,
-            routing=policy.routing,
-            clock=self.clock,
-            clocks=self.app.clocks,
-        )
+        reevaluate_due(self.context)
 
     def dispatch(self) -> int:
         """Poll what is due, as far as the budgets allow."""
-        rate_limits, now = self.app.rate_limits, self.clock()
+        rate_limits, now = self.context.rate_limits, self.clock()
         with self.database.read() as store:
             due = store.due_targets(now, limit=2000, of_each=rate_limits.capacity(now, 2000))
         snapshots = [
-            take_snapshot(target, self.app.providers[target.account], self.clock, rate_limits)
+            take_snapshot(target, self.context)
             for target in rate_limits.filter_ready(due, now)
             if rate_limits.try_acquire(target.account, now)
         ]
         for start in range(0, len(snapshots), 200):
-            batch = snapshots[start : start + 200]
-            record_polls(batch, database=self.database, settings=self.app.poll_settings, clock=self.clock)
+            record_polls(snapshots[start : start + 200], self.context)
         return len(snapshots)
 
     def deliver(self) -> None:
         with self.database.read() as store:
             due = outbox.due_channels(store.connection, self.clock())
         for channel in due:
-            deliver_channel(channel, self.app.delivery)
+            deliver_channel(channel, self.context, self.unsaved)
 
     def check_channels(self) -> None:
-        post = self.app.delivery
-        check_channels(post.channels, database=self.database, routing=post.routing, clock=self.clock)
+        check_channels(self.context)
         self.deliver()
 
     def advance(self, duration: timedelta, step: timedelta = 10 * SECOND) -> None:
@@ -195,10 +183,9 @@ class WorkspaceSimulator:
             store.cap_next_poll("agency", latest=self.clock())
         with self.database.read() as store:
             due = store.due_targets(self.clock(), limit=10_000)
-        snapshots = [take_snapshot(each, self.app.providers["agency"], self.clock) for each in due]
+        snapshots = [take_snapshot(each, self.context) for each in due]
         for start in range(0, len(snapshots), 200):
-            batch = snapshots[start : start + 200]
-            record_polls(batch, database=self.database, settings=self.app.poll_settings, clock=self.clock)
+            record_polls(snapshots[start : start + 200], self.context)
         self.deliver()
 
     # What tests ask

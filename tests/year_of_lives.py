@@ -406,12 +406,7 @@ class Year:
 
     def _send(self) -> None:
         self.simulator.deliver()
-        check_channels(
-            self.simulator.channels,
-            database=self.database,
-            routing=self.simulator.routing,
-            clock=self.simulator.clock,
-        )
+        check_channels(self.simulator.context)
         self.simulator.deliver()
 
     def _happen(self) -> None:

@@ -36,7 +36,7 @@ def run_test(session: Session, platform_id: str, account: str | None, managed_us
         raise ConfigError(f"no account {account!r}; want one of {', '.join(names)}")
     with session.open_database(config):
         pass
-    from monitor.app import build_app, build_connection_test_context
+    from monitor.app import build_app
     from monitor.jobs.connection_tests import run_connection_test
 
     app = build_app(config)
@@ -46,7 +46,7 @@ def run_test(session: Session, platform_id: str, account: str | None, managed_us
         if platform in UNTESTABLE:
             print_line(f"{_name(target, known)}: not tested: {UNTESTABLE[platform]}")
             return 0
-        tried = run_connection_test(build_connection_test_context(app), target, known)
+        tried = run_connection_test(app.context, target, known)
     finally:
         app.close()
     print_line(f"{_name(target, known)}: {_outcome(tried)}")
@@ -62,7 +62,7 @@ def _find_one(
         found = connection_tests.find_connections(
             store.connection, platform_id, account=account, managed_user_id=managed_user_id
         )
-    found = [each for each in found if each[0].account in app.providers]
+    found = [each for each in found if each[0].account in app.context.providers]
     if not found:
         raise StorageError(
             f"no connection {one_line(platform_id, 80)!r} is listed; `postpost-monitor status` shows those that are"

@@ -122,13 +122,13 @@ def backup(session: Session, file: Path) -> None:
 @pass_session
 def prune(session: Session) -> None:
     """Delete rows older than the retention. What is current and what is open stays."""
-    from monitor.clock import utc_now
     from monitor.config.values import format_duration
+    from monitor.jobs.context import JobContext
     from monitor.jobs.prune import prune as forget
 
     config = session.config()
     with session.open_database(config) as database:
-        forgotten = forget(database=database, keep=config.retention, clock=utc_now)
+        forgotten = forget(JobContext(database=database, retention=config.retention))
     by_age: dict[timedelta, list[str]] = {config.retention.history: []}
     for kind, count in forgotten.items():
         by_age.setdefault(config.retention.for_kind(kind), []).extend([f"{count} {kind}"] if count else [])
@@ -151,6 +151,7 @@ def erase(session: Session, account: str, managed_user_id: str | None, yes: bool
 
     Without --managed-user, erases the account and all its managed users. This can't be undone.
     """
+    from monitor.jobs.context import JobContext
     from monitor.jobs.erase import erase_client
     from monitor.storage.erasure import count_known
 
@@ -162,7 +163,7 @@ def erase(session: Session, account: str, managed_user_id: str | None, yes: bool
             raise StorageError(f"there is no data about {whom}; `postpost-monitor status` lists the clients")
         if not yes and sys.stdin.isatty():
             click.confirm(f"Erase all data about {whom}? This can't be undone.", abort=True, err=True)
-        gone = erase_client(account, managed_user_id, database=database, clock=utc_now)
+        gone = erase_client(JobContext(database=database), account, managed_user_id)
     counts = ", ".join(f"{count} {kind}" for kind, count in gone.items() if kind != "targets")
     print_line(f"{one_line(whom)}: erased. Only these counts remain: {counts}")
     print_line("Backups (`db backup`) and the journal may still name the client. Delete them yourself.")

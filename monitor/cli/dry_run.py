@@ -104,14 +104,14 @@ def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
     from monitor.storage.dry_run import DryRunDatabase
 
     listeners: dict[str, _CapturingChannel | _CapturingClientChannel | _CapturingIncidentChannel] = {
-        name: _capturing_channel(channel) for name, channel in app.delivery.channels.items()
+        name: _capturing_channel(channel) for name, channel in app.context.channels.items()
     }
     copy = DryRunDatabase(_original(app.database))
     try:
         before = copy.incidents()
         # Creating a link would change data at the API.
-        post = replace(app.delivery, database=copy, channels=listeners, reconnect_link=lambda target: "")
-        done = play(replace(app, database=copy, delivery=post))
+        context = replace(app.context, database=copy, channels=listeners, reconnect_link=lambda target: "")
+        done = play(replace(app, context=context))
         after = copy.incidents()
     finally:
         copy.close()

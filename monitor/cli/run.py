@@ -21,6 +21,7 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.app import App
     from monitor.core.model import Target
+    from monitor.jobs.context import JobContext
     from monitor.storage.recording import PollRecord
 
 # From this number of targets on, show the progress.
@@ -83,7 +84,7 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
         done = run_pass(app, account=account)
         with app.database.read() as store:
             incidents = open_incidents(store)
-            now = app.clock()
+            now = app.context.clock()
             print_connections(known_connections(store, incidents, account=account), incidents, now)
             print_sources(incidents, now, account=account)
     finally:
@@ -95,45 +96,27 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
 
 def run_pass(app: "App", *, account: str | None = None) -> PassResult:
     """Sync the targets, poll each, reevaluate what the clock changed, deliver what is due."""
-    from monitor.app import build_workspace_context, check_clocks_of
     from monitor.jobs.acknowledged import pass_on_acknowledgements
     from monitor.jobs.backfill_notifications import backfill_notifications
+    from monitor.jobs.check_clocks import check_clocks
     from monitor.jobs.reevaluate import reevaluate_due
     from monitor.jobs.refresh import refresh
     from monitor.jobs.sync_targets import sync_targets
     from monitor.jobs.sync_workspace import sync_workspaces
 
-    done = PassResult()
-    policy = app.poll_settings
-    sync_targets(
-        app.providers,
-        every=policy.every,
-        database=app.database,
-        clock=app.clock,
-        scopes=app.poll_scopes,
-        rate_limits=app.rate_limits,
-        incident_channels=policy.routing.incident_channels,
-    )
-    sync_workspaces(build_workspace_context(app), force=True, accounts=None if account is None else [account])
-    with app.database.begin() as store:
+    done, context = PassResult(), app.context
+    sync_targets(context)
+    sync_workspaces(context, force=True, accounts=None if account is None else [account])
+    with context.database.begin() as store:
         targets = store.active_targets()
-        store.invalidate_evaluations(app.clock())
+        store.invalidate_evaluations(context.clock())
     _poll([target for target in targets if account in {None, target.account}], app, done)
-    check_clocks_of(app)(may_poll=False)
-    reevaluate_due(
-        database=app.database,
-        rules=policy.rules,
-        routing=policy.routing,
-        clock=app.clock,
-        clocks=app.clocks,
-        patience=timedelta(),  # the APIs that could confirm the local clock were asked just now
-    )
-    backfill_notifications(
-        app.delivery.channels, database=app.database, routing=policy.routing, clock=app.clock
-    )
-    pass_on_acknowledgements(app.delivery.channels, database=app.database, clock=app.clock)
-    _deliver(app, done)
-    refresh(app.delivery.channels, database=app.database, dashboards=app.delivery.dashboards, clock=app.clock)
+    check_clocks(context, may_poll=False)
+    reevaluate_due(context, patience=timedelta())  # what could confirm the local clock was asked just now
+    backfill_notifications(context)
+    pass_on_acknowledgements(context)
+    _deliver(context, done)
+    refresh(context)
     return done
 
 
@@ -156,21 +139,14 @@ def _build_app(session: Session) -> "App":
 def _poll(targets: "Sequence[Target]", app: "App", done: PassResult) -> None:
     from monitor.workers.poller import Poller
 
-    began_at = app.clock()
+    began_at = app.context.clock()
     with _progress(len(targets)) as advance:
 
         def recorded(batch: "Sequence[PollRecord]") -> None:
             done.recorded.extend(batch)
             advance(len(batch))
 
-        poller = Poller(
-            database=app.database,
-            providers=app.providers,
-            settings=app.poll_settings,
-            clock=app.clock,
-            concurrency=app.config.polling.concurrency,
-            on_recorded=recorded,
-        )
+        poller = Poller(app.context, concurrency=app.config.polling.concurrency, on_recorded=recorded)
         try:
             poller.poll_now(targets)
         finally:
@@ -202,10 +178,10 @@ def _print_paused(targets: "Sequence[Target]") -> list[str]:
     ]
 
 
-def _deliver(app: "App", done: PassResult) -> None:
+def _deliver(context: "JobContext", done: PassResult) -> None:
     from monitor.workers.sender import Sender
 
-    sender = Sender(app.delivery)
+    sender = Sender(context)
     try:
         while True:
             outcomes = Counter[str]()

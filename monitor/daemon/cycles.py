@@ -50,7 +50,9 @@ class CycleReporter:
         take_counts: Callable[[], Mapping[str, int]] = lambda: {},
         on_ended: Callable[[CycleStatus], None] = lambda verdict: None,
     ) -> None:
-        self.text = f"watching {len(app.providers)} account{'' if len(app.providers) == 1 else 's'}"
+        self.text = (
+            f"watching {len(app.context.providers)} account{'' if len(app.context.providers) == 1 else 's'}"
+        )
         self._app = app
         self._stalled = stalled
         self._set_status = set_status
@@ -59,13 +61,13 @@ class CycleReporter:
         self._every = app.config.polling.every
         if app.config.heartbeat and app.config.heartbeat.every:
             self._every = app.config.heartbeat.every
-        self._monitoring_since = app.clock()
+        self._monitoring_since = app.context.clock()
         self._is_start = is_start
         self._downtime: Downtime | None = None
         self._next_at = self._monitoring_since
         self._status: CycleStatus | None = None
         self._is_delivered = True
-        self._run = app.delivery.new_message_key()[:4]
+        self._run = app.context.new_message_key()[:4]
         self._number = 0
         self._ends_at = self._monitoring_since
 
@@ -80,7 +82,7 @@ class CycleReporter:
         last_at = max(
             (target.last_polled_at for target in found.targets if target.last_polled_at), default=None
         )
-        every = min(self._app.poll_settings.every.values(), default=timedelta())
+        every = min(self._app.context.rate_limits.every.values(), default=timedelta())
         if self._is_start and last_at and self._monitoring_since - last_at > 3 * every:
             self._downtime = Downtime(starts_at=last_at, ends_at=self._monitoring_since)
             with self._app.database.begin() as store:
@@ -100,7 +102,7 @@ class CycleReporter:
             StorageError: the database can't be used.
         """
         app = self._app
-        now = app.clock()
+        now = app.context.clock()
         is_unchanged = self._status is CycleStatus.COMPLETE and not self._is_start
         if now < min(self._next_at, self._ends_at) and is_unchanged:
             return
@@ -109,7 +111,7 @@ class CycleReporter:
         found, unlisted_since = self._health()
         cycle = assess_cycle(
             found.targets,
-            every=app.poll_settings.max_intervals(),
+            every=app.context.rate_limits.intervals(),
             slack=app.config.polling.timeout,
             monitoring_since=self._monitoring_since,
             pending_since=found.pending_since,
@@ -139,7 +141,7 @@ class CycleReporter:
         app = self._app
         return send_lifecycle_notice(
             self._channels_notified_on("stop"),
-            stopping_message(now=app.clock(), key=app.delivery.new_message_key()),
+            stopping_message(now=app.context.clock(), key=app.context.new_message_key()),
         )
 
     def _report(self, cycle: Cycle, now: datetime) -> None:
@@ -175,12 +177,12 @@ class CycleReporter:
         if self._downtime:
             log.info("daemon.caught_up", since=self._downtime.starts_at.isoformat(), problems_found=problems)
         message = started_message(
-            accounts=len(app.providers),
+            accounts=len(app.context.providers),
             connections=found.connections,
             incidents=found.incidents,
             downtime=self._downtime,
             found=problems,
-            key=app.delivery.new_message_key(),
+            key=app.context.new_message_key(),
         )
         send_lifecycle_notice(self._channels_notified_on("start"), message)
 
@@ -193,12 +195,12 @@ class CycleReporter:
         app = self._app
         for channel in app.config.channels:
             if what in channel.notify_on:
-                yield app.delivery.channels[channel.name]
+                yield app.context.channels[channel.name]
 
     def _health(self) -> tuple[Health, Mapping[str, datetime]]:
-        plans = self._app.poll_scopes
+        plans = self._app.context.poll_scopes
         with self._app.database.read() as store:
-            found = queries.health(store.connection, self._app.clock(), recently=RECENTLY)
+            found = queries.health(store.connection, self._app.context.clock(), recently=RECENTLY)
             unlisted_since = account_status.unlisted_since(store.connection)
         asked = {
             name: at for name, at in unlisted_since.items() if name in plans and plans[name].needs_user_list

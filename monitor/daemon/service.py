@@ -4,9 +4,11 @@ import faulthandler
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -15,7 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from monitor import __version__
-from monitor.app import App, build_connection_test_context, build_workspace_context, check_clocks_of
+from monitor.app import App
 from monitor.core.text import one_line
 from monitor.daemon.cycles import CycleReporter, StatusLine
 from monitor.daemon.systemd import Systemd
@@ -23,15 +25,18 @@ from monitor.errors import MonitorError, StorageError
 from monitor.jobs.acknowledged import pass_on_acknowledgements
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
+from monitor.jobs.check_clocks import check_clocks
 from monitor.jobs.clock_step import ClockStepRecovery
 from monitor.jobs.connection_tests import run_connection_tests
+from monitor.jobs.context import JobContext
 from monitor.jobs.digest import write_digests
 from monitor.jobs.prune import prune
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.refresh import refresh
 from monitor.jobs.remind import remind
+from monitor.jobs.report_poll_rates import report_poll_rates
 from monitor.jobs.sync_targets import sync_targets
-from monitor.jobs.sync_workspace import log_poll_rate, sync_workspaces
+from monitor.jobs.sync_workspace import sync_workspaces
 from monitor.logs import scrub
 from monitor.metrics import Metrics
 from monitor.signals import Signals, handle_signals
@@ -44,11 +49,36 @@ from monitor.workers.sender import Sender
 
 log = structlog.get_logger()
 
-TICK = timedelta(seconds=1)
+SECOND = timedelta(seconds=1)
+TICK = SECOND
 STOP_TIMEOUT = timedelta(seconds=8)
 UNAVAILABLE_LOG_INTERVAL = timedelta(minutes=1)
 # How often the main thread sees whether all parts move, where no watchdog wants to know it more often.
 PROGRESS_INTERVAL = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What runs by itself, and how often."""
+
+    run: Callable[[JobContext], object]
+    every: timedelta
+
+
+JOBS: Mapping[str, Job] = {
+    "sync_targets": Job(sync_targets, every=3600 * SECOND),
+    "sync_workspaces": Job(sync_workspaces, every=2 * SECOND),
+    "report_poll_rates": Job(report_poll_rates, every=2 * SECOND),
+    "run_connection_tests": Job(run_connection_tests, every=10 * SECOND),
+    "reevaluate": Job(reevaluate_due, every=5 * SECOND),
+    "check_clocks": Job(check_clocks, every=5 * SECOND),
+    "check_channels": Job(check_channels, every=15 * SECOND),
+    "pass_on_acknowledgements": Job(pass_on_acknowledgements, every=20 * SECOND),
+    "remind": Job(remind, every=20 * SECOND),
+    "write_digests": Job(write_digests, every=30 * SECOND),
+    "refresh": Job(refresh, every=60 * SECOND),
+    "prune": Job(prune, every=3600 * SECOND),
+}
 
 
 class Every(BaseTrigger):  # type: ignore[misc]  # the library gives it no type
@@ -94,7 +124,10 @@ class Daemon:
         self._set_status = set_status
         self.liveness = Liveness()
         self.metrics = Metrics(
-            version=__version__, schema=HEAD, accounts=app.providers, channels=app.delivery.channels
+            version=__version__,
+            schema=HEAD,
+            accounts=app.context.providers,
+            channels=app.context.channels,
         )
         self.cycles = CycleReporter(
             app,
@@ -104,24 +137,18 @@ class Daemon:
             take_counts=self._take_counts,
             on_ended=self.metrics.on_cycle_ended,
         )
-        self._workspace_context = build_workspace_context(app)
-        self._connection_test_context = build_connection_test_context(app)
-        self._check_clocks = check_clocks_of(app)
         self._tick = tick
         self._recorded: Counter[str] = Counter()
-        self._clock_step = ClockStepRecovery(app.clock, every=app.poll_settings.every, database=app.database)
+        self._clock_step = ClockStepRecovery(app.context)
         self._unavailable_since: dict[str, float] = {}
         self._poller = Poller(
-            database=app.database,
-            providers=app.providers,
-            settings=app.poll_settings,
-            clock=app.clock,
+            app.context,
             concurrency=app.config.polling.concurrency,
             on_fetched=self.metrics.on_fetched,
             on_recorded=self._count_recorded,
             liveness=self.liveness,
         )
-        self._sender = Sender(app.delivery, self.liveness, on_sent=self.metrics.on_delivered)
+        self._sender = Sender(app.context, self.liveness, on_sent=self.metrics.on_delivered)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             # A run that comes late still comes; one that was missed is made up for once, not many times.
@@ -136,42 +163,28 @@ class Daemon:
         Raises:
             StorageError: the database can't be used.
         """
+        context = self._app.context
         self.cycles.start()
-        self._sync_targets()
-        with self._app.database.begin() as store:
-            store.invalidate_evaluations(self._app.clock())
-        self._check_clocks()
-        self._backfill_notifications()
-        tick = self._tick.total_seconds()
-        for name, job, seconds in (
-            ("review", self._reevaluate, 5 * tick),
-            ("check_clocks", self._check_clocks, 5 * tick),
-            ("dispatch", self._poller.dispatch, tick),
-            ("deliver", self._sender.dispatch, tick),
-            ("remind", self._remind, 20 * tick),
-            ("refresh", self._refresh, 60 * tick),
-            ("digest", self._digest, 30 * tick),
-            ("oversee", self._check_channels, 15 * tick),
-            ("discover", self._sync_targets, 3600 * tick),
-            ("survey", self._sync_workspaces, 2 * tick),
-            ("probe", self._run_connection_tests, 10 * tick),
-            ("prune", self._prune, 3600 * tick),
-            ("cycle", self.cycles.evaluate, 5 * tick),
-            ("clock", self._clock_step.check, 3 * tick),
-        ):
-            trigger = Every(timedelta(seconds=seconds))
-            self._scheduler.add_job(self._guarded(name, job), trigger, id=name, name=name)
+        sync_targets(context)
+        with context.database.begin() as store:
+            store.invalidate_evaluations(context.clock())
+        check_clocks(context)
+        backfill_notifications(context)
+        for name, job in JOBS.items():
+            self._schedule(name, partial(job.run, context), job.every)
+        self._schedule("dispatch", self._poller.dispatch, SECOND)
+        self._schedule("deliver", self._sender.dispatch, SECOND)
+        self._schedule("cycle", self.cycles.evaluate, 5 * SECOND)
+        self._schedule("clock", self._clock_step.check, 3 * SECOND)
         self._scheduler.start()
-        log.info(
-            "daemon.started", accounts=len(self._app.providers), channels=len(self._app.delivery.channels)
-        )
+        log.info("daemon.started", accounts=len(context.providers), channels=len(context.channels))
 
     def recover_from_clock_step(self) -> None:
-        """Go on where the clock was set back: the scheduler would wait until it has caught up."""
+        """Continue if the clock was set back: the scheduler would wait until it has caught up."""
         if self._clock_step.check():
             for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=datetime.now(UTC))
-            self._guarded("rewind", self._clock_step)()
+            self._guarded("clock_step", self._clock_step.recover)()
 
     def stop(self, within: timedelta = STOP_TIMEOUT) -> None:
         """Finish what is in flight, as far as the time allows; the rest is taken up by the next start."""
@@ -182,65 +195,9 @@ class Daemon:
         self._sender.close(timedelta(seconds=max(ends - monotonic(), 0.5)))
         log.info("daemon.stopped", **self._take_counts())
 
-    def _sync_targets(self) -> None:
-        app = self._app
-        sync_targets(
-            app.providers,
-            every=app.poll_settings.every,
-            database=app.database,
-            clock=app.clock,
-            scopes=app.poll_scopes,
-            rate_limits=app.rate_limits,
-            incident_channels=app.poll_settings.routing.incident_channels,
-        )
-
-    def _backfill_notifications(self) -> None:
-        app = self._app
-        backfill_notifications(
-            app.delivery.channels, database=app.database, routing=app.poll_settings.routing, clock=app.clock
-        )
-
-    def _sync_workspaces(self) -> None:
-        sync_workspaces(self._workspace_context)
-        for rate in self._app.rate_limits.changed_rates():
-            log_poll_rate(rate)
-
-    def _run_connection_tests(self) -> None:
-        run_connection_tests(self._connection_test_context)
-
-    def _prune(self) -> None:
-        app = self._app
-        prune(database=app.database, keep=app.config.retention, clock=app.clock)
-
-    def _reevaluate(self) -> None:
-        app = self._app
-        reevaluate_due(
-            database=app.database,
-            rules=app.poll_settings.rules,
-            routing=app.poll_settings.routing,
-            clock=app.clock,
-            clocks=app.clocks,
-        )
-
-    def _refresh(self) -> None:
-        post = self._app.delivery
-        refresh(post.channels, database=post.database, dashboards=post.dashboards, clock=post.clock)
-
-    def _remind(self) -> None:
-        post = self._app.delivery
-        pass_on_acknowledgements(post.channels, database=post.database, clock=post.clock)
-        remind(database=self._app.database, routing=self._app.poll_settings.routing, clock=self._app.clock)
-
-    def _digest(self) -> None:
-        write_digests(
-            database=self._app.database, routing=self._app.poll_settings.routing, clock=self._app.clock
-        )
-
-    def _check_channels(self) -> None:
-        app = self._app
-        check_channels(
-            app.delivery.channels, database=app.database, routing=app.poll_settings.routing, clock=app.clock
-        )
+    def _schedule(self, name: str, job: Callable[[], object], every: timedelta) -> None:
+        trigger = Every(every * (self._tick / TICK))
+        self._scheduler.add_job(self._guarded(name, job), trigger, id=name, name=name)
 
     def _count_recorded(self, batch: Sequence[PollRecord]) -> None:
         changed = sum(len(poll_record.evaluation.changes) for poll_record in batch if poll_record.evaluation)

@@ -108,7 +108,9 @@ class _Connection(HTTPConnection):
         except TimeoutError:
             call.is_aborted = True
             _shut_down(self.sock)
-            thread.join(0.1)  # an interrupted handshake ends here, so its socket isn't closed while it is in use
+            thread.join(
+                0.1
+            )  # an interrupted handshake ends here, so its socket isn't closed while it is in use
             raise ConnectTimeoutError(self, "no connection in time") from None
         call.sock = self.sock
 

@@ -1,41 +1,35 @@
-"""Tell channels of what is open and was never theirs to hear: they, or their routes, are new."""
-
-from collections.abc import Collection
-from dataclasses import replace
+"""Notify channels of what was open before they, or their routes, were configured."""
 
 import structlog
 
-from monitor.clock import Clock
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Reason
-from monitor.core.routing.routes import Routing, plan_notifications
+from monitor.core.routing.routes import plan_notifications
+from monitor.jobs.context import JobContext
 from monitor.storage import dead_letters, notification_log
-from monitor.storage.database import Database
 from monitor.storage.recording import RoutedChange
 
 log = structlog.get_logger()
 
 
-def backfill_notifications(
-    channels: Collection[str], *, database: Database, routing: Routing, clock: Clock
-) -> int:
+def backfill_notifications(context: JobContext) -> int:
     """
-    Bring what is open to whoever the configuration says should know and was never written to.
+    Notify each channel of the open incidents that its routes match and it was never notified of.
 
-    To be done whenever the configuration may have changed. A channel that was renamed is a new one; what was
-    given up for one that takes messages again, or is back, is due again.
+    Run it whenever the configuration may have changed. A channel that was renamed is a new one. Dead letters of a
+    channel that works again, or is back, become due again.
 
     Returns:
-        How many rows were written, or made due again.
+        How many notifications were written, or became due again.
     """
-    now = clock()
-    with database.begin() as store:
+    now = context.clock()
+    with context.database.begin() as store:
         store.lock("catch up")
         lost = dead_letters.lost(
-            store.connection, channels=channels, attempts_below=dead_letters.MAX_ATTEMPTS
+            store.connection, channels=context.channels, attempts_below=dead_letters.MAX_ATTEMPTS
         )
         dead_letters.requeue(store.connection, lost, now)
-        routing = replace(routing, silences=store.active_silences(now))
+        routing = context.current_routing(store, now)
         known = notification_log.notified_pairs(store.connection)
         missing: list[RoutedChange] = []
         for incident, target in notification_log.open_incidents(store.connection):

@@ -1,57 +1,46 @@
-"""Go on at once after the clock was set back: what was planned lies that much further off than it was meant."""
+"""Continue at once after the clock was set back: what is planned lies that much further off than it was meant to."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 
 import structlog
 
-from monitor.clock import Clock, ClockStepDetector
+from monitor.clock import ClockStepDetector
+from monitor.jobs.context import JobContext
 from monitor.storage import outbox
-from monitor.storage.database import Database
 
 log = structlog.get_logger()
 
 
 class ClockStepRecovery:
     """
-    Brings forward what waits for a time that has become too far off: polls, messages, claims of dead senders.
+    Brings forward what waits for a time that is now too far off: polls, messages, claims of senders that died.
 
     Args:
-        every: how often the targets of each account are polled.
         detector: notices when the clock is set back.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        every: Mapping[str, timedelta],
-        database: Database,
-        detector: ClockStepDetector | None = None,
-    ) -> None:
-        self._clock = clock
-        self._every = every
-        self._database = database
-        self._detector = detector or ClockStepDetector(clock)
+    def __init__(self, context: JobContext, detector: ClockStepDetector | None = None) -> None:
+        self._context = context
+        self._detector = detector or ClockStepDetector(context.clock)
         self._step = timedelta()
 
     def check(self) -> bool:
         """
-        Whether the clock was set back, and this wasn't done since.
+        Return whether the clock was set back and ``recover`` hasn't run since.
 
-        To be asked often: what was set forward and back again between two questions isn't seen, and what was
-        planned meanwhile lies far off.
+        To be called often: a clock that is set forward and back between two calls isn't noticed, and what was planned
+        in between lies far off.
         """
         if back := self._detector.backward_step():
             self._step += back
             log.warning("clock.stepped_back", seconds=round(back.total_seconds()))
         return bool(self._step)
 
-    def __call__(self) -> None:
+    def recover(self) -> None:
         """Bring it forward; raises StorageError, and then it stays due."""
-        now = self._clock()
-        with self._database.begin() as store:
-            for account, interval in self._every.items():
+        context, now = self._context, self._context.clock()
+        with context.database.begin() as store:
+            for account, interval in context.rate_limits.every.items():
                 store.cap_next_poll(account, latest=now + interval)
             outbox.cap_due(store.connection, now)
         self._step = timedelta()

@@ -1,21 +1,18 @@
-"""Forget a client on request."""
+"""Erase a client on request."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 import structlog
 
-from monitor.clock import Clock
-from monitor.storage.database import Database
+from monitor.jobs.context import JobContext
 from monitor.storage.erasure import erase
 from monitor.storage.maintenance import compact
 
 log = structlog.get_logger()
 
 
-def erase_client(
-    account: str, managed_user_id: str | None, *, database: Database, clock: Clock
-) -> Mapping[str, int]:
+def erase_client(context: JobContext, account: str, managed_user_id: str | None) -> Mapping[str, int]:
     """
     Erase a managed user, or an account with all its managed users; no name of theirs is logged.
 
@@ -23,8 +20,8 @@ def erase_client(
         How much of each kind was erased; that stays known.
     """
     gone: Counter[str] = Counter()
-    for some in erase(database, account, managed_user_id, clock()):
+    for some in erase(context.database, account, managed_user_id, context.clock()):
         gone.update(some)
-    compact(database)  # the log of the database would still have the names
+    compact(context.database)  # the log of the database would still have the names
     log.info("client.erased", **gone)
     return gone

@@ -1,49 +1,43 @@
-"""Send again what is open to services that resolve what they don't hear of; nothing is written."""
+"""Send open incidents again to services that resolve what they aren't reminded of; nothing is written."""
 
-from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 
-from monitor.channels.channel import Channel
 from monitor.channels.incident_channel import IncidentChannel
-from monitor.clock import Clock
 from monitor.core.messages.events import Event, event_again
 from monitor.errors import DeliveryError
+from monitor.jobs.context import JobContext
 from monitor.logs import scrub
-from monitor.storage.database import Database
 from monitor.storage.installation import installation_id
 from monitor.storage.notification_items import told_and_open
 
 log = structlog.get_logger()
 
 
-def refresh(
-    channels: Mapping[str, Channel], *, database: Database, dashboards: Mapping[str, str], clock: Clock
-) -> int:
+def refresh(context: JobContext) -> int:
     """
-    Send every incident that is open and was told, with the severity that was told.
+    Send every incident again that is open and was sent, with the severity that was sent.
 
-    What could not be sent is sent a minute later anyway.
-
-    Args:
-        dashboards: where to reconnect by hand, by account.
+    What can't be sent is sent a minute later anyway.
 
     Returns:
         How many incidents were sent.
     """
     sent = 0
-    for name, channel in channels.items():
+    for name, channel in context.channels.items():
         if not (isinstance(channel, IncidentChannel) and channel.is_forgetful):
             continue
-
-        def load(name: str = name) -> Sequence[Event]:
-            with database.read() as store:
-                items = told_and_open(store.connection, name, dashboards)
-                installation = installation_id(store.connection) if items else ""
-            return [event_again(item, installation=installation, now=clock()) for item in items]
-
         try:
-            sent += channel.refresh(load)
+            sent += channel.refresh(partial(load_events, name, context))
         except DeliveryError as error:
             log.warning("channel.refresh_failed", channel=name, error=scrub(str(error)))
     return sent
+
+
+def load_events(channel: str, context: JobContext) -> list[Event]:
+    """Load what a channel was sent and is open, as events to be sent again."""
+    with context.database.read() as store:
+        items = told_and_open(store.connection, channel, context.dashboards)
+        installation = installation_id(store.connection) if items else ""
+    return [event_again(item, installation=installation, now=context.clock()) for item in items]

@@ -1,53 +1,51 @@
 """Remind channels of what is still open; end acknowledgements whose time has come."""
 
-from dataclasses import replace
 from datetime import datetime
 
-from monitor.clock import Clock
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Reason
 from monitor.core.routing.reminders import is_reminder_due
-from monitor.core.routing.routes import Routing, labels_of, matching_routes, plan_notifications
+from monitor.core.routing.routes import labels_of, matching_routes, plan_notifications
+from monitor.jobs.context import JobContext
 from monitor.storage import notification_log, silences
-from monitor.storage.database import Database
 from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 
 
-def remind(*, database: Database, routing: Routing, clock: Clock) -> int:
+def remind(context: JobContext) -> int:
     """
     Write a reminder for every channel that is due one.
 
-    What was told when is read from the outbox, so the beat survives restarts and other configurations.
+    When a channel was last notified is read from the outbox, so reminders survive restarts and other configurations.
 
     Returns:
-        How many incidents channels are reminded of.
+        How many reminders were written.
     """
-    now = clock()
-    with database.begin() as store:
+    now = context.clock()
+    with context.database.begin() as store:
         silences.end_acknowledgements(store.connection, now)
-    if not any(route.remind_every for route in routing.routes):
+    if not any(route.remind_every for route in context.routing.routes):
         return 0
-    with database.read() as store:
-        if not _due(store, routing, now):
+    with context.database.read() as store:
+        if not due_reminders(store, context, now):
             return 0
-    with database.begin() as store:
+    with context.database.begin() as store:
         store.lock("remind")
-        reminders = _due(store, routing, now)  # another program may have been faster
+        reminders = due_reminders(store, context, now)  # another program may have been faster
         notification_log.write_notifications(store.connection, reminders, now)
     return len(reminders)
 
 
-def _due(store: Store, routing: Routing, now: datetime) -> list[RoutedChange]:
-    routing = replace(routing, silences=store.active_silences(now))
+def due_reminders(store: Store, context: JobContext, now: datetime) -> list[RoutedChange]:
+    """Plan the reminders that are due: of open incidents that are neither acknowledged nor silenced."""
+    routing = context.current_routing(store, now)
     reminders: list[RoutedChange] = []
     for last, target in notification_log.last_notifications(store.connection):
         about = labels_of(last.incident, target, routing)
         if routing.active_silence(about):
             continue
-        route = next(
-            (each for each in matching_routes(about, routing.routes) if last.channel in each.channels), None
-        )
+        routes = matching_routes(about, routing.routes)
+        route = next((each for each in routes if last.channel in each.channels), None)
         if route is None or route.remind_every is None:
             continue
         if is_reminder_due(last, now, every=route.remind_every, at_most=route.remind_at_most):

@@ -211,7 +211,7 @@ def _monitor(folder: Path, server: Server, stage: _Stage, clock: Clock) -> Itera
     file = folder / "config.yaml"
     file.write_text(_CONFIG.format(folder=folder, url=server.url))
     app = build_app(load_config(file, {"KEY": SANDBOX_KEY}), clock=clock, environ={})
-    app = replace(app, delivery=replace(app.delivery, channels={stage.name: stage}))
+    app = replace(app, context=replace(app.context, channels={stage.name: stage}))
     app.database.upgrade()
     daemon = Daemon(app, tick=TICK)
     daemon.start()

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, or_, select, update
 from sqlalchemy import Connection as DatabaseConnection
 
+from monitor.core.messages.render import Item
 from monitor.core.model import DeliveryState, Reason
 from monitor.core.routing.routes import Suppression
 from monitor.core.scheduling.backoff import MAX_RETRY_AFTER
@@ -69,6 +70,13 @@ class Notified:
 
     status: str
     content_hash: str | None = None
+
+
+def notified_status(item: Item) -> Notified:
+    """Return what a message says of an incident."""
+    if not item.incident.is_open:
+        return Notified(NOTIFIED_RESOLVED)
+    return Notified(item.incident.severity, item.content_hash)
 
 
 def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = True) -> list[str]:

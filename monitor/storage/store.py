@@ -1,7 +1,7 @@
 """What jobs ask of the history database and tell it, inside one transaction; always for many at once."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -10,11 +10,12 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import func, not_, or_, select, text, update
 
 from monitor.core.evaluation.accounts import AccountState
-from monitor.core.evaluation.evaluate import Evaluation
+from monitor.core.evaluation.evaluate import Evaluation, is_stale, is_unchanged
 from monitor.core.model import (
     ConnectionState,
     Incident,
     RuleName,
+    Snapshot,
     Subject,
     Target,
     TargetState,
@@ -32,6 +33,21 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolledTarget:
+    """
+    A target, as it was known before, with the snapshot that was taken of it.
+
+    Args:
+        state: with its connections and incidents if ``is_changed``.
+        is_changed: whether anything may have changed; if not, there is nothing to evaluate.
+    """
+
+    state: TargetState
+    snapshot: Snapshot
+    is_changed: bool
 
 
 class Store:
@@ -216,6 +232,34 @@ class Store:
             ) in found
         }
 
+    def load_batch(
+        self, snapshots: Iterable[Snapshot], now: datetime, *, recent_since: datetime
+    ) -> list[PolledTarget]:
+        """
+        Load the targets of snapshots; those that something may have changed of with connections and incidents.
+
+        Left out is a snapshot that is older than one already saved, or of a target that was erased and whose id
+        another one has.
+
+        Args:
+            recent_since: incidents opened since then count as recent.
+        """
+        by_target = {snapshot.target.id: snapshot for snapshot in snapshots}
+        states = self.target_states([snapshot.target for snapshot in by_target.values()])
+        batch = []
+        for id_, state in states.items():
+            snapshot, is_changed = by_target[id_], not is_unchanged(state, by_target[id_])
+            key = (snapshot.target.account, snapshot.target.managed_user_id)
+            is_same = key == (state.target.account, state.target.managed_user_id)
+            if is_same and not is_stale(state.taken_at, snapshot, now):
+                batch.append(PolledTarget(state=state, snapshot=snapshot, is_changed=is_changed))
+        changed = {polled.state.target.id: polled.state for polled in batch if polled.is_changed}
+        whole = self.with_connections(changed, recent_since=recent_since)
+        return [
+            replace(polled, state=whole[polled.state.target.id]) if polled.is_changed else polled
+            for polled in batch
+        ]
+
     def with_connections(
         self, states: Mapping[int, TargetState], *, recent_since: datetime
     ) -> dict[int, TargetState]:
@@ -225,9 +269,9 @@ class Store:
         Args:
             recent_since: problems opened since then count as recent.
         """
-        if not states:
-            return {}
         ids = list(states)
+        if not ids:
+            return {}
         by_target: dict[int, dict[str, ConnectionState]] = {id_: {} for id_ in ids}
         tested = (each for each in connection_tests.c if each is not connection_tests.c.connection_id)
         query = (
@@ -258,6 +302,8 @@ class Store:
     def account_states(self, accounts: Iterable[str], *, recent_since: datetime) -> list[AccountState]:
         """Load what is known of accounts as sources; ``recent_since`` as for ``completed``."""
         names = sorted(set(accounts))
+        if not names:
+            return []
         # Two targets of one account that fail or recover at once must not both take the other one as it was.
         self.lock(*names)
         recent = self._recent_opens(

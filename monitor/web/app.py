@@ -47,7 +47,7 @@ class SiteState:
     @property
     def every(self) -> Mapping[str, timedelta]:
         """How often the targets of each account are polled, as far as its key's budget allows."""
-        return self.app.poll_settings.max_intervals()
+        return self.app.context.rate_limits.intervals()
 
     @property
     def token(self) -> str | None:
@@ -87,7 +87,7 @@ class WebApp:
         shown = self._state()
         try:
             text = await self._read(
-                lambda store: status_page.render_page(store, shown.app.clock(), every=shown.every)
+                lambda store: status_page.render_page(store, shown.app.context.clock(), every=shown.every)
             )
         except (StorageError, TimeoutError):
             return PlainTextResponse(f"{DATABASE_UNAVAILABLE}\n", 503)
@@ -106,7 +106,7 @@ class WebApp:
         app = shown.app
         try:
             lines = await self._in_time(
-                lambda: readiness.readiness_problems(app.database, shown.every, app.clock())
+                lambda: readiness.readiness_problems(app.database, shown.every, app.context.clock())
             )
         except (StorageError, TimeoutError):
             lines = [DATABASE_UNAVAILABLE]
@@ -116,7 +116,7 @@ class WebApp:
         shown = self._state()
         if shown.metrics is None:
             return PlainTextResponse("waiting for the history database\n", 503)
-        now = shown.app.clock()
+        now = shown.app.context.clock()
         try:
             standing = await self._read(
                 lambda store: gauges.load_metrics_data(
@@ -129,8 +129,8 @@ class WebApp:
         text = shown.metrics.render(
             gauges.Gauges(
                 standing,
-                rates=shown.app.rate_limits.rates(),
-                skews=shown.app.clocks.skews(),
+                rates=shown.app.context.rate_limits.rates(),
+                skews=shown.app.context.clocks.skews(),
                 idle=idle,
                 now=now,
             )

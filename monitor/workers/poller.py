@@ -10,13 +10,11 @@ from types import MappingProxyType
 
 import structlog
 
-from monitor.clock import Clock
 from monitor.core.model import Failure, Outcome, RuleName, Snapshot, Target
 from monitor.errors import StorageError
-from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
-from monitor.providers.base import Provider
+from monitor.jobs.context import JobContext
+from monitor.jobs.poll import record_polls, take_snapshot
 from monitor.storage import stats
-from monitor.storage.database import Database
 from monitor.storage.recording import PollRecord
 from monitor.workers.liveness import DISPATCHER, RECORDER, Liveness
 
@@ -48,20 +46,14 @@ class Poller:
 
     def __init__(
         self,
+        context: JobContext,
         *,
-        database: Database,
-        providers: Mapping[str, Provider],
-        settings: PollSettings,
-        clock: Clock,
         concurrency: int,
         on_fetched: Callable[[Snapshot, float, float | None], None] = lambda snapshot, seconds, late: None,
         on_recorded: Callable[[Sequence[PollRecord]], None] = lambda batch: None,
         liveness: Liveness | None = None,
     ) -> None:
-        self._database = database
-        self._providers = providers
-        self._settings = settings
-        self._clock = clock
+        self._context = context
         self._on_fetched = on_fetched
         self._on_recorded = on_recorded
         self._liveness = liveness or Liveness()
@@ -75,7 +67,7 @@ class Poller:
         # A pool of the standard library would make a future of each poll, which nobody asks for.
         self._concurrency = concurrency
         self._fetchers: list[Thread] = []
-        self._to_fetch: SimpleQueue[tuple[Target, Provider, datetime | None] | None] = SimpleQueue()
+        self._to_fetch: SimpleQueue[tuple[Target, datetime | None] | None] = SimpleQueue()
         self._results: Queue[Snapshot | None] = Queue(maxsize=MAX_BATCH_SIZE * 2)
         self._batch_is_full = Event()
         self._recorder = Thread(target=self._record_forever, name="record", daemon=True)
@@ -98,15 +90,15 @@ class Poller:
         """
         taken = 0
         for target in targets:
-            provider = self._providers.get(target.account)
+            is_known = target.account in self._context.providers
             with self._lock:
-                if provider is None or target.id in self._in_flight or len(self._in_flight) >= MAX_IN_FLIGHT:
+                if not is_known or target.id in self._in_flight or len(self._in_flight) >= MAX_IN_FLIGHT:
                     continue
                 if self._closed:
                     break
                 self._in_flight.add(target.id)
                 self._idle.clear()
-                self._to_fetch.put((target, provider, due_times.get(target.id)))
+                self._to_fetch.put((target, due_times.get(target.id)))
                 if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
                     name = f"fetch-{len(self._fetchers)}"
                     fetcher = Thread(target=self._fetch_forever, name=name, daemon=True)
@@ -118,18 +110,17 @@ class Poller:
     def dispatch(self) -> int:
         """Hand over what is due, as far as the budgets of the keys allow."""
         with self._liveness.beating(DISPATCHER):
-            now = self._clock()
+            now, rate_limits = self._context.clock(), self._context.rate_limits
             in_flight = self.in_flight
-            rate_limits = self._settings.rate_limits
-            of_each = rate_limits.capacity(now, MAX_IN_FLIGHT) if rate_limits else MAX_IN_FLIGHT
+            of_each = rate_limits.capacity(now, MAX_IN_FLIGHT)
             if len(in_flight) >= MAX_IN_FLIGHT or of_each < 1:
                 return 0
-            with self._database.read() as store:
+            with self._context.database.read() as store:
                 # Those in flight are still due, and must not stand in the way of others.
                 due = store.due_targets(now, limit=MAX_IN_FLIGHT, of_each=of_each + len(in_flight))
                 due_times = stats.due_times(store.connection, now) if due else {}
             free = [target for target in due if target.id not in in_flight]
-            return self.submit(rate_limits.filter_ready(free, now) if rate_limits else free, due_times)
+            return self.submit(rate_limits.filter_ready(free, now), due_times)
 
     def poll_now(self, targets: Iterable[Target]) -> None:
         """
@@ -144,13 +135,11 @@ class Poller:
 
     def _poll_paced(self, remaining: Sequence[Target]) -> None:
         while remaining and not self._closed:
-            with self._database.read() as store:
+            with self._context.database.read() as store:
                 paused = store.paused_targets()
             remaining = [target for target in remaining if target.id not in paused]
-            rate_limits = self._settings.rate_limits
-            taken = (rate_limits.filter_ready(remaining, self._clock()) if rate_limits else remaining)[
-                :MAX_IN_FLIGHT
-            ]
+            ready = self._context.rate_limits.filter_ready(remaining, self._context.clock())
+            taken = ready[:MAX_IN_FLIGHT]
             if not taken:
                 self._stopping.wait(MIN_WAIT_SECONDS if remaining else 0)
                 continue
@@ -186,17 +175,17 @@ class Poller:
             if not self._closed:
                 self._fetch(*asked)
 
-    def _fetch(self, target: Target, provider: Provider, due_at: datetime | None) -> None:
-        rate_limits = self._settings.rate_limits
-        if rate_limits and not rate_limits.try_acquire(target.account, self._clock()):
+    def _fetch(self, target: Target, due_at: datetime | None) -> None:
+        context = self._context
+        if not context.rate_limits.try_acquire(target.account, context.clock()):
             # Handed over in time, but its key has come to rest since: it stays due.
             self._deferred.add(target.id)
             self._mark_done([target.id])
             return
-        late = (self._clock() - due_at).total_seconds() if due_at else None
+        late = (context.clock() - due_at).total_seconds() if due_at else None
         began = monotonic()
         try:
-            snapshot = take_snapshot(target, provider, self._clock, rate_limits)
+            snapshot = take_snapshot(target, context)
         except Exception as error:
             # A mistake of ours must neither end the daemon nor pass for silence.
             log.exception(
@@ -205,7 +194,7 @@ class Poller:
                 managed_user_id=target.managed_user_id,
                 target=target.id,
             )
-            snapshot = Snapshot(target=target, taken_at=self._clock(), failure=_internal_error(error))
+            snapshot = Snapshot(target=target, taken_at=context.clock(), failure=_internal_error(error))
         _notify_listener(self._on_fetched, snapshot, monotonic() - began, late)
         while not self._stopping.is_set():
             try:
@@ -264,9 +253,7 @@ class Poller:
         wait = 0.5
         while True:
             try:
-                recorded = record_polls(
-                    batch, database=self._database, settings=self._settings, clock=self._clock
-                )
+                recorded = record_polls(batch, self._context)
             except Exception as error:
                 self._liveness.beat(RECORDER)
                 if not (isinstance(error, StorageError) and error.transient):
@@ -293,8 +280,9 @@ class Poller:
             False where not even that can be recorded: then it isn't the answer's fault.
         """
         try:
-            with self._database.begin() as store:
-                store.defer_polls([target.id], until=self._clock() + self._settings.every[target.account])
+            with self._context.database.begin() as store:
+                interval = self._context.rate_limits.every[target.account]
+                store.defer_polls([target.id], until=self._context.clock() + interval)
         except StorageError:
             return False
         return True

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -12,7 +12,8 @@ from time import monotonic
 import structlog
 
 from monitor.errors import StorageError
-from monitor.jobs.deliver import DeliveryContext, deliver_channel
+from monitor.jobs.context import JobContext
+from monitor.jobs.deliver import UnsavedDeliveries, deliver_channel
 from monitor.storage import outbox
 from monitor.workers.liveness import SENDER, Liveness
 
@@ -33,13 +34,14 @@ class Sender:
 
     def __init__(
         self,
-        context: DeliveryContext,
+        context: JobContext,
         liveness: Liveness | None = None,
         *,
         on_sent: Callable[[str, int, int], None] = lambda channel, delivered, failed: None,
         monotonic: Callable[[], float] = monotonic,
     ) -> None:
-        self._context = replace(context, on_progress=self._beat)
+        self._context = context
+        self._unsaved: UnsavedDeliveries = {}
         self._on_sent = on_sent
         self._liveness = liveness or Liveness()
         self._monotonic = monotonic
@@ -76,7 +78,9 @@ class Sender:
 
     def _deliver_channel(self, channel: str, wait: bool) -> tuple[int, int]:
         try:
-            return deliver_channel(channel, self._context, wait=wait)
+            return deliver_channel(
+                channel, self._context, self._unsaved, wait=wait, on_progress=partial(self._beat, channel)
+            )
         except StorageError as error:
             log.error("database.unavailable", error=str(error), channel=channel)
         except Exception:

@@ -17,6 +17,7 @@ class ManagedUsers:
     def __init__(self) -> None:
         self._users: dict[str, dict[str, ManagedUser]] = {}
         self._created_links: dict[tuple[str, str], ReconnectLink] = {}
+        self._owners: set[int] = set()
         self._lock = Lock()
 
     def is_loaded(self, account: str) -> bool:
@@ -44,3 +45,10 @@ class ManagedUsers:
         if user and user.reconnect_url:
             found.insert(0, ReconnectLink(url=user.reconnect_url, expires_at=user.reconnect_url_expires_at))
         return found
+
+    def is_new_owner(self, target_id: int) -> bool:
+        """Return whether this is the first time that a managed user seems to be the owner of its key."""
+        with self._lock:
+            is_new = target_id not in self._owners
+            self._owners.add(target_id)
+        return is_new

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from monitor.clock import utc_now
 from monitor.config.model import Retention
 from monitor.errors import StorageError
+from monitor.jobs.context import JobContext
 from monitor.jobs.prune import prune
 from monitor.sandbox.faults import Fault
 from monitor.storage.database import Database
@@ -332,8 +333,8 @@ def test_what_is_older_than_the_retention_is_forgotten_and_what_is_known_stays(a
     database = Database(aged.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:"))
     year = timedelta(days=365)
     keep = Retention.model_validate({"history": "365d"})
-    forgotten = prune(database=database, keep=keep, clock=lambda: utc_now() + 2 * year)
-    again = prune(database=database, keep=keep, clock=lambda: utc_now() + 2 * year)
+    forgotten = prune(JobContext(database=database, retention=keep, clock=lambda: utc_now() + 2 * year))
+    again = prune(JobContext(database=database, retention=keep, clock=lambda: utc_now() + 2 * year))
     database.close()
     assert forgotten["transitions"] > 0
     assert forgotten["incidents"] == 2
@@ -365,7 +366,7 @@ def test_each_kind_is_kept_as_long_as_is_said(aged: CliEnvironment) -> None:
 
     def forget(**kept: str) -> dict[str, int]:
         keep = Retention.model_validate({"history": "9999d"} | kept)
-        found = prune(database=database, keep=keep, clock=lambda: utc_now() + year)
+        found = prune(JobContext(database=database, retention=keep, clock=lambda: utc_now() + year))
         return {kind: count for kind, count in found.items() if count}
 
     aged.fake_service.fail(INSTAGRAM, "Media upload failed once more")
@@ -415,7 +416,7 @@ def test_pruning_holds_up_nobody_who_writes(cli_env: CliEnvironment, monkeypatch
             yield store
 
     monkeypatch.setattr(Database, "read", reading)
-    prune(database=database, keep=Retention(), clock=utc_now)
+    prune(JobContext(database=database))
     assert wrote
     database.close()
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from monitor.clock import utc_now
+from monitor.jobs.context import JobContext
 from monitor.jobs.poll import record_polls
 from monitor.storage import silences
 from monitor.storage.database import Database
@@ -167,7 +168,7 @@ def test_silences_that_name_them_go_and_those_of_others_stay(lived: Simulator) -
     lived.clock.advance(timedelta(hours=1))
     over = silence(["Client*"], timedelta(seconds=1))
     lived.clock.advance(timedelta(minutes=1))
-    erase_client("agency", USERS[0], database=lived.database, clock=lived.clock)
+    erase_client(lived.context, "agency", USERS[0])
     with lived.database.read() as store:
         left = [row["id"] for row in silences.list_silences(store.connection, lived.clock(), everything=True)]
     assert {somebody, everybody, shared} <= set(left)
@@ -184,7 +185,7 @@ def test_what_was_still_to_be_told_of_them_is_never_sent(lived: Simulator) -> No
         store.cap_next_poll("agency", latest=lived.clock())
     lived.poll()
     assert [row for row in lived.rows("delivery_log") if row["state"] == "pending"]
-    erase_client("agency", USERS[0], database=lived.database, clock=lived.clock)
+    erase_client(lived.context, "agency", USERS[0])
     sent = len(lived.sent)
     lived.clock.advance(31 * DAY)
     lived.deliver()
@@ -196,7 +197,7 @@ def test_an_answer_that_comes_after_they_were_forgotten_brings_nothing_back(live
 
     with lived.database.read() as store:
         watched = store.active_targets()
-    erase_client("agency", USERS[1], database=lived.database, clock=lived.clock)
+    erase_client(lived.context, "agency", USERS[1])
     with lived.database.begin() as store:  # on SQLite, whoever comes next gets the id that became free
         store.register([("agency", None), ("agency", USERS[0]), ("newcomer", None)], lived.clock())
     late = [
@@ -204,7 +205,7 @@ def test_an_answer_that_comes_after_they_were_forgotten_brings_nothing_back(live
         for target in watched
         if target.managed_user_id == USERS[1]
     ]
-    assert record_polls(late, database=lived.database, settings=lived.poll_settings, clock=lived.clock) == []
+    assert record_polls(late, lived.context) == []
     assert "twitter-2" not in cells(lived.database)
 
 
@@ -228,7 +229,7 @@ def test_a_large_account_is_erased_in_small_transactions_while_others_write(data
 
     writer = threading.Thread(target=write)
     writer.start()
-    gone = erase_client("agency", None, database=database, clock=utc_now)
+    gone = erase_client(JobContext(database=database), "agency", None)
     stop.set()
     writer.join()
     assert failed == []

@@ -15,6 +15,7 @@ from sqlalchemy import Table, create_engine, insert, text
 from monitor.clock import utc_now
 from monitor.config.model import Retention
 from monitor.core.model import DeliveryState, Resolution
+from monitor.jobs.context import JobContext
 from monitor.jobs.prune import prune
 from monitor.storage import maintenance
 from monitor.storage.database import Database
@@ -178,7 +179,7 @@ def test_a_year_of_a_thousand_targets_takes_seconds(
         print(f"{file.stat().st_size >> 20} MiB")
         timed("db backup", lambda: maintenance.backup(database, tmp_path / "copy.db"))
     keep = Retention.model_validate({"history": "180d"})
-    timed("pruning half", lambda: print(prune(database=database, keep=keep, clock=utc_now)))
+    timed("pruning half", lambda: print(prune(JobContext(database=database, retention=keep))))
     if database.is_sqlite:
         print(f"{file.stat().st_size >> 20} MiB")
         with closing(sqlite3.connect(file)) as connection:

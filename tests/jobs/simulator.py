@@ -14,10 +14,12 @@ from monitor.core.messages.message import Message
 from monitor.core.model import Connection, Target
 from monitor.core.routing.routes import Route, Routing
 from monitor.core.rules.registry import Rules
-from monitor.jobs.deliver import DeliveryContext, deliver_channel
-from monitor.jobs.poll import PollSettings, record_polls, take_snapshot
+from monitor.jobs.context import JobContext
+from monitor.jobs.deliver import UnsavedDeliveries, deliver_channel
+from monitor.jobs.poll import record_polls, take_snapshot
 from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.sync_targets import sync_targets
+from monitor.rate_limits import RateLimits
 from monitor.storage import outbox
 from monitor.storage.database import Database
 from monitor.storage.recording import PollRecord
@@ -54,6 +56,7 @@ class JobSimulator:
     managed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     services: dict[str, IncidentChannel] = field(default_factory=dict)
     names: Iterator[str] = field(default_factory=lambda: (f"message-{n}" for n in count(1)))
+    unsaved: UnsavedDeliveries = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -76,34 +79,21 @@ class JobSimulator:
         return Routing(routes=self.routes, incident_channels=frozenset(self.services))
 
     @property
-    def poll_settings(self) -> PollSettings:
-        return PollSettings(
+    def context(self) -> JobContext:
+        return JobContext(
+            database=self.database,
+            clock=self.clock,
+            providers=self.providers,
+            channels={**self.channels, **self.services},
             rules=self.rules,
             routing=self.routing,
-            every=dict.fromkeys(self.providers, EVERY),
-            jitter=0,
-            random=lambda: 0.5,
-        )
-
-    @property
-    def delivery(self) -> DeliveryContext:
-        return DeliveryContext(
-            database=self.database,
-            channels={**self.channels, **self.services},
-            dashboards={name: each.dashboard_url for name, each in self.providers.items()},
-            clock=self.clock,
+            rate_limits=RateLimits(dict.fromkeys(self.providers, EVERY), {}),
             random=lambda: 0.0,
             new_message_key=self.names.__next__,
         )
 
     def discover(self) -> list[Target]:
-        found = sync_targets(
-            self.providers,
-            every=self.poll_settings.every,
-            database=self.database,
-            clock=self.clock,
-            incident_channels=self.services,
-        )
+        found = sync_targets(self.context)
         if not self.managed:
             return found
         wanted = [(name, user) for name in self.providers for user in (None, *self.managed.get(name, ()))]
@@ -112,10 +102,8 @@ class JobSimulator:
 
     def poll(self) -> list[PollRecord]:
         """Look at every target now, due or not, and record it as one batch."""
-        snapshots = [
-            take_snapshot(target, self.providers[target.account], self.clock) for target in self.discover()
-        ]
-        return record_polls(snapshots, database=self.database, settings=self.poll_settings, clock=self.clock)
+        snapshots = [take_snapshot(target, self.context) for target in self.discover()]
+        return record_polls(snapshots, self.context)
 
     def poll_connections(self, *connections: Connection) -> list[PollRecord]:
         """Poll the one account, whose API lists these."""
@@ -123,9 +111,7 @@ class JobSimulator:
         return self.poll()
 
     def review(self) -> int:
-        return reevaluate_due(
-            database=self.database, rules=self.rules, routing=self.poll_settings.routing, clock=self.clock
-        )
+        return reevaluate_due(self.context)
 
     def deliver(self, *, wait: bool = False) -> list[Message]:
         """Send what there is to send, and give what was sent."""
@@ -133,7 +119,7 @@ class JobSimulator:
         with self.database.read() as store:
             due = outbox.due_channels(store.connection, self.clock(), wait=wait)
         for name in due:
-            deliver_channel(name, self.delivery, wait=wait)
+            deliver_channel(name, self.context, self.unsaved, wait=wait)
         return [message for name, each in self.channels.items() for message in each.sent[before[name] :]]
 
     def advance(self, by: timedelta = EVERY) -> datetime:

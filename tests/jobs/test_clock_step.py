@@ -16,17 +16,13 @@ from tests.simulator import Simulator
 
 def set_back(simulator: Simulator, by: timedelta) -> None:
     """Set the clock back, and do what the daemon does then."""
-    rewind = ClockStepRecovery(
-        simulator.clock,
-        every={"agency": simulator.every},
-        database=simulator.database,
-        detector=ClockStepDetector(simulator.clock, monotonic=lambda: 0.0),
-    )
+    detector = ClockStepDetector(simulator.clock, monotonic=lambda: 0.0)
+    rewind = ClockStepRecovery(simulator.context, detector)
     assert not rewind.check()
     simulator.clock.advance(-by)
     assert rewind.check()
     assert rewind.check()  # until it is done
-    rewind()
+    rewind.recover()
     assert not rewind.check()
 
 

@@ -1,5 +1,6 @@
 """Active tests, one at a time: whose turn it is, what is kept of them, and what an answer that fails does."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -15,7 +16,8 @@ from monitor.core.model import (
 )
 from monitor.core.rules.connection_test import ConnectionTestSettings
 from monitor.core.scheduling.token_bucket import TokenBucket
-from monitor.jobs.connection_tests import ConnectionTestContext, run_connection_test, run_connection_tests
+from monitor.jobs.connection_tests import run_connection_test, run_connection_tests
+from monitor.jobs.context import JobContext
 from monitor.providers.base import ConnectionTest
 from monitor.rate_limits import RateLimits
 from monitor.storage import connection_tests
@@ -38,15 +40,11 @@ def simulator(database: Database) -> Simulator:
 
 def context(
     simulator: Simulator, plan: ConnectionTestSettings | None = SLOWLY, rate_limits: RateLimits | None = None
-) -> ConnectionTestContext:
-    return ConnectionTestContext(
-        database=simulator.database,
-        testers={simulator.account: simulator.api},
-        rules=simulator.rules,
-        routing=simulator.routing,
-        clock=simulator.clock,
-        connection_test_settings={simulator.account: plan} if plan else {},
-        rate_limits=rate_limits,
+) -> JobContext:
+    return replace(
+        simulator.context,
+        connection_tests={simulator.account: plan} if plan else {},
+        rate_limits=rate_limits or simulator.context.rate_limits,
     )
 
 

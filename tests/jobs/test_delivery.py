@@ -11,7 +11,7 @@ from monitor.core.model import Severity
 from monitor.core.routing.routes import Route
 from monitor.errors import DeliveryError, StorageError
 from monitor.jobs import deliver
-from monitor.jobs.deliver import deliver_channel
+from monitor.jobs.deliver import UnsavedDeliveries, deliver_channel
 from monitor.storage import dead_letters, outbox
 from monitor.storage.outbox import LEASE
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
@@ -266,12 +266,12 @@ def test_a_channel_stops_at_the_first_refusal_and_goes_on_later(simulator: JobSi
         *(connection(platform_id=f"{name}-1", token_status="expired") for name in ("x", "y", "z"))
     )
     simulator.channel.refusal = REFUSED
-    assert (0, 1) == deliver_channel("ops", simulator.delivery, wait=False)
+    assert (0, 1) == deliver_channel("ops", simulator.context, {}, wait=False)
     assert 1 == simulator.channel.tried
     simulator.channel.refusal = None
-    assert (2, 0) == deliver_channel("ops", simulator.delivery, wait=False)
+    assert (2, 0) == deliver_channel("ops", simulator.context, {}, wait=False)
     simulator.advance(MINUTE)
-    assert (1, 0) == deliver_channel("ops", simulator.delivery, wait=False)
+    assert (1, 0) == deliver_channel("ops", simulator.context, {}, wait=False)
     assert 3 == len({message.key for message in simulator.sent})
 
 
@@ -286,15 +286,15 @@ def test_what_was_sent_and_could_not_be_written_down_is_not_sent_again(
         raise StorageError("database or disk is full", transient=True)
 
     simulator.poll_connections(DEAD)
-    post = simulator.delivery
+    context, unsaved = simulator.context, UnsavedDeliveries()
     monkeypatch.setattr(outbox, "mark_delivered", refuse)
     for _ in range(3):
         with pytest.raises(StorageError):
-            deliver_channel("ops", post, wait=False)
+            deliver_channel("ops", context, unsaved, wait=False)
         simulator.advance(LEASE)
     assert len(simulator.sent) == 1
     monkeypatch.setattr(outbox, "mark_delivered", settle)
-    deliver_channel("ops", post, wait=False)
+    deliver_channel("ops", context, unsaved, wait=False)
     assert len(simulator.sent) == 1
-    assert post.unsaved_deliveries == {}
+    assert unsaved == {}
     assert {row["state"] for row in simulator.view("delivery_log")} == {"delivered"}

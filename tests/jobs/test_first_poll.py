@@ -145,8 +145,8 @@ def test_every_channel_of_a_route_is_told_and_one_that_is_gone_stops_nobody(seen
     seen.routes = (Route(channels=("gone", "ops")),)
     seen.advance(2 * HOUR)
     seen.poll_connections(X, LINKEDIN, EXPIRED)
-    assert (0, 1) == deliver_channel("gone", seen.delivery, wait=False)
-    assert (1, 0) == deliver_channel("ops", seen.delivery, wait=False)
+    assert (0, 1) == deliver_channel("gone", seen.context, {}, wait=False)
+    assert (1, 0) == deliver_channel("ops", seen.context, {}, wait=False)
     (lost,) = (row for row in seen.view("delivery_log") if row["channel"] == "gone")
     assert ("failed", "escalated") == (lost["state"], lost["reason"])
     assert "no channel 'gone' in the configuration" in lost["error"]

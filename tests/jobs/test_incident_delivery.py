@@ -17,6 +17,7 @@ from monitor.jobs import deliver
 from monitor.jobs.acknowledged import pass_on_acknowledgements
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
+from monitor.jobs.deliver import UnsavedDeliveries
 from monitor.jobs.refresh import refresh
 from monitor.jobs.remind import remind
 from monitor.jobs.sync_targets import sync_targets
@@ -55,13 +56,11 @@ def acknowledge(simulator: JobSimulator, *, by: str = "mia", until: datetime | N
 
 
 def pass_on(simulator: JobSimulator) -> int:
-    return pass_on_acknowledgements(
-        simulator.delivery.channels, database=simulator.database, clock=simulator.clock
-    )
+    return pass_on_acknowledgements(simulator.context)
 
 
 def remind_all(simulator: JobSimulator) -> int:
-    return remind(database=simulator.database, routing=simulator.routing, clock=simulator.clock)
+    return remind(simulator.context)
 
 
 def silence(simulator: JobSimulator, lasts: timedelta) -> None:
@@ -254,7 +253,7 @@ def test_killed_between_sending_and_settling_the_next_one_bears_the_same_key(
     simulator.poll_connections(DEAD)
     with monkeypatch.context() as patched:
         if dies_after:
-            patched.setattr(deliver, "_mark_delivered", die)
+            patched.setattr(deliver, "save_delivery", die)
         else:
             patched.setattr(FakeIncidentChannel, "send_event", die)
         with pytest.raises(KilledError):
@@ -278,7 +277,7 @@ def test_killed_after_the_trigger_was_out_and_over_by_then_it_is_resolved(
 
     simulator.poll_connections(DEAD)
     with monkeypatch.context() as patched:
-        patched.setattr(deliver, "_mark_delivered", die)
+        patched.setattr(deliver, "save_delivery", die)
         with pytest.raises(KeyboardInterrupt):
             simulator.deliver()
     simulator.advance(LEASE)
@@ -298,13 +297,13 @@ def test_what_was_sent_and_could_not_be_written_down_is_not_sent_again(
 
     monkeypatch.setattr(deliver, "SAVE_RETRY_SECONDS", ())
     simulator.poll_connections(DEAD)
-    post = simulator.delivery
+    context, unsaved = simulator.context, UnsavedDeliveries()
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "mark_delivered", away)
         with pytest.raises(StorageError):
-            deliver.deliver_channel("pager", post)
+            deliver.deliver_channel("pager", context, unsaved)
     simulator.advance(LEASE)
-    deliver.deliver_channel("pager", post)
+    deliver.deliver_channel("pager", context, unsaved)
     assert [("opened", "critical")] == pager.story
     assert [("opened", "delivered")] == reasons(simulator)
 
@@ -319,9 +318,7 @@ def test_a_refused_event_is_tried_again_and_then_given_up_under_the_same_key(
         simulator.advance(HOUR)
     assert [("opened", "failed")] == reasons(simulator)
     pager.refusal = None
-    backfill_notifications(
-        simulator.services, database=simulator.database, routing=simulator.routing, clock=simulator.clock
-    )
+    backfill_notifications(simulator.context)
     simulator.deliver()
     assert [("opened", "critical")] == pager.story
     assert 1 == len({event.key for event in pager.tried})
@@ -404,9 +401,7 @@ def test_an_end_that_was_given_up_is_sent_when_the_service_is_back(
         simulator.advance(HOUR)
     assert [("opened", "delivered"), ("resolved", "failed")] == reasons(simulator)
     pager.refusal = None
-    backfill_notifications(
-        simulator.services, database=simulator.database, routing=simulator.routing, clock=simulator.clock
-    )
+    backfill_notifications(simulator.context)
     simulator.deliver()
     assert ["opened", "resolved"] == [what for what, _ in pager.story]
 
@@ -437,9 +432,7 @@ def test_an_account_that_is_configured_no_more_resolves_what_it_had(
 ) -> None:
     simulator.poll_connections(DEAD)
     simulator.deliver()
-    sync_targets(
-        [], every={}, database=simulator.database, clock=simulator.clock, incident_channels=simulator.services
-    )
+    sync_targets(replace(simulator.context, providers={}))
     simulator.deliver()
     assert ["opened", "resolved"] == [what for what, _ in pager.story]
 
@@ -491,11 +484,10 @@ def test_a_channel_that_is_gone_from_the_configuration_resolves_its_incident_els
     for _ in range(20):
         simulator.deliver()
         simulator.advance(10 * MINUTE)
-    names = {*simulator.channels, *simulator.services}
-    check_channels(names, database=simulator.database, routing=simulator.routing, clock=simulator.clock)
+    check_channels(simulator.context)
     simulator.deliver()
     assert RuleName.CHANNEL_FAILING in {event.incident.rule for event in pager.events}
-    check_channels({"pager"}, database=simulator.database, routing=simulator.routing, clock=simulator.clock)
+    check_channels(replace(simulator.context, channels={"pager": pager}))
     simulator.deliver()
     (failing,) = {event.key for event in pager.events if event.incident.rule is RuleName.CHANNEL_FAILING}
     assert ["opened", "resolved"] == [event.reason for event in pager.events if event.key == failing]
@@ -685,10 +677,7 @@ def test_what_is_open_is_sent_again_every_minute_and_leaves_no_row(
         simulator.poll_connections(DEAD, expiring(2 * DAY, platform_id="threads-1"))
 
         def again() -> int:
-            post = simulator.delivery
-            return refresh(
-                post.channels, database=post.database, dashboards=post.dashboards, clock=post.clock
-            )
+            return refresh(simulator.context)
 
         assert 0 == again()  # nothing was told yet
         simulator.deliver()
@@ -719,8 +708,7 @@ def test_a_severity_that_was_not_told_yet_is_not_sent_with_what_is_sent_again(
         simulator.deliver()
         there.service.now = simulator.advance(2 * DAY)
         simulator.review()
-        post = simulator.delivery
-        refresh(post.channels, database=post.database, dashboards=post.dashboards, clock=post.clock)
+        refresh(simulator.context)
         assert {("warning",)} == {tuple(each) for each in there.service.firing(simulator.clock()).values()}
 
 
@@ -733,8 +721,8 @@ def test_an_alertmanager_that_is_away_holds_nothing_up(
         simulator.routes = (Route(channels=("pager",)),)
         simulator.poll_connections(DEAD)
         simulator.deliver()
-        channels = simulator.delivery.channels
-    assert 0 == refresh(channels, database=simulator.database, dashboards={}, clock=simulator.clock)
+        context = simulator.context
+    assert 0 == refresh(context)
 
 
 # What a configuration leaves behind
@@ -786,5 +774,5 @@ def test_a_link_that_its_reader_can_use_goes_to_private_channels_alone(
     simulator.services["pager"] = pager
     simulator.routes = (Route(channels=("pager",)),)
     simulator.poll_connections(DEAD)
-    deliver.deliver_channel("pager", replace(simulator.delivery, reconnect_link=lambda target: link))
+    deliver.deliver_channel("pager", replace(simulator.context, reconnect_link=lambda target: link), {})
     assert [link if allow_reconnect_links else ""] == [event.reconnect_url for event in pager.events]

@@ -60,10 +60,7 @@ def start() -> Iterator[Start]:
     def begin(simulator: JobSimulator) -> Running:
         recorded: list[PollRecord] = []
         poller = Poller(
-            database=simulator.database,
-            providers=simulator.providers,
-            settings=simulator.poll_settings,
-            clock=simulator.clock,
+            simulator.context,
             concurrency=4,
             on_recorded=recorded.extend,
         )
@@ -129,16 +126,14 @@ def test_an_unchanged_answer_is_evaluated_only_after_a_threshold_has_passed(
 
 def test_unknown_fields_are_logged_when_the_answer_changes(simulator: JobSimulator) -> None:
     (polled,) = simulator.poll_connections(connection())
-    seen = take_snapshot(polled.target, simulator.provider, simulator.clock)
+    seen = take_snapshot(polled.target, simulator.context)
     with capture_logs() as logged:
         for digest in (b"changed", b"changed", b"again"):
             simulator.advance()
             odd = replace(
                 seen, taken_at=simulator.clock(), response_digest=digest, unknown_fields=frozenset({"plan"})
             )
-            record_polls(
-                [odd], database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
-            )
+            record_polls([odd], simulator.context)
     assert [["plan"]] * 2 == [
         line["unknown_fields"] for line in logged if line["event"] == "response.unknown_fields"
     ]
@@ -301,10 +296,7 @@ def test_a_listener_that_stumbles_does_not_end_the_recording(crowd: JobSimulator
         raise ZeroDivisionError
 
     poller = Poller(
-        database=crowd.database,
-        providers=crowd.providers,
-        settings=crowd.poll_settings,
-        clock=crowd.clock,
+        crowd.context,
         concurrency=2,
         on_recorded=stumble,
     )

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.core.model import FailureScope, Outcome
 from monitor.core.scheduling.token_bucket import TokenBucket
-from monitor.jobs.poll import PollSettings
+from monitor.jobs.context import JobContext
 from monitor.rate_limits import RateLimits
 from monitor.workers.poller import Poller
 from tests.factories import connection, failure
@@ -30,20 +30,18 @@ def crowd(simulator: JobSimulator) -> JobSimulator:
     return simulator
 
 
-def budgeted(simulator: JobSimulator, **per_minute: int) -> PollSettings:
+def budgeted(simulator: JobSimulator, **per_minute: int) -> JobContext:
     rate_limits = {name: TokenBucket(per_minute=limit) for name, limit in per_minute.items()}
     return replace(
-        simulator.poll_settings,
+        simulator.context,
         rate_limits=RateLimits(dict.fromkeys(simulator.providers, EVERY), rate_limits),
     )
 
 
 @pytest.fixture
 def poller(crowd: JobSimulator) -> Iterator[Poller]:
-    policy = budgeted(crowd, agency=60, other=60)
-    poller = Poller(
-        database=crowd.database, providers=crowd.providers, settings=policy, clock=crowd.clock, concurrency=4
-    )
+    context = budgeted(crowd, agency=60, other=60)
+    poller = Poller(context, concurrency=4)
     yield poller
     poller.close(timedelta(seconds=5))
 
@@ -77,18 +75,15 @@ def test_a_refusal_of_the_key_stops_what_was_handed_over_with_it(crowd: JobSimul
 
 
 def test_a_target_whose_turn_was_taken_away_stays_due(crowd: JobSimulator) -> None:
-    policy = budgeted(crowd, agency=6000, other=60)
-    assert policy.rate_limits
-    poller = Poller(
-        database=crowd.database, providers=crowd.providers, settings=policy, clock=crowd.clock, concurrency=1
-    )
+    context = budgeted(crowd, agency=6000, other=60)
+    poller = Poller(context, concurrency=1)
     try:
         with crowd.database.read() as store:
             due = store.due_targets(crowd.clock(), limit=1000)
         limited = failure(
             Outcome.RATE_LIMITED, retry_after=timedelta(seconds=30), scope=FailureScope.KEY, http_status=429
         )
-        policy.rate_limits.on_rejection("agency", crowd.clock(), limited)
+        context.rate_limits.on_rejection("agency", crowd.clock(), limited)
         poller.submit(due)
         assert poller.wait(SOON)
         assert crowd.provider.asked == []
@@ -106,12 +101,9 @@ def test_a_target_whose_turn_was_taken_away_stays_due(crowd: JobSimulator) -> No
 def test_a_single_pass_takes_its_time_and_leaves_nobody_out(simulator: JobSimulator) -> None:
     simulator.managed = {"agency": [f"{n:024x}" for n in range(5)]}
     targets = simulator.discover()
-    policy = budgeted(simulator, agency=6000)
+    context = budgeted(simulator, agency=6000)
     poller = Poller(
-        database=simulator.database,
-        providers=simulator.providers,
-        settings=policy,
-        clock=simulator.clock,
+        context,
         concurrency=4,
     )
     try:

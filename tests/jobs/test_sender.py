@@ -36,7 +36,7 @@ def test_a_channel_that_hangs_holds_up_no_other(simulator: JobSimulator) -> None
     simulator.routes = (Route(channels=("slow", "ops")),)
     simulator.poll_connections(DEAD)
     simulator.advance(MINUTE)
-    sender = Sender(simulator.delivery)
+    sender = Sender(simulator.context)
     first = sender.dispatch()
     assert 2 == len(first)
     assert hanging.inside.wait(5)
@@ -54,7 +54,7 @@ def test_a_database_that_is_away_fails_the_delivery_and_not_the_sender(file_simu
     simulator, file = file_simulator, file_simulator.file
     simulator.poll_connections(DEAD)
     simulator.advance(MINUTE)
-    sender = Sender(simulator.delivery)
+    sender = Sender(simulator.context)
     with locked_by_another_program(file):
         # The lock keeps writers away, and in this mode no readers.
         try:

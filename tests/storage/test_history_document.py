@@ -140,8 +140,8 @@ def notified(database: Database) -> JobSimulator:
         simulator.provider.lists(other, user=USER)
         if day == 3.25:
             simulator.provider.fails(failure(Outcome.TIMEOUT, error="no answer within 20 seconds"), user=USER)
-        seen = [take_snapshot(each, simulator.providers[each.account], simulator.clock) for each in watched]
-        record_polls(seen, database=database, settings=simulator.poll_settings, clock=simulator.clock)
+        seen = [take_snapshot(each, simulator.context) for each in watched]
+        record_polls(seen, simulator.context)
         simulator.clock.advance(timedelta(seconds=30))
         simulator.deliver()
     with database.begin() as store:

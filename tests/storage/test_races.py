@@ -12,7 +12,7 @@ from sqlalchemy import event, insert
 
 from monitor.core.model import DeliveryState, Outcome, Reason, Snapshot
 from monitor.jobs.deliver import deliver_channel
-from monitor.jobs.poll import PollSettings, record_polls
+from monitor.jobs.poll import record_polls
 from monitor.storage import outbox
 from monitor.storage.database import Database
 from monitor.storage.tables import notifications
@@ -57,8 +57,7 @@ def test_two_polls_of_one_target_take_turns_and_lose_nothing(simulator: JobSimul
 
     def fails() -> None:
         snapshot = Snapshot(target=target, taken_at=simulator.clock(), failure=failure(http_status=500))
-        policy = replace(simulator.poll_settings, random=first_dice)
-        record_polls([snapshot], database=simulator.database, settings=policy, clock=simulator.clock)
+        record_polls([snapshot], replace(simulator.context, random=first_dice))
 
     def answers() -> None:
         # The very answer that was there before the failure: nothing to decide, had there been no failure.
@@ -70,9 +69,7 @@ def test_two_polls_of_one_target_take_turns_and_lose_nothing(simulator: JobSimul
             connections=listed,
             response_digest=repr(listed).encode(),
         )
-        record_polls(
-            [snapshot], database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
-        )
+        record_polls([snapshot], simulator.context)
         second.set()
 
     both(fails, answers)
@@ -93,11 +90,9 @@ def pair(database: Database) -> JobSimulator:
 
 def record_one(simulator: JobSimulator, index: int, **given: Any) -> Callable[[], Any]:
     target = simulator.discover()[index]
-    policy: PollSettings = simulator.poll_settings
+    context = simulator.context
     snapshot = Snapshot(target=target, taken_at=simulator.clock(), **given)
-    return lambda: record_polls(
-        [snapshot], database=simulator.database, settings=policy, clock=simulator.clock
-    )
+    return lambda: record_polls([snapshot], context)
 
 
 def test_a_key_that_two_targets_lose_at_once_is_one_incident(pair: JobSimulator) -> None:
@@ -188,9 +183,9 @@ def test_many_senders_send_every_group_once(simulator: JobSimulator) -> None:
                 .where(notifications.c.id == row["id"])
                 .values(group_key=f"group {row['id']}")
             )
-    post = simulator.delivery
+    context = simulator.context
     for _ in range(3):  # a sender that finds another one faster comes again
-        both(*[lambda: deliver_channel("ops", post, wait=False)] * 4)
+        both(*[lambda: deliver_channel("ops", context, {}, wait=False)] * 4)
     assert 4 == len(simulator.sent)
     assert 4 == len({message.key for message in simulator.sent})
     assert ["delivered"] * 4 == [row["state"] for row in simulator.view("delivery_log")]

@@ -58,12 +58,7 @@ def test_a_batch_of_any_size_takes_the_same_number_of_statements(simulator: JobS
         for group in groups:
             with statements_of(simulator.database) as seen:
                 batch = snapshots(group, simulator.clock(), **given)
-                done = record_polls(
-                    batch,
-                    database=simulator.database,
-                    settings=simulator.poll_settings,
-                    clock=simulator.clock,
-                )
+                done = record_polls(batch, simulator.context)
             assert len(done) == len(group)
             spent.append(len(seen))
         # The first group also opens the account's own incident; after that, size makes no difference.
@@ -98,10 +93,7 @@ def test_an_answer_without_a_fingerprint_is_decided_each_time_and_adds_no_row_ei
         simulator.advance()
         simulator.database.close()  # a restart between any two
         (polled,) = record_polls(
-            snapshots([target], simulator.clock(), connections=(connection(), DYING)),
-            database=simulator.database,
-            settings=simulator.poll_settings,
-            clock=simulator.clock,
+            snapshots([target], simulator.clock(), connections=(connection(), DYING)), simulator.context
         )
         assert polled.evaluation is not None
         assert before in {None, (before := tuple(simulator.sizes().items()))}
@@ -180,14 +172,9 @@ def test_a_snapshot_that_comes_too_late_is_dropped(simulator: JobSimulator) -> N
     newer = snapshots([target], simulator.advance(), connections=(connection(token_status="expired"),))
     older = snapshots([target], simulator.clock() - MINUTE, connections=(connection(token_status="valid"),))
     simulator.advance(MINUTE)
-    given: dict[str, Any] = {
-        "database": simulator.database,
-        "settings": simulator.poll_settings,
-        "clock": simulator.clock,
-    }
-    assert len(record_polls(newer, **given)) == 1
+    assert len(record_polls(newer, simulator.context)) == 1
     before = simulator.read_views(), simulator.sizes()
-    assert record_polls(older, **given) == []
+    assert record_polls(older, simulator.context) == []
     assert before == (simulator.read_views(), simulator.sizes())
 
 
@@ -208,23 +195,14 @@ def test_a_target_seen_twice_in_one_batch_is_recorded_once(simulator: JobSimulat
         *snapshots([target], NOW, connections=(connection(),)),
         *snapshots([target], NOW, connections=(connection(token_status="expired", expires_at=None),)),
     ]
-    assert (
-        len(
-            record_polls(
-                twice, database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
-            )
-        )
-        == 1
-    )
+    assert len(record_polls(twice, simulator.context)) == 1
     assert ["expired"] == [row["token_status"] for row in simulator.view("current_connections")]
 
 
 def test_a_target_that_was_erased_meanwhile_costs_nobody_else(simulator: JobSimulator) -> None:
     targets = crowd(simulator, 2)
     batch = snapshots([*targets, replace(targets[0], id=999)], NOW, connections=(connection(),))
-    done = record_polls(
-        batch, database=simulator.database, settings=simulator.poll_settings, clock=simulator.clock
-    )
+    done = record_polls(batch, simulator.context)
     assert [target.id for target in targets] == [polled.target.id for polled in done]
 
 

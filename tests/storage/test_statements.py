@@ -121,7 +121,5 @@ def _ask_aside(database: Database, simulator: Simulator) -> None:
         )
         notification_log.last_client_notification(store.connection, claimed, NOW)
         outbox.renew_lease(store.connection, claimed, now)
-    backfill_notifications(
-        simulator.channels, database=database, routing=simulator.routing, clock=simulator.clock
-    )
-    ClockStepRecovery(simulator.clock, every={"agency": HOUR}, database=database)()
+    backfill_notifications(simulator.context)
+    ClockStepRecovery(simulator.context).recover()
