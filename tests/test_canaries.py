@@ -19,11 +19,11 @@ import yaml
 from sqlalchemy import create_engine, inspect, make_url, text
 
 from monitor.clock import utc_now
-from monitor.sandbox.faults import Fault
-from monitor.sandbox.samples import sample_world
-from monitor.sandbox.server import Server, serve
 from tests.daemon_process import DaemonProcess, daemon, notify_socket, wait_until
 from tests.receivers import Answer, HttpReceiver, http_receiver
+from tests.sandbox.faults import Fault
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import sample_world
 
 SECRETS = {
     "KEY": "legacy-KEYCANARY-0123456789abcdef",

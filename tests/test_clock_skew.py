@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 from monitor.clock import ClockStepDetector
 from monitor.core.model import Severity
 from monitor.jobs.clock_step import ClockStepRecovery
-from monitor.sandbox.fake_service import FakeService
-from monitor.sandbox.faults import Drop, Fault
-from monitor.sandbox.server import serve
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE
 from tests.fakes import FrozenClock
+from tests.sandbox.faults import Drop, Fault
+from tests.sandbox.server import serve
+from tests.sandbox.service import FakeService
 from tests.workspace_simulator import KEY, WorkspaceSimulator, profile
 
 AWAY = Fault(drop=Drop.RESET)

@@ -22,15 +22,16 @@ from monitor.daemon.cycles import StatusLine
 from monitor.daemon.service import Daemon, Every, wait_for_reload
 from monitor.daemon.systemd import Systemd
 from monitor.errors import StorageError
-from monitor.sandbox.faults import Fault
-from monitor.sandbox.samples import SANDBOX_KEY, seed_world
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.signals import Signals
 from monitor.workers.liveness import DISPATCHER, RECORDER, SENDER, Liveness
 from tests.daemon_process import NotifySocket, daemon, notify_socket, wait_until
 from tests.factories import DAY, NOW
 from tests.hanging import PLACES
 from tests.receivers import Answer, http_receiver
+from tests.sandbox.faults import Fault
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import seed_world
 from tests.web_client import FakeMonotonic
 
 SECOND = timedelta(seconds=1)

@@ -1,46 +1,35 @@
-"""The real daemon as one process, the sandbox API as another, and real receivers behind real channels."""
+"""The real daemon as one process, the sandbox API beside it, and real receivers behind real channels."""
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from sqlalchemy import create_engine, make_url, text
 
+from monitor.clock import utc_now
 from monitor.sandbox.samples import SANDBOX_KEY
 from tests.receivers import HttpReceiver, SmtpReceiver, http_receiver, smtp_receiver
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import seed_world
 
 INSTAGRAM = "instagram-17841412345678"
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith(("POSTPOST", "PUBLORA"))}
 
 
 @contextmanager
-def sandbox() -> Iterator[str]:
-    """Serve the vendor's own example from a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "monitor", "sandbox", "--world", "example"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=PLAIN,
-    )
-    assert process.stdout
-    try:
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-        assert found
-        yield found[0]
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
+def sandbox() -> Iterator[Server]:
+    """Serve the vendor's own example."""
+    with serve(seed_world(utc_now)) as server:
+        yield server
 
 
 @contextmanager
@@ -104,7 +93,7 @@ def polls(database_url: str) -> int:
 def test_the_whole_story_of_the_documented_example(tmp_path: Path, empty_database_url: str) -> None:
     url = empty_database_url
     with sandbox() as api, http_receiver() as hooks, smtp_receiver() as mails:
-        configure(tmp_path, api, url, hooks, mails)
+        configure(tmp_path, api.url, url, hooks, mails)
         with daemon(tmp_path):
             hooks.wait_for(1, 30)
             mails.wait_for(1, 30)
@@ -128,14 +117,14 @@ def test_the_whole_story_of_the_documented_example(tmp_path: Path, empty_databas
             assert len(mails.mails) == 1
             assert _table_counts(url) == counts
 
-            _tell(api, f"connections/{INSTAGRAM}/expire")
+            api.fake_service.expire(INSTAGRAM)
             hooks.wait_for(2, 30)
             second = json.loads(hooks.requests[1].body)
             assert second["title"].startswith("CRITICAL")
             assert second["type"] == "failure"
 
-            _tell(api, f"connections/{INSTAGRAM}/reconnect", expiresInDays=60)
-            _tell(api, f"connections/{INSTAGRAM}/post")
+            api.fake_service.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
+            api.fake_service.post(INSTAGRAM)
             hooks.wait_for(3, 30)
             seen = polls(url)
             eventually(lambda: polls(url) >= seen + 3)
@@ -161,7 +150,7 @@ def test_killed_in_the_middle_it_loses_no_message_and_repeats_at_most_one(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     with sandbox() as api, http_receiver() as hooks, smtp_receiver() as mails:
-        configure(tmp_path, api, sqlite_url, hooks, mails)
+        configure(tmp_path, api.url, sqlite_url, hooks, mails)
         for _ in range(3):
             with pytest.raises(AssertionError), daemon(tmp_path) as process:
                 time.sleep(2.2)
@@ -184,7 +173,7 @@ def test_a_second_daemon_on_one_file_is_refused_and_says_who_holds_it(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     with sandbox() as api, http_receiver() as hooks, smtp_receiver() as mails:
-        configure(tmp_path, api, sqlite_url, hooks, mails)
+        configure(tmp_path, api.url, sqlite_url, hooks, mails)
         with daemon(tmp_path) as first:
             hooks.wait_for(1, 30)
             second = subprocess.run(
@@ -197,11 +186,6 @@ def test_a_second_daemon_on_one_file_is_refused_and_says_who_holds_it(
             )
             assert second.returncode == 1
             assert f"process {first.pid}" in second.stderr
-
-
-def _tell(api: str, what: str, **body: object) -> None:
-    answer = requests.post(f"{api}/sandbox/{what}", json=body or None, timeout=5)
-    assert answer.status_code == 200, answer.text
 
 
 def _table_counts(url: str) -> dict[str, int]:

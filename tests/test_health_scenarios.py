@@ -18,12 +18,12 @@ from monitor.http.client import HttpClient
 from monitor.jobs.connection_tests import run_connection_tests
 from monitor.jobs.context import JobContext
 from monitor.providers import connect
-from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.profiles import Contract, SocialProfile
-from monitor.sandbox.server import Server, serve
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW
 from tests.fakes import FakeChannel, FrozenClock
+from tests.sandbox.server import Server, serve
+from tests.sandbox.service import FakeService
 from tests.simulator import Simulator, moment
 
 KEY = "sk_agency_0011.2233"

@@ -22,12 +22,13 @@ from monitor.jobs.deliver import deliver_channel
 from monitor.jobs.poll import record_polls, take_snapshot
 from monitor.jobs.sync_targets import sync_targets
 from monitor.jobs.sync_workspace import sync_workspaces
-from monitor.sandbox.faults import Fault
-from monitor.sandbox.samples import SANDBOX_KEY, seed_world
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from tests.factories import NOW
 from tests.fakes import FrozenClock
 from tests.receivers import Answer, HttpReceiver, http_receiver
+from tests.sandbox.faults import Fault
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import seed_world
 
 SECRET = "5c7f0ce5-7c4c-4d5e-9c2e-3a1c1f0a9d11"
 EVERY = timedelta(minutes=15)

@@ -10,12 +10,13 @@ from monitor.app import build_app
 from monitor.clock import utc_now
 from monitor.config.load import load_config
 from monitor.daemon.service import Daemon
-from monitor.sandbox.samples import SANDBOX_KEY, seed_world
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.storage import silences
 from tests.daemon_process import wait_until
 from tests.incident_services import Alertmanager, Program
 from tests.receivers import http_receiver
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import seed_world
 
 TICK = timedelta(milliseconds=20)
 

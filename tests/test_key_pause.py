@@ -8,9 +8,9 @@ import pytest
 from monitor.core.model import Target
 from monitor.jobs.connection_tests import run_connection_tests
 from monitor.jobs.sync_workspace import sync_workspaces
-from monitor.sandbox.faults import Fault
 from monitor.storage.database import Database
 from tests.factories import HOUR, MINUTE
+from tests.sandbox.faults import Fault
 from tests.workspace_simulator import SECOND, WorkspaceSimulator, profile, workspace_simulator
 
 ASKS_ALL = {"reconnect_links": "create", "test_connections": {"every": "1h", "per_hour": 360}}

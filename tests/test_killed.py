@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import make_url
 
 from monitor.clock import utc_now
-from monitor.sandbox.samples import SANDBOX_KEY, seed_world
-from monitor.sandbox.server import serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.storage.database import Database
 from monitor.storage.integrity import check_integrity
 from monitor.storage.outbox import LEASE
 from tests.killed import POINTS, watch_once
 from tests.receivers import HttpReceiver, http_receiver
+from tests.sandbox.server import serve
+from tests.sandbox.worlds import seed_world
 
 # Each process is forked from one that has loaded the program and runs no thread.
 PROCESSES = multiprocessing.get_context("forkserver")

@@ -12,13 +12,14 @@ import yaml
 from sqlalchemy import create_engine, make_url, text
 
 from monitor.clock import utc_now
-from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import SocialProfile
-from monitor.sandbox.samples import SANDBOX_KEY, seed_world
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from tests.daemon_process import daemon, wait_until
 from tests.factories import DAY
 from tests.receivers import Answer, http_receiver
+from tests.sandbox.faults import Fault
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import seed_world
 
 USERS = 40
 RELOADS = 2

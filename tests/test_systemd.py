@@ -19,11 +19,12 @@ from sqlalchemy import make_url
 
 from monitor.clock import utc_now
 from monitor.daemon.systemd import Systemd
-from monitor.sandbox.samples import SANDBOX_KEY, seed_world
-from monitor.sandbox.server import serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from tests.daemon_process import NotifySocket, daemon, notify_socket
 from tests.needs import needs, needs_program
 from tests.receivers import http_receiver
+from tests.sandbox.server import serve
+from tests.sandbox.worlds import seed_world
 
 ROOT = Path(__file__).parent.parent
 UNITS = ROOT / "systemd"

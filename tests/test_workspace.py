@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from monitor.jobs.report_poll_rates import report_poll_rates
 from monitor.sandbox.fake_service import Shape
-from monitor.sandbox.faults import Fault
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE
+from tests.sandbox.faults import Fault
 from tests.workspace_simulator import KEY, WorkspaceSimulator, add_user, profile, workspace_simulator
 
 SECOND = timedelta(seconds=1)

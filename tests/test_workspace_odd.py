@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from monitor.jobs.sync_workspace import sync_workspaces
-from monitor.sandbox.faults import Fault
 from monitor.storage import managed_users, registration
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW
+from tests.sandbox.faults import Fault
 from tests.workspace_simulator import KEY, WorkspaceSimulator, add_user, profile, workspace_simulator
 
 SECOND = timedelta(seconds=1)

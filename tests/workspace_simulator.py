@@ -21,14 +21,14 @@ from monitor.jobs.reevaluate import reevaluate_due
 from monitor.jobs.sync_targets import sync_targets
 from monitor.jobs.sync_workspace import sync_workspaces
 from monitor.providers import PROVIDERS
-from monitor.sandbox.api import RequestSeen
-from monitor.sandbox.fake_service import FakeService, Shape
+from monitor.sandbox.fake_service import Shape
 from monitor.sandbox.profiles import SocialProfile
-from monitor.sandbox.server import Server, serve
 from monitor.storage import outbox
 from monitor.storage.database import Database
 from tests.factories import DAY, MINUTE
 from tests.fakes import FakeChannel, FrozenClock
+from tests.sandbox.server import RequestSeen, Server, serve
+from tests.sandbox.service import FakeService
 
 KEY = "sk_agency1_00ff.11ee"
 SECOND = timedelta(seconds=1)

@@ -1,13 +1,8 @@
 """sandbox, demo: run the monitor without an account."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from monitor.cli.tables import print_line
-
-if TYPE_CHECKING:
-    from monitor.sandbox.server import Server
 
 
 @click.command()
@@ -21,32 +16,27 @@ if TYPE_CHECKING:
     help="How many times faster its data ages.",
 )
 @click.option(
-    "--world",
-    type=click.Choice(["agency", "example"]),
-    default="agency",
-    help="The data: a small agency, or the three connections of the vendor's example.",
-)
-@click.option(
     "--contract",
     type=click.Choice(["seed", "2026"]),
     default="seed",
     help="How the API reports tokens: by their dates, or as Publora does since August 2026.",
 )
-def sandbox(port: int, speed: float, world: str, contract: str) -> None:
+def sandbox(port: int, speed: float, contract: str) -> None:
     """Serve a stand-in for the PostPost API until Ctrl-C."""
     from monitor.clock import utc_now
     from monitor.sandbox.clock import FastClock
+    from monitor.sandbox.fake_service import FakeService
     from monitor.sandbox.profiles import Contract
-    from monitor.sandbox.samples import sample_world, seed_world
+    from monitor.sandbox.samples import fill_sample
     from monitor.sandbox.server import run
 
     try:
         clock = FastClock(speed, utc_now())
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    served = sample_world(clock) if world == "agency" else seed_world(clock)
-    served.contract = Contract(contract)
-    run(served, port, _announce)
+    fake_service = FakeService(clock, contract=Contract(contract))
+    fill_sample(fake_service)
+    run(fake_service, port, _announce)
 
 
 @click.command()
@@ -61,17 +51,17 @@ def demo() -> None:
     run_demo()
 
 
-def _announce(server: "Server") -> None:
+def _announce(url: str) -> None:
     import sys
 
     from monitor.sandbox.program_name import program
     from monitor.sandbox.samples import SANDBOX_KEY
 
-    print_line(f"The sandbox answers at {server.url}; ctrl-c ends it. Its key:")
+    print_line(f"The sandbox answers at {url}; ctrl-c ends it. Its key:")
     print_line(f"  {SANDBOX_KEY}")
     print_line("In another terminal, in a folder without a config.yaml:")
     print_line(
-        f"  POSTPOST_API_KEY={SANDBOX_KEY} POSTPOST_MONITOR_BASE_URL={server.url} "
+        f"  POSTPOST_API_KEY={SANDBOX_KEY} POSTPOST_MONITOR_BASE_URL={url} "
         f"POSTPOST_MONITOR_DATABASE_URL=sqlite:///sandbox.db {program()} poll"
     )
     sys.stdout.flush()

@@ -1,58 +1,35 @@
 """The vendor's endpoints, answered from a world."""
 
 import json
-import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from monitor.sandbox.auth import KEY_HEADERS, USER_HEADERS, ApiError, AuthChecker, Caller, one_of
+from monitor.sandbox.auth import ApiError, AuthChecker, Caller
 from monitor.sandbox.fake_service import FakeService, Person, Shape
-from monitor.sandbox.faults import Faults
 from monitor.sandbox.profiles import diagnosed, listed, wire_time
-from monitor.sandbox.wire import FaultyResponse
 
-_REMEMBERED = 10_000
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestSeen:
-    """
-    A request that reached the API, whatever came of it.
-
-    Args:
-        path: as it was sent, still percent-encoded, the query included.
-        headers: names in lower case.
-        at: by the world's clock.
-        monotonic: by the machine's, in seconds, for measuring pauses.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    at: datetime
-    monotonic: float
+def sandbox_app(fake_service: FakeService) -> Starlette:
+    """Return the application that answers for a service; its last route takes what no other takes."""
+    return Starlette(routes=_Api(fake_service).routes())
 
 
-class Api:
-    """The endpoints under ``/api/v1``, the faults that strike them, and the log of who asked what."""
+class _Api:
+    """The endpoints under ``/api/v1``."""
 
     def __init__(self, fake_service: FakeService) -> None:
         self._fake_service = fake_service
         self._auth = AuthChecker(fake_service)
-        self.faults = Faults()
-        self.requests: deque[RequestSeen] = deque(maxlen=_REMEMBERED)
 
     def routes(self) -> list[Route]:
-        """Return the routes; the last one takes every other path."""
         base = "/api/v1"
         return [
             Route(f"{base}/platform-connections", self._answering(self._connections), methods=["GET"]),
@@ -69,30 +46,17 @@ class Api:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             body = await request.body()
-            self.requests.append(self._seen(request, body))
-            key = one_of(KEY_HEADERS, request.headers)[1]
-            user = one_of(USER_HEADERS, request.headers)[1]
-            fault = self.faults.next_for(request.url.path, key, user)
             try:
                 with self._fake_service.lock:
+                    if self._fake_service.is_failing:
+                        raise ApiError(500, "Failed to fetch platform connections")
                     response = endpoint(request, body)
             except ApiError as refusal:
                 response = json_response(refusal.body, refusal.status, refusal.headers)
             response.headers["date"] = format_datetime(self._fake_service.now(), usegmt=True)
-            return response if fault is None else FaultyResponse(response, fault)
+            return response
 
         return answer
-
-    def _seen(self, request: Request, body: bytes) -> RequestSeen:
-        query = request.url.query
-        return RequestSeen(
-            method=request.method,
-            path=request.scope["raw_path"].decode("ascii") + (f"?{query}" if query else ""),
-            headers=dict(request.headers),
-            body=body,
-            at=self._fake_service.now(),
-            monotonic=time.monotonic(),
-        )
 
     def _connections(self, request: Request, _body: bytes) -> Response:
         caller = self._auth.authorize(request.headers)

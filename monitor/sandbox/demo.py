@@ -28,13 +28,13 @@ from monitor.core.messages.phrases import format_duration
 from monitor.core.model import Severity
 from monitor.daemon.service import Daemon
 from monitor.logs import configure_logs
+from monitor.sandbox.api import sandbox_app
 from monitor.sandbox.clock import FastClock
 from monitor.sandbox.fake_service import FakeService
-from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.program_name import program
 from monitor.sandbox.samples import SANDBOX_KEY
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.server import serve
 
 DAYS = 16
 SECONDS = 56.0
@@ -70,10 +70,10 @@ def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> Non
     stage.say(f"The monitor asks every 2 hours; a second of yours is {24 * DAYS / seconds:.0f} of them.")
     with (
         tempfile.TemporaryDirectory(prefix="postpost-demo-") as folder,
-        serve(fake_service) as server,
-        _monitor(Path(folder), server, stage, clock) as app,
+        serve(sandbox_app(fake_service)) as url,
+        _monitor(Path(folder), url, stage, clock) as app,
     ):
-        _play(fake_service, server, stage)
+        _play(fake_service, stage)
         stage.sum_up(app)
 
 
@@ -174,7 +174,7 @@ def _fake_service(clock: Clock) -> FakeService:
     return fake_service
 
 
-def _play(fake_service: FakeService, server: Server, stage: _Stage) -> None:
+def _play(fake_service: FakeService, stage: _Stage) -> None:
     story: list[tuple[float, str, Callable[[], object]]] = [
         (
             4.0,
@@ -185,9 +185,9 @@ def _play(fake_service: FakeService, server: Server, stage: _Stage) -> None:
         (
             10.0,
             "The API goes away: every call answers 500.",
-            lambda: server.faults.set(Fault.error(500, "Failed to fetch platform connections")),
+            lambda: setattr(fake_service, "is_failing", True),
         ),
-        (11.0, "The API is back.", server.faults.clear),
+        (11.0, "The API is back.", lambda: setattr(fake_service, "is_failing", False)),
         (
             13.0,
             "Somebody reconnects Instagram and posts.",
@@ -207,9 +207,9 @@ def _reconnect(fake_service: FakeService) -> None:
 
 
 @contextmanager
-def _monitor(folder: Path, server: Server, stage: _Stage, clock: Clock) -> Iterator[App]:
+def _monitor(folder: Path, url: str, stage: _Stage, clock: Clock) -> Iterator[App]:
     file = folder / "config.yaml"
-    file.write_text(_CONFIG.format(folder=folder, url=server.url))
+    file.write_text(_CONFIG.format(folder=folder, url=url))
     app = build_app(load_config(file, {"KEY": SANDBOX_KEY}), clock=clock, environ={})
     app = replace(app, context=replace(app.context, channels={stage.name: stage}))
     app.database.upgrade()

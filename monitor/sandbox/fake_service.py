@@ -1,7 +1,7 @@
 """What the service knows: keys, managed users and linked profiles, changed at any time from any thread."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -55,6 +55,9 @@ class FakeService:
         shape: how the workspace endpoints word their answers.
         requests_per_minute: the rate limit of each key, by ``clock``; None for no limit.
         contract: how the API reports tokens; it may change while the world is served.
+
+    Attributes:
+        is_failing: every request is answered with a 500.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class FakeService:
         self.shape = shape
         self.requests_per_minute = requests_per_minute
         self.contract = contract
+        self.is_failing = False
 
     def now(self) -> datetime:
         """Tell the time of this world: aware UTC, whole milliseconds."""
@@ -84,37 +88,6 @@ class FakeService:
         with self.lock:
             self._accounts[key] = Account(key=key, owner=Person(id=_new_id(key, owner), username=owner))
         return key
-
-    def change_plan(
-        self,
-        *,
-        key: str | None = None,
-        has_owner: bool | None = None,
-        api_access: bool | None = None,
-        mcp_access: bool | None = None,
-        workspace_access: bool | None = None,
-    ) -> None:
-        """Change what an account may do; what isn't given stays."""
-        with self.lock:
-            account = self.account(key)
-            account.has_owner = account.has_owner if has_owner is None else has_owner
-            account.api_access = account.api_access if api_access is None else api_access
-            account.mcp_access = account.mcp_access if mcp_access is None else mcp_access
-            if workspace_access is not None:
-                account.workspace_access = workspace_access
-
-    def revoke_key(self, key: str | None = None) -> None:
-        """Forget a key, with everything behind it."""
-        with self.lock:
-            del self._accounts[self.account(key).key]
-
-    def replace_key(self, new_key: str, key: str | None = None) -> None:
-        """Give an account another key: the old one is refused from now on."""
-        with self.lock:
-            account = self.account(key)
-            del self._accounts[account.key]
-            account.key = new_key
-            self._accounts[new_key] = account
 
     # Managed users
 
@@ -132,17 +105,6 @@ class FakeService:
             user_id = user_id or _new_id(account.key, username, len(account.users))
             account.users[user_id] = Person(id=user_id, username=username, display_name=display_name)
             return user_id
-
-    def rename_user(self, user: str, username: str, *, key: str | None = None) -> None:
-        """Give a managed user another name, for itself and for people."""
-        with self.lock:
-            person = self.person(key, user)
-            person.username = person.display_name = username
-
-    def remove_user(self, user: str, *, key: str | None = None) -> None:
-        """Detach a managed user from the workspace."""
-        with self.lock:
-            del self.account(key).users[self.person(key, user).id]
 
     def make_link(
         self,
@@ -164,11 +126,6 @@ class FakeService:
             person.link_expires_at = until = self.now() + lifetime
             return url, until
 
-    def expire_link(self, user: str, *, key: str | None = None) -> None:
-        """Let the link a managed user holds run out now."""
-        with self.lock:
-            self.person(key, user).link_expires_at = self.now()
-
     # Linked profiles
 
     def add_connection(
@@ -177,43 +134,6 @@ class FakeService:
         """Link a profile, at the end of the list; one of the same id is replaced where it stands."""
         with self.lock:
             self.person(key, user).profiles[profile.platform_id] = profile
-
-    def remove_connection(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
-        """Unlink a profile."""
-        with self.lock:
-            del self.person(key, user).profiles[self.profile(platform_id, key=key, user=user).platform_id]
-
-    def rename_connection(
-        self,
-        platform_id: str,
-        *,
-        username: str,
-        display_name: str | None = None,
-        key: str | None = None,
-        user: str | None = None,
-    ) -> None:
-        """Give a profile another handle and another name."""
-        self._change(platform_id, key, user, username=username, display_name=display_name)
-
-    def set_expiry(
-        self,
-        platform_id: str,
-        expires_at: datetime | None,
-        *,
-        key: str | None = None,
-        user: str | None = None,
-    ) -> None:
-        """Set when a token expires; None for one that doesn't."""
-        expires_at = None if expires_at is None else to_milliseconds(expires_at)
-        self._change(platform_id, key, user, expires_at=expires_at)
-
-    def expire(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
-        """Let a token expire now; where no date is given, the platform rejects it."""
-        self._change(platform_id, key, user, expires_at=self.now(), is_rejected=True)
-
-    def revoke_grant(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
-        """Withdraw the permission at the platform: only a test of the connection shows it."""
-        self._change(platform_id, key, user, is_revoked=True)
 
     def reconnect(
         self,
@@ -258,22 +178,6 @@ class FakeService:
             profile = self.profile(platform_id, key=key, user=user)
             is_rejected = profile.is_rejected or profile.is_revoked
             self._change(platform_id, key, user, last_error=error, is_rejected=is_rejected)
-
-    def clear_error(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
-        """Forget the last error."""
-        self._change(platform_id, key, user, last_error=None)
-
-    def override(
-        self,
-        platform_id: str,
-        fields: Mapping[str, object] | None = None,
-        *,
-        left_out: Iterable[str] = (),
-        key: str | None = None,
-        user: str | None = None,
-    ) -> None:
-        """Show other fields than the true ones, of any name and type, or leave some out."""
-        self._change(platform_id, key, user, overrides=dict(fields or {}), left_out=frozenset(left_out))
 
     # Looking things up; hold ``lock`` while using what they return
 

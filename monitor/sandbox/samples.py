@@ -1,7 +1,6 @@
-"""Worlds to begin with: the vendor's own example, and an agency with all eleven platforms."""
+"""The data of the sandbox: an agency with all eleven platforms."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from monitor.core.model import PublishError
 from monitor.sandbox.fake_service import FakeService
@@ -10,60 +9,9 @@ from monitor.sandbox.profiles import SocialProfile
 # Of the legal shape, and a key to nothing but the sandbox.
 SANDBOX_KEY = "sk_sandbox0_5a4db0c5.0123456789abcdef0123456789abcdef0123456789abcdef"
 
-# When the vendor's example must have been taken for Instagram to have its 2 days and 12 hours left.
-SEED_NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 
-
-def seed_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> FakeService:
-    """
-    Make the account of the vendor's example, its dates moved from SEED_NOW to now.
-
-    One date is ours: the example's LinkedIn date and its "82d 4h" exclude each other, and the text is kept.
-    """
-    fake_service = FakeService(clock)
-    fake_service.add_account(key)
-    now = fake_service.now()
-
-    def moved(day: int, hour: int, minute: int = 0) -> datetime:
-        return now + (SEED_NOW.replace(day=day, hour=hour, minute=minute) - SEED_NOW)
-
-    for profile in (
-        SocialProfile(
-            platform_id="twitter-123456789",
-            username="yourhandle",
-            display_name="Your Name",
-            profile_image_url="https://pbs.twimg.com/profile_images/...",
-            profile_url="https://twitter.com/yourhandle",
-            last_successful_post_at=moved(20, 14, 30),
-        ),
-        SocialProfile(
-            platform_id="linkedin-Tz9W5i6ZYG",
-            username="John Doe",
-            display_name="John Doe",
-            profile_image_url="https://media.licdn.com/...",
-            profile_url="https://linkedin.com/in/johndoe",
-            expires_at=now + timedelta(days=82, hours=4),
-            last_successful_post_at=moved(22, 9, 15),
-        ),
-        SocialProfile(
-            platform_id="instagram-17841412345678",
-            username="yourinstagram",
-            display_name="Your Brand",
-            profile_image_url="https://...",
-            expires_at=moved(25, 8),
-            last_error=PublishError(
-                message="Media upload failed: Invalid image format",
-                occurred_at=moved(21, 16, 45),
-            ),
-        ),
-    ):
-        fake_service.add_connection(profile)
-    return fake_service
-
-
-def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> FakeService:
-    """Make a small agency: its own profiles on all eleven platforms, and three managed users."""
-    fake_service = FakeService(clock)
+def fill_sample(fake_service: FakeService, *, key: str = SANDBOX_KEY) -> None:
+    """Add a small agency: its own profiles on all eleven platforms, and three managed users."""
     fake_service.add_account(key, owner="studio@harbour.example")
     now = fake_service.now()
 
@@ -122,4 +70,3 @@ def sample_world(clock: Callable[[], datetime], *, key: str = SANDBOX_KEY) -> Fa
     link("bluesky-did:plc:v3l0w0rks42", "veloworks.bsky.social", None, posted=None, user=cycles)
 
     fake_service.add_user("studio@stillempty.example", display_name="Nothing Linked Yet")
-    return fake_service

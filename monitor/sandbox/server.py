@@ -5,58 +5,27 @@ import ipaddress
 import signal
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
-from monitor.sandbox.api import Api, RequestSeen
-from monitor.sandbox.control import Control
+from monitor.sandbox.api import sandbox_app
 from monitor.sandbox.fake_service import FakeService
-from monitor.sandbox.faults import Faults
-from monitor.sandbox.wire import OnePacketProtocol
-
-
-class Server:
-    """
-    A world that is being served.
-
-    Args:
-        fake_service: what is served; change it at any time.
-        api: answers for it.
-        host: a loopback address.
-        port: where it really listens.
-    """
-
-    def __init__(self, fake_service: FakeService, api: Api, host: str, port: int) -> None:
-        self.fake_service = fake_service
-        self.host = host
-        self.port = port
-        self._api = api
-
-    @property
-    def url(self) -> str:
-        """What a client takes as the base URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
-    @property
-    def requests(self) -> deque[RequestSeen]:
-        """The newest requests to the API, oldest first; the sandbox's own endpoints aren't among them."""
-        return self._api.requests
-
-    @property
-    def faults(self) -> Faults:
-        """What goes wrong with the answers, set and cleared at any time."""
-        return self._api.faults
 
 
 @contextmanager
-def serve(fake_service: FakeService, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Server]:
+def serve(
+    app: ASGIApp,
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    protocol: type[asyncio.Protocol] | Literal["h11"] = "h11",
+) -> Iterator[str]:
     """
-    Serve a world from a thread for as long as the context lasts; signals are left alone.
+    Serve an application from a thread for as long as the context lasts, and give its URL.
 
     Args:
         port: 0 for any that is free.
@@ -67,11 +36,9 @@ def serve(fake_service: FakeService, *, port: int = 0, host: str = "127.0.0.1") 
         OSError: the port is taken; the text says what to do.
     """
     listening = _listen(host, port)
-    api = Api(fake_service)
-    app = Starlette(routes=[*Control(fake_service, api.faults, api.requests).routes(), *api.routes()])
     config = uvicorn.Config(
         app,
-        http=OnePacketProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -88,18 +55,18 @@ def serve(fake_service: FakeService, *, port: int = 0, host: str = "127.0.0.1") 
     thread.start()
     try:
         engine.ready.wait()
-        yield Server(fake_service, api, host, bound_port)
+        yield f"http://[{host}]:{bound_port}" if ":" in host else f"http://{host}:{bound_port}"
     finally:
         engine.should_exit = True
         thread.join()
 
 
-def run(fake_service: FakeService, port: int, announce: Callable[[Server], None]) -> None:
+def run(fake_service: FakeService, port: int, announce: Callable[[str], None]) -> None:
     """
     Serve a world until SIGINT or SIGTERM; for the main thread.
 
     Args:
-        announce: called once, when requests are answered.
+        announce: called once with the URL, when requests are answered.
 
     Raises:
         OSError: the port is taken; the text says what to do.
@@ -109,8 +76,8 @@ def run(fake_service: FakeService, port: int, announce: Callable[[Server], None]
     for number in before:
         signal.signal(number, lambda *_: stopped.set())
     try:
-        with serve(fake_service, port=port) as server:
-            announce(server)
+        with serve(sandbox_app(fake_service), port=port) as url:
+            announce(url)
             stopped.wait()
     finally:
         for number, handler in before.items():

@@ -17,10 +17,10 @@ import yaml
 from monitor.cli import main
 from monitor.clock import utc_now
 from monitor.logs import set_secrets
-from monitor.sandbox.fake_service import FakeService
-from monitor.sandbox.samples import seed_world
-from monitor.sandbox.server import Server, serve
 from tests.receivers import HttpReceiver, http_receiver
+from tests.sandbox.server import Server, serve
+from tests.sandbox.service import FakeService
+from tests.sandbox.worlds import seed_world
 
 # Of the old shape, which only the configuration's own list of secrets can hide.
 KEY = "legacy-KEYCANARY-0123456789abcdef"

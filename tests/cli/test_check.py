@@ -17,7 +17,6 @@ from monitor.config.model import Retention
 from monitor.errors import StorageError
 from monitor.jobs.context import JobContext
 from monitor.jobs.prune import prune
-from monitor.sandbox.faults import Fault
 from monitor.storage.database import Database
 from monitor.storage.maintenance import backup
 from monitor.storage.migrate import HEAD
@@ -25,6 +24,7 @@ from monitor.storage.store import Store
 from tests.cli.conftest import CANARIES, KEY, PASSWORD, PATH, CliEnvironment
 from tests.incident_services import KINDS, Program, RealHttp, lead_to
 from tests.receivers import Answer, http_receiver
+from tests.sandbox.faults import Fault
 
 INSTAGRAM = "instagram-17841412345678"
 

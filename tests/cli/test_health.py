@@ -9,13 +9,13 @@ from sqlalchemy import text
 from monitor.cli.health import Level, assess
 from monitor.clock import utc_now
 from monitor.core.model import Severity
-from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import SocialProfile
 from monitor.storage.database import Database
 from monitor.storage.queries import Health, TargetStatus
 from tests.cli.conftest import CliEnvironment
 from tests.factories import DAY, HOUR, MINUTE, NOW
 from tests.receivers import Answer
+from tests.sandbox.faults import Fault
 
 EVERY = {"agency": 15 * MINUTE}
 

@@ -10,11 +10,12 @@ import yaml
 import monitor
 from monitor.clock import utc_now
 from monitor.sandbox.profiles import SocialProfile
-from monitor.sandbox.samples import SANDBOX_KEY, sample_world
-from monitor.sandbox.server import serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from tests.cli.conftest import CliEnvironment
 from tests.factories import DAY, HOUR
 from tests.receivers import smtp_receiver
+from tests.sandbox.server import serve
+from tests.sandbox.worlds import sample_world
 
 EXAMPLE = Path(monitor.__file__).parent.parent / "config.example.yaml"
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from monitor.clock import utc_now
-from monitor.sandbox.faults import Fault
 from monitor.sandbox.profiles import SocialProfile
 from tests.cli.conftest import CliEnvironment
 from tests.receivers import Answer
+from tests.sandbox.faults import Fault
 
 INSTAGRAM = "instagram-17841412345678"
 

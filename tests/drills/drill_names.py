@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from monitor.sandbox.faults import Drop, Fault
 from tests.daemon_process import wait_until
 from tests.drills.scene import scene
+from tests.sandbox.faults import Drop, Fault
 
 
 def test_names_that_nobody_knows_for_a_while_cost_nothing_but_time(tmp_path: Path) -> None:

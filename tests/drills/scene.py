@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import create_engine, make_url, text
 
 from monitor.clock import utc_now
-from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.samples import SANDBOX_KEY
-from monitor.sandbox.server import Server, serve
 from tests.daemon_process import DaemonProcess, daemon, wait_until
 from tests.drills.ledger import compare
 from tests.receivers import HttpReceiver, http_receiver
+from tests.sandbox.server import Server, serve
+from tests.sandbox.service import FakeService
 from tests.workspace_simulator import profile
 
 PATIENCE = 120.0

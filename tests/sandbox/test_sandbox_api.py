@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import requests
 
-from monitor.sandbox.fake_service import FakeService, Shape
+from monitor.sandbox.fake_service import Shape
 from monitor.sandbox.profiles import SocialProfile
-from monitor.sandbox.server import Server, serve
+from tests.sandbox.server import Server, serve
+from tests.sandbox.service import FakeService
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 KEY = "sk_api_0a1b.2c3d"

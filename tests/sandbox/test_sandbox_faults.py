@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from monitor.clock import utc_now
-from monitor.sandbox.fake_service import FakeService
-from monitor.sandbox.faults import Drop, Fault, Faults
 from monitor.sandbox.profiles import SocialProfile
-from monitor.sandbox.server import Server, serve
+from tests.sandbox.faults import Drop, Fault, Faults
+from tests.sandbox.server import Server, serve
+from tests.sandbox.service import FakeService
 
 KEY = "sk_faults_0a1b.2c3d"
 
@@ -243,23 +243,6 @@ def test_a_connection_serves_many_requests_also_after_a_fault_within_http(server
     assert statuses == [500, 200, 200]
     assert sockets[0] is not None
     assert sockets == [sockets[0]] * 3
-
-
-def test_a_fault_is_read_from_json_with_a_body_of_any_kind() -> None:
-    text = Fault.read({"status": 502, "body": "<html>", "times": 3, "drop": "reset"})
-    value = Fault.read({"body": {"connections": 7}})
-
-    assert Fault(status=502, body=b"<html>", times=3, drop=Drop.RESET) == text
-    assert value.body == b'{"connections":7}'
-
-
-@pytest.mark.parametrize(
-    ("document", "says"),
-    [({"statsu": 500}, "statsu"), ({"status": "500"}, "int"), ({"drop": "floor"}, "floor")],
-)
-def test_a_fault_that_cannot_be_is_refused(document: dict[str, object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        Fault.read(document)
 
 
 def test_the_key_a_fault_is_meant_for_is_not_shown() -> None:

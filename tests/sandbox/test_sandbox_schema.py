@@ -8,9 +8,10 @@ import requests
 
 from monitor.core.model import PublishError
 from monitor.sandbox.profiles import Contract, SocialProfile
-from monitor.sandbox.samples import SANDBOX_KEY, sample_world, seed_world
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.samples import SANDBOX_KEY
 from tests.sandbox import documented
+from tests.sandbox.server import Server, serve
+from tests.sandbox.worlds import sample_world, seed_world
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 HEADERS = {"x-api-key": SANDBOX_KEY}

@@ -17,11 +17,12 @@ import pytest
 import requests
 
 from monitor.clock import utc_now
-from monitor.sandbox.fake_service import FakeService
-from monitor.sandbox.faults import Fault
 from monitor.sandbox.program_name import program
-from monitor.sandbox.samples import SANDBOX_KEY, sample_world, seed_world
-from monitor.sandbox.server import Server, serve
+from monitor.sandbox.samples import SANDBOX_KEY
+from tests.sandbox.faults import Fault
+from tests.sandbox.server import Server, serve
+from tests.sandbox.service import FakeService
+from tests.sandbox.worlds import sample_world, seed_world
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 INSTAGRAM = "instagram-17841412345678"
@@ -101,10 +102,10 @@ def test_signal_handlers_are_left_alone() -> None:
 def test_the_command_stops_cleanly_when_told_to(number: signal.Signals) -> None:
     program = textwrap.dedent("""
         from monitor.clock import utc_now
-        from monitor.sandbox.samples import sample_world
         from monitor.sandbox.server import run
+        from tests.sandbox.worlds import sample_world
 
-        run(sample_world(utc_now), 0, lambda server: print(server.url, flush=True))
+        run(sample_world(utc_now), 0, lambda url: print(url, flush=True))
     """)
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", program]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -136,121 +137,6 @@ def test_many_clients_are_answered_at_once() -> None:
             thread.join()
 
     assert statuses == [200] * 160
-
-
-def test_a_persons_whole_play_with_one_connection(server: Server) -> None:
-    path = f"/sandbox/connections/{INSTAGRAM}"
-
-    expired = ask(server, "POST", f"{path}/expire").json()
-    assert (expired["tokenStatus"], expired["tokenExpiresIn"]) == ("expired", "expired")
-    ask(server, "POST", f"{path}/fail", {"message": "Session has expired"})
-    assert shown(server, INSTAGRAM)["lastError"]["message"] == "Session has expired"
-    ask(server, "POST", f"{path}/reconnect", {"expiresInDays": 30})
-    assert shown(server, INSTAGRAM)["tokenExpiresIn"] == "30d 0h"
-    ask(server, "POST", f"{path}/post")
-    assert shown(server, INSTAGRAM)["lastSuccessfulPost"] == "2026-02-22T20:00:00.000Z"
-    ask(server, "POST", f"{path}/clear-error")
-    assert shown(server, INSTAGRAM)["lastError"] is None
-    ask(server, "POST", f"{path}/expiry", {"accessTokenExpiresAt": "2026-02-23T20:00:00+02:00"})
-    assert shown(server, INSTAGRAM)["tokenExpiresIn"] == "22h"
-    ask(server, "POST", f"{path}/rename", {"username": "newname", "displayName": "New"})
-    assert shown(server, INSTAGRAM)["username"] == "newname"
-    ask(server, "POST", f"{path}/fields", {"fields": {"tokenStatus": "odd"}, "leftOut": ["profileUrl"]})
-    assert (
-        shown(server, INSTAGRAM)["tokenStatus"],
-        "profileUrl" in shown(server, INSTAGRAM),
-    ) == ("odd", False)
-    assert ask(server, "POST", f"{path}/remove").json() == {"done": True}
-    with pytest.raises(KeyError):
-        shown(server, INSTAGRAM)
-
-
-def test_connections_with_colons_and_dashes_come_and_go(server: Server) -> None:
-    for platform_id in ("bluesky-did:plc:abc", "telegram--100777"):
-        ask(server, "POST", f"/sandbox/connections/{platform_id}/add", {"username": "ann"})
-        assert shown(server, platform_id)["username"] == "ann"
-        ask(server, "POST", f"/sandbox/connections/{platform_id.replace(':', '%3A')}/remove")
-        with pytest.raises(KeyError):
-            shown(server, platform_id)
-
-
-def test_managed_users_are_added_renamed_and_removed(server: Server) -> None:
-    user = ask(server, "POST", "/sandbox/users", {"username": "bob@example.com"}).json()["_id"]
-    ask(server, "POST", "/sandbox/connections/twitter-7/add", {"username": "bob"}, x_postpost_user_id=user)
-    ask(server, "POST", f"/sandbox/users/{user}/rename", {"username": "robert@example.com"})
-
-    users = ask(server, "GET", "/api/v1/workspace/users", **AS_OWNER).json()["users"]
-    assert [(user, "robert@example.com")] == [(found["_id"], found["username"]) for found in users]
-    people = ask(server, "GET", "/sandbox").json()["people"]
-    assert [item["platformId"] for item in people[1]["connections"]] == ["twitter-7"]
-
-    ask(server, "POST", f"/sandbox/users/{user}/remove")
-    answer = ask(server, "GET", "/api/v1/platform-connections", x_postpost_user_id=user, **AS_OWNER)
-    assert answer.json() == {"error": "User is not managed by key"}
-
-
-def test_plan_limits_and_key_are_changed_over_http(server: Server) -> None:
-    def refusal() -> str:
-        return str(ask(server, "GET", "/api/v1/platform-connections", **AS_OWNER).json()["error"])
-
-    ask(server, "PUT", "/sandbox/plan", {"apiAccess": False})
-    assert refusal() == "API access is not enabled for this account"
-    ask(server, "PUT", "/sandbox/plan", {"apiAccess": True, "hasOwner": False})
-    assert refusal() == "Invalid API key owner"
-    ask(server, "PUT", "/sandbox/plan", {"hasOwner": True})
-    ask(server, "PUT", "/sandbox/limits", {"requestsPerMinute": 0, "userListShape": "bare"})
-    assert refusal() == "Too many requests"
-    ask(server, "PUT", "/sandbox/limits", {"requestsPerMinute": None})
-    assert ask(server, "GET", "/api/v1/workspace/users", **AS_OWNER).json() == []
-    ask(server, "POST", "/sandbox/key/revoke")
-    assert refusal() == "Invalid API key"
-
-
-def test_a_fault_is_set_shown_and_cleared_over_http(server: Server) -> None:
-    wish = {"status": 502, "body": "<html>", "key": SANDBOX_KEY}
-    notified = ask(server, "PUT", "/sandbox/fault", wish).json()
-
-    assert (notified[0]["status"], notified[0]["body"], notified[0]["key"]) == (502, "<html>", "…")
-    answer = ask(server, "GET", "/api/v1/platform-connections", **AS_OWNER)
-    assert (answer.status_code, answer.text) == (502, "<html>")
-    ask(server, "DELETE", "/sandbox/fault")
-    assert ask(server, "GET", "/sandbox/fault").json() == []
-    assert ask(server, "GET", "/api/v1/platform-connections", **AS_OWNER).status_code == 200
-
-
-def test_requests_are_listed_newest_first_without_keys(server: Server) -> None:
-    ask(server, "GET", "/api/v1/platform-connections", **AS_OWNER)
-    ask(server, "GET", "/api/v1/workspace/users", **AS_OWNER)
-
-    answer = ask(server, "GET", "/sandbox/requests")
-
-    assert [seen["path"] for seen in answer.json()] == [
-        "/api/v1/workspace/users",
-        "/api/v1/platform-connections",
-    ]
-    assert SANDBOX_KEY not in answer.text
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "says"),
-    [
-        ("POST", "/sandbox/connections/twitter-9/expire", None, 404, "nothing is linked as twitter-9"),
-        ("POST", f"/sandbox/connections/{INSTAGRAM}/explode", None, 404, "it can be told to add"),
-        ("POST", "/sandbox/connections/twitter-9/add", {"user": "ann"}, 400, "user isn't known here"),
-        ("POST", "/sandbox/users", {}, 400, "give a username"),
-        ("POST", f"/sandbox/users/{'a' * 24}/remove", None, 404, "no managed user"),
-        ("PUT", "/sandbox/fault", {"stauts": 500}, 400, "a fault has no stauts"),
-        ("PUT", "/sandbox/fault", [], 400, "send a JSON object"),
-        ("PUT", "/sandbox/plan", {"wings": True}, 400, "wings isn't known here"),
-    ],
-)
-def test_a_wish_that_cannot_be_met_says_why(
-    *, server: Server, method: str, path: str, body: object, status: int, says: str
-) -> None:
-    answer = ask(server, method, path, body)
-
-    assert status == answer.status_code
-    assert says in answer.json()["error"]
 
 
 def test_commands_to_copy_name_the_program_as_any_shell_here_finds_it(

@@ -7,9 +7,9 @@ from threading import Event, Thread
 
 import pytest
 
-from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.profiles import SocialProfile, listed
-from monitor.sandbox.samples import SEED_NOW, sample_world, seed_world
+from tests.sandbox.service import FakeService
+from tests.sandbox.worlds import SEED_NOW, sample_world, seed_world
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 LINKEDIN = "linkedin-1"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from monitor.sandbox.faults import Drop, Fault
+from tests.sandbox.faults import Drop, Fault
 
 
 class OnePacketProtocol(H11Protocol):

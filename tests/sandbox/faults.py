@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from threading import Lock
 from typing import Self
@@ -65,23 +65,6 @@ class Fault:
     def redirect(cls, url: str) -> Self:
         """Send the client elsewhere."""
         return cls(status=302, headers={"Location": url})
-
-    @classmethod
-    def read(cls, document: Mapping[str, object]) -> Self:
-        """
-        Read a fault from JSON, the names as above; a ``body`` of text is sent as it is, any other as JSON.
-
-        Raises:
-            ValueError: a name or a value that can't be.
-        """
-        unknown = document.keys() - {known.name for known in fields(cls)}
-        if unknown:
-            raise ValueError(f"a fault has no {', '.join(sorted(unknown))}")
-        fault = msgspec.convert({**document, "body": None}, cls)
-        body = document.get("body")
-        if body is None:
-            return fault
-        return replace(fault, body=body.encode() if isinstance(body, str) else msgspec.json.encode(body))
 
     @property
     def needs_the_wire(self) -> bool:
