@@ -109,7 +109,7 @@ class Simulator:
 
     def deliver(self) -> None:
         with self.database.read() as store:
-            due = outbox.due_channels(store.connection, self.clock())
+            due = outbox.due_channels(store, self.clock())
         for channel in due:
             deliver_channel(channel, self.context, self.unsaved)
 

@@ -113,6 +113,44 @@ def test_core_asks_no_clock_rolls_no_dice_and_touches_nothing(path: Path) -> Non
     assert not called & {"now", "utcnow", "today", "open", "print", "input"}
 
 
+def stores_in(tree: ast.AST) -> set[str]:
+    """Name the variables of a module that hold a store: those of a transaction, and parameters that are one."""
+    opened = {
+        item.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name)
+        and isinstance(item.context_expr, ast.Call)
+        and isinstance(item.context_expr.func, ast.Attribute)
+        and item.context_expr.func.attr in {"begin", "read"}
+    }
+    given = {
+        node.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg) and node.annotation and "Store" in ast.unparse(node.annotation)
+    }
+    return opened | given
+
+
+OUTSIDE_STORAGE = [path for path in MODULES if PACKAGE / "storage" not in path.parents]
+
+
+@pytest.mark.parametrize("path", OUTSIDE_STORAGE, ids=name_of)
+def test_the_connection_of_a_store_never_leaves_storage(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    stores = stores_in(tree)
+    used = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr == "connection"
+        and isinstance(node.value, ast.Name)
+        and node.value.id in stores
+    ]
+    assert used == []
+
+
 def test_the_map_shows_every_module_and_no_other() -> None:
     drawn = set(re.findall(r"``(\w+)``", monitor.__doc__ or ""))
     built = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))} - {

@@ -41,7 +41,7 @@ def simulator(database: Database) -> Simulator:
 def silence(simulator: Simulator, match: dict[str, list[str]], *, lasts: timedelta) -> int:
     with simulator.database.begin() as store:
         return silences.add_silence(
-            store.connection,
+            store,
             match,
             simulator.clock(),
             until=simulator.clock() + lasts,
@@ -54,16 +54,12 @@ def silence(simulator: Simulator, match: dict[str, list[str]], *, lasts: timedel
 def end_silence(simulator: Simulator, id_: int) -> None:
     with simulator.database.begin() as store:
         routing = replace(simulator.routing, silences=store.active_silences(simulator.clock()))
-        assert silences.expire_silence(
-            store.connection, id_, simulator.clock(), author="mia", routing=routing
-        )
+        assert silences.expire_silence(store, id_, simulator.clock(), author="mia", routing=routing)
 
 
 def acknowledge(simulator: Simulator, id_: int = 1) -> None:
     with simulator.database.begin() as store:
-        silences.acknowledge(
-            store.connection, id_, simulator.clock(), author="mia", comment="on it", until=None
-        )
+        silences.acknowledge(store, id_, simulator.clock(), author="mia", comment="on it", until=None)
 
 
 @dataclass(slots=True)
@@ -399,7 +395,7 @@ def test_a_dead_letter_keeps_its_key_if_its_message_may_have_arrived(
     channel.refusal = None
     if by_hand:
         with simulator.database.begin() as store:
-            assert [1] == dead_letters.requeue_on_request(store.connection, [1], simulator.clock())
+            assert [1] == dead_letters.requeue_on_request(store, [1], simulator.clock())
     else:
         simulator.restart()
     simulator.tick()
@@ -571,25 +567,23 @@ def test_a_sender_whose_lease_has_ended_cannot_undo_what_another_does(simulator:
     simulator.api.lists(EXPIRED)
     simulator.poll_quietly()
     with simulator.database.begin() as store:
-        slow = outbox.claim(store.connection, simulator.clock(), channel="ops", message_key="m1")
+        slow = outbox.claim(store, simulator.clock(), channel="ops", message_key="m1")
     simulator.clock.advance(LEASE)
     with simulator.database.begin() as store:
-        fast = outbox.claim(store.connection, simulator.clock(), channel="ops", message_key="m2")
+        fast = outbox.claim(store, simulator.clock(), channel="ops", message_key="m2")
     assert slow
     assert fast
     assert (fast.message_key, fast.may_be_delivered, slow.may_be_delivered) == ("m1", True, False)
     with simulator.database.begin() as store:
-        assert outbox.renew_lease(store.connection, slow, simulator.clock()) is None
-        outbox.release(store.connection, slow, due_at=simulator.clock(), error="late")
-        outbox.mark_dead(store.connection, slow, error="late")
-        outbox.retry_same_key(store.connection, slow, until=simulator.clock(), error="late")
+        assert outbox.renew_lease(store, slow, simulator.clock()) is None
+        outbox.release(store, slow, due_at=simulator.clock(), error="late")
+        outbox.mark_dead(store, slow, error="late")
+        outbox.retry_same_key(store, slow, until=simulator.clock(), error="late")
     assert [row["state"] for row in simulator.rows("delivery_log")] == ["sending"]
     with simulator.database.begin() as store:
-        outbox.retry_same_key(
-            store.connection, fast, until=simulator.clock() + MINUTE, error="no answer in time"
-        )
+        outbox.retry_same_key(store, fast, until=simulator.clock() + MINUTE, error="no answer in time")
         outbox.mark_delivered(
-            store.connection, slow, simulator.clock(), notified={1: Notified("critical")}
+            store, slow, simulator.clock(), notified={1: Notified("critical")}
         )  # it got through after all
     assert [row["state"] for row in simulator.rows("delivery_log")] == ["delivered"]
 
@@ -600,7 +594,7 @@ def test_what_a_killed_sender_may_have_sent_keeps_its_key_though_the_next_attemp
     simulator.api.lists(EXPIRED)
     simulator.poll_quietly()
     with simulator.database.begin() as store:
-        assert outbox.claim(store.connection, simulator.clock(), channel="ops", message_key="first")
+        assert outbox.claim(store, simulator.clock(), channel="ops", message_key="first")
     simulator.ops.refusal = DOWN
     simulator.advance(3 * HOUR, step=MINUTE)
     simulator.ops.refusal = None
@@ -634,7 +628,7 @@ def test_a_lease_or_a_retry_of_a_clock_that_ran_ahead_ends_when_it_is_set_right(
     simulator.api.lists(EXPIRED, replace(EXPIRED, platform_id="threads-1"))
     simulator.poll_quietly()
     with simulator.database.begin() as store:
-        assert outbox.claim(store.connection, simulator.clock(), channel="ops", message_key="dead")
+        assert outbox.claim(store, simulator.clock(), channel="ops", message_key="dead")
     simulator.clock.advance(-DAY)
     simulator.advance(5 * MINUTE, step=MINUTE)
     assert (2, "dead") == (len(simulator.sent), simulator.sent[-1].key)

@@ -60,9 +60,7 @@ def test_the_daemon_sends_events_passes_acknowledgements_on_and_sends_again(
             wait_until(lambda: len(program.open) == 2, what="an event for each incident")
             wait_until(lambda: len(one.requests) >= 3, what="what is open again")
             with app.database.begin() as store:
-                silences.acknowledge(
-                    store.connection, 1, utc_now(), author="mia", comment="on it", until=None
-                )
+                silences.acknowledge(store, 1, utc_now(), author="mia", comment="on it", until=None)
             wait_until(lambda: "acknowledged" in {each.what for each in program.seen}, what="word of it")
         finally:
             daemon.stop()

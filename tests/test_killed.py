@@ -77,7 +77,7 @@ def test_killed_anywhere_nothing_is_lost_and_at_most_one_message_comes_again_wit
     assert len(receiver.requests) == len(sent)
     database = Database(database_url)
     with database.read() as store:
-        assert [] == list(check_integrity(store.connection, is_routed=lambda incident, target: True))
+        assert [] == list(check_integrity(store, is_routed=lambda incident, target: True))
         untold = store.connection.exec_driver_sql(
             "SELECT i.id FROM incidents i WHERE NOT EXISTS"
             " (SELECT 1 FROM notifications n WHERE n.incident_id = i.id AND n.notified_status IS NOT NULL)"

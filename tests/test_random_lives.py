@@ -108,12 +108,12 @@ class World:
         elif what == "acknowledge":
             with simulator.database.begin() as store:
                 silences.acknowledge(
-                    store.connection, which, simulator.clock(), author="mia", comment="on it", until=None
+                    store, which, simulator.clock(), author="mia", comment="on it", until=None
                 )
         else:
             with simulator.database.begin() as store:
                 silences.add_silence(
-                    store.connection,
+                    store,
                     {"platform": [which]},
                     simulator.clock(),
                     until=simulator.clock() + 12 * HOUR,

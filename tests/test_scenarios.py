@@ -277,7 +277,7 @@ def test_nobody_is_reminded_of_what_is_in_hand_until_it_gets_worse(simulator: Si
     [incident] = simulator.rows("incident_log")
     with simulator.database.begin() as store:
         silences.acknowledge(
-            store.connection,
+            store,
             incident["id"],
             simulator.clock(),
             author="mia",
@@ -302,7 +302,7 @@ def test_an_acknowledgement_ends_when_it_said(simulator: Simulator) -> None:
     [incident] = simulator.rows("incident_log")
     with simulator.database.begin() as store:
         silences.acknowledge(
-            store.connection,
+            store,
             incident["id"],
             simulator.clock(),
             author="mia",
@@ -343,7 +343,7 @@ def test_a_silence_that_is_ended_lets_out_what_it_held_at_once(simulator: Simula
     assert simulator.sent == []
     with simulator.database.begin() as store:
         assert silences.expire_silence(
-            store.connection, id_, simulator.clock(), author="mia", routing=Routing(routes=simulator.routes)
+            store, id_, simulator.clock(), author="mia", routing=Routing(routes=simulator.routes)
         )
     simulator.tick()
     assert len(simulator.sent) == 1
@@ -486,7 +486,7 @@ def test_a_publish_error_is_told_and_cleared_by_the_next_good_post(simulator: Si
 def _silence(simulator: Simulator, match: dict[str, list[str]], *, until: datetime) -> int:
     with simulator.database.begin() as store:
         return silences.add_silence(
-            store.connection,
+            store,
             match,
             simulator.clock(),
             until=until,

@@ -199,8 +199,8 @@ def test_more_users_than_a_statement_takes_values_are_no_trouble(
     database: Database, touched: Callable[[Any, list[int]], object]
 ) -> None:
     with database.begin() as store:
-        targets = registration.activate(store.connection, [("agency", f"{n:024x}") for n in range(3)], NOW)
-        touched(store.connection, [*(each.id for each in targets), *range(1000, 71_000)])
+        targets = registration.activate(store, [("agency", f"{n:024x}") for n in range(3)], NOW)
+        touched(store, [*(each.id for each in targets), *range(1000, 71_000)])
 
 
 def test_a_key_that_was_never_good_is_told_of_though_there_is_nobody_to_poll(database: Database) -> None:

@@ -422,7 +422,7 @@ class Year:
                 user, platform = each.what
                 with self.database.begin() as store:
                     silences.add_silence(
-                        store.connection,
+                        store,
                         {"managed_user": [user], "platform": [platform]},
                         simulator.clock(),
                         until=simulator.clock() + (each.ends - each.begins),

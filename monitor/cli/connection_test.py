@@ -60,7 +60,7 @@ def _find_one(
 
     with app.database.read() as store:
         found = connection_tests.find_connections(
-            store.connection, platform_id, account=account, managed_user_id=managed_user_id
+            store, platform_id, account=account, managed_user_id=managed_user_id
         )
     found = [each for each in found if each[0].account in app.context.providers]
     if not found:

@@ -98,7 +98,7 @@ def check(session: Session) -> int:
         return bool(plan_notifications(change, target, routing, utc_now()))
 
     with session.open_database(config) as database, database.read() as store:
-        found = list(check_integrity(store.connection, is_routed=is_routed))
+        found = list(check_integrity(store, is_routed=is_routed))
         for line in found:
             print_line(one_line(line, 1000))
         if not found:
@@ -158,7 +158,7 @@ def erase(session: Session, account: str, managed_user_id: str | None, yes: bool
     whom = f"managed user {managed_user_id} of account {account}" if managed_user_id else f"account {account}"
     with session.open_database() as database:
         with database.read() as store:
-            targets, is_watched = count_known(store.connection, account, managed_user_id)
+            targets, is_watched = count_known(store, account, managed_user_id)
         if not targets:
             raise StorageError(f"there is no data about {whom}; `postpost-monitor status` lists the clients")
         if not yes and sys.stdin.isatty():

@@ -92,7 +92,7 @@ def export(
     conditions += [queries.since(wanted, since)] if since else []
     with session.open_database() as database, database.read() as store, _whole(file) as sink:
         order = () if view == "connections" else queries.AS_WRITTEN
-        rows = _Counted(queries.rows(store.connection, wanted, *conditions, order_by=order))
+        rows = _Counted(queries.rows(store, wanted, *conditions, order_by=order))
         asked = {"account": account, "since": wire_time(since) if since else None}
         write(wanted, require_rows(iter(rows), **asked), sink)
     if file is not None:

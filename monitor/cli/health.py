@@ -93,7 +93,7 @@ def _load_health(
     if account is not None and account not in every:
         raise ConfigError(f"no account {account!r}; want one of {', '.join(every)}")
     with session.open_database(config) as database, database.read() as store:
-        found = queries.health(store.connection, now, account=account, recently=RECENTLY)
+        found = queries.health(store, now, account=account, recently=RECENTLY)
     return found, {name: _max_interval(name, every[name], found, config) for name in every}
 
 

@@ -44,9 +44,7 @@ def load_known_targets(session: Session, config: "Config") -> KnownTargets:
 
     try:
         with session.open_database(config) as database, database.read() as store:
-            return KnownTargets(
-                targets=store.active_targets(), owners=managed_users.likely_owners(store.connection)
-            )
+            return KnownTargets(targets=store.active_targets(), owners=managed_users.likely_owners(store))
     except StorageError:
         return KnownTargets()
 

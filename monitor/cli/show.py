@@ -150,7 +150,7 @@ def history(
         def found(view: "TableClause") -> Iterator[Row]:
             wanted = queries.equals(view, account=account, platform_id=platform_id)
             wanted += [queries.since(view, since)] if since else []
-            return queries.rows(store.connection, view, *wanted)
+            return queries.rows(store, view, *wanted)
 
         if as_json:
             return print_json(
@@ -160,11 +160,11 @@ def history(
             now = utc_now()
             if platform_id:
                 wanted = queries.equals(queries.TIMELINE, account=account, platform_id=platform_id)
-                periods = queries.rows(store.connection, queries.TIMELINE, *wanted)
+                periods = queries.rows(store, queries.TIMELINE, *wanted)
                 print_drawn(charts.timelines(periods, since=since, now=now))
             else:
                 tokens = queries.rows(
-                    store.connection, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
+                    store, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
                 )
                 print_drawn(charts.expiries(tokens, now=now))
         story = [_transition(row) for row in found(queries.TRANSITIONS)]
@@ -190,7 +190,7 @@ def incidents(session: Session, everything: bool, as_json: bool) -> None:
             return print_json([])
         wanted = [] if everything else [queries.is_open()]
         order = () if everything else queries.AS_THEY_OPENED
-        rows = queries.rows(store.connection, queries.INCIDENTS, *wanted, order_by=order)
+        rows = queries.rows(store, queries.INCIDENTS, *wanted, order_by=order)
         if as_json:
             return print_json(rows)
         headers = ("id", "severity", "rule", "who", "summary", "since", "deadline", "acknowledged", "over")
@@ -213,7 +213,7 @@ def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool
         if store is None:
             return print_json([])
         wanted = queries.equals(queries.DELIVERIES, state="failed" if failed else None)
-        rows = queries.rows(store.connection, queries.DELIVERIES, *wanted)
+        rows = queries.rows(store, queries.DELIVERIES, *wanted)
         if as_json:
             return print_json(rows)
         headers = ("id", "channel", "state", "reason", "incident", "tries", "written", "delivered", "error")
@@ -229,7 +229,7 @@ def retry(session: Session, ids: tuple[int, ...]) -> int:
     from monitor.storage import dead_letters
 
     with session.open_database() as database, database.begin() as store:
-        revived = dead_letters.requeue_on_request(store.connection, ids, utc_now())
+        revived = dead_letters.requeue_on_request(store, ids, utc_now())
     for id_ in dict.fromkeys(ids):
         if id_ in revived:
             print_line(f"{id_}: will be sent again")

@@ -66,7 +66,7 @@ def ack(session: Session, incident_id: int, author: str, comment: str, until: da
 
     with session.open_database() as database, database.begin() as store:
         found = silences.acknowledge(
-            store.connection, incident_id, utc_now(), author=author, comment=comment, until=until
+            store, incident_id, utc_now(), author=author, comment=comment, until=until
         )
     if found is None:
         raise click.BadParameter(f"there is no incident {incident_id}; see `postpost-monitor incidents`")
@@ -109,7 +109,7 @@ def add(session: Session, matches: Sequence[str], until: datetime, author: str, 
     config = session.config()
     with session.open_database(config) as database, database.begin() as store:
         id_ = silences.add_silence(
-            store.connection,
+            store,
             match,
             utc_now(),
             until=until,
@@ -129,7 +129,7 @@ def list_silences(session: Session, everything: bool, as_json: bool) -> None:
     from monitor.storage import silences
 
     with session.history(as_json=as_json) as store:
-        found = silences.list_silences(store.connection, utc_now(), everything=everything) if store else []
+        found = silences.list_silences(store, utc_now(), everything=everything) if store else []
     if as_json:
         print_json(found)
     elif not found:
@@ -166,7 +166,7 @@ def expire(session: Session, silence_id: int, author: str) -> None:
     config, now = session.config(), utc_now()
     with session.open_database(config) as database, database.begin() as store:
         routing = replace(build_routing(config), silences=store.active_silences(now))
-        if not silences.expire_silence(store.connection, silence_id, now, author=author, routing=routing):
+        if not silences.expire_silence(store, silence_id, now, author=author, routing=routing):
             raise click.BadParameter(
                 f"no silence {silence_id} is in force; see `postpost-monitor silence list`"
             )

@@ -43,9 +43,7 @@ def open_incidents(store: "Store") -> dict[Key, list[Row]]:
     from monitor.storage import queries
 
     found: dict[Key, list[Row]] = {}
-    rows = queries.rows(
-        store.connection, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED
-    )
+    rows = queries.rows(store, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
     for row in rows:
         found.setdefault(key_of(row), []).append(row)
     for each in found.values():
@@ -74,7 +72,7 @@ def known_connections(
     wanted = queries.equals(queries.CONNECTIONS, account=account, platform=platform)
     order = queries.SIDE_BY_SIDE if shared else ()
     wanted += [queries.is_shared()] if shared else []
-    for row in queries.rows(store.connection, queries.CONNECTIONS, *wanted, order_by=order):
+    for row in queries.rows(store, queries.CONNECTIONS, *wanted, order_by=order):
         if not problems or row["token_status"] not in _AT_EASE or key_of(row) in incidents:
             yield row
 

@@ -86,7 +86,7 @@ class CycleReporter:
         if self._is_start and last_at and self._monitoring_since - last_at > 3 * every:
             self._downtime = Downtime(starts_at=last_at, ends_at=self._monitoring_since)
             with self._app.database.begin() as store:
-                downtimes.save_downtime(store.connection, self._downtime)
+                downtimes.save_downtime(store, self._downtime)
             log.warning(
                 "daemon.downtime_detected",
                 since=last_at.isoformat(),
@@ -189,7 +189,7 @@ class CycleReporter:
     def _opened_since_start(self) -> int:
         with self._app.database.read() as store:
             opened = queries.INCIDENTS.c.opened_at >= self._monitoring_since
-            return sum(1 for _ in queries.rows(store.connection, queries.INCIDENTS, opened))
+            return sum(1 for _ in queries.rows(store, queries.INCIDENTS, opened))
 
     def _channels_notified_on(self, what: str) -> Iterator[Channel]:
         app = self._app
@@ -200,8 +200,8 @@ class CycleReporter:
     def _health(self) -> tuple[Health, Mapping[str, datetime]]:
         plans = self._app.context.poll_scopes
         with self._app.database.read() as store:
-            found = queries.health(store.connection, self._app.context.clock(), recently=RECENTLY)
-            unlisted_since = account_status.unlisted_since(store.connection)
+            found = queries.health(store, self._app.context.clock(), recently=RECENTLY)
+            unlisted_since = account_status.unlisted_since(store)
         asked = {
             name: at for name, at in unlisted_since.items() if name in plans and plans[name].needs_user_list
         }

@@ -23,12 +23,12 @@ def pass_on_acknowledgements(context: JobContext) -> int:
     if not names:
         return 0
     with context.database.read() as store:
-        if not notification_log.unknown_acknowledgements(store.connection, names):
+        if not notification_log.unknown_acknowledgements(store, names):
             return 0
     with context.database.begin() as store:
         store.lock("remind")
         # Read again: another program may have been faster.
-        found = notification_log.unknown_acknowledgements(store.connection, names)
+        found = notification_log.unknown_acknowledgements(store, names)
         now = context.clock()
         for incident, channel in found:
             # Not before it was acknowledged, or it would be passed on again: the clock may have been set back.
@@ -37,5 +37,5 @@ def pass_on_acknowledgements(context: JobContext) -> int:
             notification = PlannedNotification(
                 channel=channel, group="", reason=Reason.ACKNOWLEDGED, due_at=now
             )
-            notification_log.write_notifications(store.connection, [(change, (notification,))], at)
+            notification_log.write_notifications(store, [(change, (notification,))], at)
     return len(found)

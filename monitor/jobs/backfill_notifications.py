@@ -25,14 +25,12 @@ def backfill_notifications(context: JobContext) -> int:
     now = context.clock()
     with context.database.begin() as store:
         store.lock("catch up")
-        lost = dead_letters.lost(
-            store.connection, channels=context.channels, attempts_below=dead_letters.MAX_ATTEMPTS
-        )
-        dead_letters.requeue(store.connection, lost, now)
+        lost = dead_letters.lost(store, channels=context.channels, attempts_below=dead_letters.MAX_ATTEMPTS)
+        dead_letters.requeue(store, lost, now)
         routing = context.current_routing(store, now)
-        known = notification_log.notified_pairs(store.connection)
+        known = notification_log.notified_pairs(store)
         missing: list[RoutedChange] = []
-        for incident, target in notification_log.open_incidents(store.connection):
+        for incident, target in notification_log.open_incidents(store):
             if not incident.is_notifiable:
                 continue
             change = IncidentChange(incident=incident, reason=Reason.OPENED)
@@ -43,7 +41,7 @@ def backfill_notifications(context: JobContext) -> int:
             )
             if news:
                 missing.append((change, news))
-        notification_log.write_notifications(store.connection, missing, now)
+        notification_log.write_notifications(store, missing, now)
     written = sum(len(planned) for _, planned in missing)
     if written or lost:
         log.info("notifications.backfilled", written=written, revived=len(lost))

@@ -44,7 +44,7 @@ def check_channels(context: JobContext) -> int:
         changes, failing = channel_changes(store, context, now)  # another program may have been faster
         store.save_incidents(changes, now, incident_channels=context.routing.incident_channels)
         worse = escalations(store, context, now)
-        notification_log.write_notifications(store.connection, worse, now)
+        notification_log.write_notifications(store, worse, now)
         recovered = {
             change.incident.subject.channel or ""
             for change, _ in changes
@@ -52,9 +52,9 @@ def check_channels(context: JobContext) -> int:
         }
         lost = {
             *stuck_letters(store, failing, now),
-            *dead_letters.lost(store.connection, channels=recovered),
+            *dead_letters.lost(store, channels=recovered),
         }
-        dead_letters.requeue(store.connection, lost, now)
+        dead_letters.requeue(store, lost, now)
     log_incident_changes(changes)
     if worse or lost:
         log.info("notifications.backfilled", written=len(worse), revived=len(lost))
@@ -64,8 +64,8 @@ def check_channels(context: JobContext) -> int:
 def channel_changes(store: Store, context: JobContext, now: datetime) -> tuple[list[RoutedChange], set[str]]:
     """Return what changes about channels, and those that were failing until now."""
     routing = context.current_routing(store, now)
-    known = {state.channel: state for state in notification_log.channel_states(store.connection)}
-    users = managed_users.active_users(store.connection) if routing.clients else []
+    known = {state.channel: state for state in notification_log.channel_states(store)}
+    users = managed_users.active_users(store) if routing.clients else []
     for name in routing.clients:
         known[name] = replace(
             known.get(name, ChannelState(channel=name)),
@@ -94,7 +94,7 @@ def escalations(store: Store, context: JobContext, now: datetime) -> list[Routed
     """
     routing = context.current_routing(store, now)
     worse: list[RoutedChange] = []
-    for incident, target, channel in notification_log.heard_milder(store.connection):
+    for incident, target, channel in notification_log.heard_milder(store):
         change = IncidentChange(incident=incident, reason=Reason.ESCALATED)
         news = tuple(
             each for each in plan_notifications(change, target, routing, now) if each.channel == channel
@@ -109,4 +109,4 @@ def stuck_letters(store: Store, failing: Collection[str], now: datetime) -> list
     if not failing:
         return []
     tried_before = now - dead_letters.TRIED_AGAIN_AFTER
-    return dead_letters.lost(store.connection, channels=failing, tried_before=tried_before)
+    return dead_letters.lost(store, channels=failing, tried_before=tried_before)

@@ -42,5 +42,5 @@ class ClockStepRecovery:
         with context.database.begin() as store:
             for account, interval in context.rate_limits.every.items():
                 store.cap_next_poll(account, latest=now + interval)
-            outbox.cap_due(store.connection, now)
+            outbox.cap_due(store, now)
         self._step = timedelta()

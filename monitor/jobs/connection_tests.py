@@ -51,12 +51,10 @@ def run_connection_tests(context: JobContext) -> int:
     for account, settings in context.connection_tests.items():
         now = context.clock()
         with context.database.read() as store:
-            last_at = connection_tests.last_test_at(store.connection, account, now)
+            last_at = connection_tests.last_test_at(store, account, now)
             if last_at is not None and now - last_at < settings.pause:
                 continue
-            due = connection_tests.next_due_connection(
-                store.connection, account, now, is_wanted=should_test_connection
-            )
+            due = connection_tests.next_due_connection(store, account, now, is_wanted=should_test_connection)
         if due and context.rate_limits.try_acquire(account, now, ahead=1):
             run_connection_test(context, *due)
             tested += 1
@@ -122,7 +120,7 @@ def save_run(run: ConnectionTestRun, context: JobContext) -> None:
                 now=now + offset,  # compared with the API's times
                 is_new=is_new_since(known),
             )
-        connection_tests.record_test(store.connection, known.id, tested, tested_at=now, next_test_at=next_at)
+        connection_tests.record_test(store, known.id, tested, tested_at=now, next_test_at=next_at)
         if run.response is None:
             return  # nothing was learned, neither of the connection nor of the time
         after = {**state.connections, platform_id: replace(known, last_test=tested)}

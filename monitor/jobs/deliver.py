@@ -99,7 +99,7 @@ def claim_message(channel: str, context: JobContext, *, wait: bool) -> ClaimedMe
     with context.database.begin() as store:
         store.lock(f"channel {channel}")
         claim = outbox.claim(
-            store.connection,
+            store,
             now,
             channel=channel,
             message_key=context.new_message_key(),
@@ -109,9 +109,7 @@ def claim_message(channel: str, context: JobContext, *, wait: bool) -> ClaimedMe
         )
         if claim is None:
             return None
-        loaded = notification_items.load_items(
-            store.connection, claim, context.dashboards, as_events=is_service
-        )
+        loaded = notification_items.load_items(store, claim, context.dashboards, as_events=is_service)
         routing = context.current_routing(store, now)
         suppressed = {
             item.incident.id: found
@@ -120,33 +118,33 @@ def claim_message(channel: str, context: JobContext, *, wait: bool) -> ClaimedMe
             if (found := find_suppression(item.incident, item.target, channel, routing, now))
         }
         if suppressed:
-            outbox.suppress(store.connection, claim, suppressed)
+            outbox.suppress(store, claim, suppressed)
         items = [item for item in loaded if item.incident.id not in suppressed]
         if suppressed and not items:
             return ClaimedMessage(claim=claim, items=(), is_suppressed=True)
         if items and is_client:
             sent_at, severity = notification_log.last_client_notification(
-                store.connection, claim, now - MIN_NOTIFICATION_INTERVAL
+                store, claim, now - MIN_NOTIFICATION_INTERVAL
             )
             until = throttled_until(sort_for_message(items), now, notified_at=sent_at, notified=severity)
             if until:
-                outbox.defer(store.connection, claim, until=until)
+                outbox.defer(store, claim, until=until)
                 return ClaimedMessage(claim=claim, items=(), is_suppressed=True)
         route = next(
             (each for each in routing.routes if claim.digest and claim.digest == each.digest_group), None
         )
         summary = None
         if route and claim.digest:
-            last_at = digests.last_digest_at(store.connection, channel, claim.digest, delivered=True)
+            last_at = digests.last_digest_at(store, channel, claim.digest, delivered=True)
             summary = digests.load_summary(
-                store.connection,
+                store,
                 route.match,
                 now,
                 since=last_at or now - FIRST_DIGEST_LOOKBACK,
                 routing=context.routing,
                 clock_offset=context.clock_offset,
             )
-        installation = installation_id(store.connection) if is_service else ""
+        installation = installation_id(store) if is_service else ""
         return ClaimedMessage(claim=claim, items=items, summary=summary, installation=installation)
 
 
@@ -174,7 +172,7 @@ def deliver(
     items = with_links(claimed.items, destination, context)
     if context.clock() - began_at > MAX_LINK_LOOKUP:
         with context.database.begin() as store:
-            renewed = outbox.renew_lease(store.connection, claim, context.clock())
+            renewed = outbox.renew_lease(store, claim, context.clock())
         if renewed is None:
             return None
         claim = renewed
@@ -294,9 +292,9 @@ def try_to_send(send: Callable[[], None], claim: Claim, context: JobContext) -> 
         )
         with context.database.begin() as store:
             if error.uncertain or claim.may_be_delivered:
-                outbox.retry_same_key(store.connection, claim, until=due_at, error=reason)
+                outbox.retry_same_key(store, claim, until=due_at, error=reason)
             else:
-                outbox.release(store.connection, claim, due_at=due_at, error=reason)
+                outbox.release(store, claim, due_at=due_at, error=reason)
         return False
     return True
 
@@ -318,7 +316,7 @@ def save_delivery(
     for pause in (*SAVE_RETRY_SECONDS, None):
         try:
             with context.database.begin() as store:
-                outbox.mark_delivered(store.connection, claim, context.clock(), notified=notified)
+                outbox.mark_delivered(store, claim, context.clock(), notified=notified)
         except StorageError as error:
             if pause is None:
                 raise
@@ -335,5 +333,5 @@ def dead_letter(
 ) -> None:
     """Give a message up: it stays among the dead letters until somebody retries it or its channel recovers."""
     with context.database.begin() as store:
-        outbox.mark_dead(store.connection, claim, error=error, is_possibly_delivered=is_possibly_delivered)
+        outbox.mark_dead(store, claim, error=error, is_possibly_delivered=is_possibly_delivered)
     log.error("notification.dead_lettered", channel=claim.channel, message=claim.message_key, error=error)

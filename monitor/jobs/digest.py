@@ -22,12 +22,12 @@ def write_digests(context: JobContext) -> int:
         due_at = route.digest.last_due_at(now)
         with context.database.begin() as store:
             store.lock("digest")
-            begun_at = digests.first_seen_at(store.connection)
+            begun_at = digests.first_seen_at(store)
             if begun_at is None or due_at < begun_at:
                 continue
             for channel in set(route.channels) - routing.clients.keys():  # a digest names every client
-                last = digests.last_digest_at(store.connection, channel, route.digest_group)
+                last = digests.last_digest_at(store, channel, route.digest_group)
                 if last is None or last < due_at:
-                    digests.write_digest(store.connection, channel, route.digest_group, now)
+                    digests.write_digest(store, channel, route.digest_group, now)
                     written += 1
     return written

@@ -98,7 +98,7 @@ def schedule(
         for polled in batch
         if polled.is_changed and polled.state.consecutive_failures and results[polled.state.target.id].failure
     }
-    answered_at = account_status.last_ok_at(store.connection, sorted(failed_again)) if failed_again else {}
+    answered_at = account_status.last_ok_at(store, sorted(failed_again)) if failed_again else {}
     records = []
     for polled in batch:
         state, taken_at = polled.state, polled.snapshot.taken_at
@@ -162,12 +162,12 @@ def pause_or_resume(account: AccountState, store: Store, context: JobContext, no
     if wanted is account.paused:
         return
     if wanted:
-        account_status.pause(store.connection, account.account, wanted, now)
+        account_status.pause(store, account.account, wanted, now)
         log.warning("polling.paused", account=account.account, concerns=wanted, targets=account.targets)
         return
     every = context.rate_limits.interval(account.account)
     resumed = account_status.resume(
-        store.connection,
+        store,
         account.account,
         next_poll_at=lambda id_: next_slot(now, every=every, target_id=id_),
     )

@@ -38,6 +38,6 @@ def refresh(context: JobContext) -> int:
 def load_events(channel: str, context: JobContext) -> list[Event]:
     """Load what a channel was sent and is open, as events to be sent again."""
     with context.database.read() as store:
-        items = told_and_open(store.connection, channel, context.dashboards)
-        installation = installation_id(store.connection) if items else ""
+        items = told_and_open(store, channel, context.dashboards)
+        installation = installation_id(store) if items else ""
     return [event_again(item, installation=installation, now=context.clock()) for item in items]

@@ -23,7 +23,7 @@ def remind(context: JobContext) -> int:
     """
     now = context.clock()
     with context.database.begin() as store:
-        silences.end_acknowledgements(store.connection, now)
+        silences.end_acknowledgements(store, now)
     if not any(route.remind_every for route in context.routing.routes):
         return 0
     with context.database.read() as store:
@@ -32,7 +32,7 @@ def remind(context: JobContext) -> int:
     with context.database.begin() as store:
         store.lock("remind")
         reminders = due_reminders(store, context, now)  # another program may have been faster
-        notification_log.write_notifications(store.connection, reminders, now)
+        notification_log.write_notifications(store, reminders, now)
     return len(reminders)
 
 
@@ -40,7 +40,7 @@ def due_reminders(store: Store, context: JobContext, now: datetime) -> list[Rout
     """Plan the reminders that are due: of open incidents that are neither acknowledged nor silenced."""
     routing = context.current_routing(store, now)
     reminders: list[RoutedChange] = []
-    for last, target in notification_log.last_notifications(store.connection):
+    for last, target in notification_log.last_notifications(store):
         about = labels_of(last.incident, target, routing)
         if routing.active_silence(about):
             continue

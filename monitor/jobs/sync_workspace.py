@@ -63,7 +63,7 @@ def is_due(scope: PollScope, context: JobContext) -> bool:
     """Return whether it is time to ask for the managed users of an account."""
     now = context.clock()
     with context.database.read() as store:
-        known = account_status.load_discovery(store.connection, scope.account)
+        known = account_status.load_discovery(store, scope.account)
     if known.is_refused:
         return False  # its canary target is polled, and that is enough
     if not context.managed_users.is_loaded(scope.account) and not known.consecutive_failures:
@@ -89,11 +89,11 @@ def sync_workspace(scope: PollScope, context: JobContext) -> None:
     now = context.clock()
     with context.database.begin() as store:
         changes: Changes = []
-        discovery = account_status.load_discovery(store.connection, account)
+        discovery = account_status.load_discovery(store, account)
         if listed:
             diff = diff_workspace(
                 scope,
-                managed_users.known_users(store.connection, account),
+                managed_users.known_users(store, account),
                 listed.users,
                 now,
                 unreadable_ids=listed.unreadable_ids,
@@ -110,7 +110,7 @@ def sync_workspace(scope: PollScope, context: JobContext) -> None:
             failures=discovery.consecutive_failures + 1,
         )
         account_status.save_discovery(
-            store.connection, account, now, next_at=next_at, failure=failure, is_shrunk=listed is not None
+            store, account, now, next_at=next_at, failure=failure, is_shrunk=listed is not None
         )
         for state in store.account_states([account], recent_since=context.recent_since(now)):
             changes += [
@@ -119,7 +119,7 @@ def sync_workspace(scope: PollScope, context: JobContext) -> None:
             ]
         if listed:
             changes += check_links(account, store, context, now)
-        owners = managed_users.likely_owners(store.connection, account)
+        owners = managed_users.likely_owners(store, account)
         routed = record_changes(changes, store, context, now)
     log_workspace(account, listed, diff, failure)
     log_owners(owners, context)
@@ -136,22 +136,22 @@ def apply_diff(
     now: datetime,
 ) -> Changes:
     """Bring the targets of an account up to date with its users; return what that changes about incidents."""
-    connection, limits = store.connection, context.rate_limits
-    managed_users.mark_missing(connection, [each.target.id for each in diff.reappeared], None)
-    managed_users.mark_missing(connection, [each.target.id for each in diff.missing], now)
+    limits = context.rate_limits
+    managed_users.mark_missing(store, [each.target.id for each in diff.reappeared], None)
+    managed_users.mark_missing(store, [each.target.id for each in diff.missing], now)
     changes = remove_users(diff.removed, store, now) + returned_users(diff.returned, store, now)
     # Counted before their first polls are planned: more targets may need a longer interval.
-    limits.set_target_count(account, registration.count_targets(connection, account) + len(diff.new))
+    limits.set_target_count(account, registration.count_targets(store, account) + len(diff.new))
     interval = limits.interval(account)
     fresh = registration.activate(
-        connection,
+        store,
         [(account, user) for user in diff.new],
         now,
         due_at=lambda target: next_slot(now, every=interval, target_id=target.id),
     )
     users = {user.id: user for user in listed.users}
     managed_users.rename(
-        connection, {**diff.renamed, **{each.id: users[str(each.managed_user_id)] for each in fresh}}
+        store, {**diff.renamed, **{each.id: users[str(each.managed_user_id)] for each in fresh}}
     )
     notify_new_addresses(diff, store, context, now)
     return changes
@@ -160,7 +160,7 @@ def apply_diff(
 def remove_users(removed: Sequence[KnownUser], store: Store, now: datetime) -> Changes:
     """Deactivate users that left: one incident each, and those about their connections end as removed."""
     ids = [each.target.id for each in removed]
-    open_ones = managed_users.open_incidents(store.connection, ids)
+    open_ones = managed_users.open_incidents(store, ids)
     changes: Changes = []
     for user in removed:
         subject = Subject(account=user.target.account, target_id=user.target.id)
@@ -176,15 +176,15 @@ def remove_users(removed: Sequence[KnownUser], store: Store, now: datetime) -> C
             for each in rest
             if each is not known
         ]
-    managed_users.remove_connections(store.connection, ids, now)
-    registration.deactivate(store.connection, ids, now)
+    managed_users.remove_connections(store, ids, now)
+    registration.deactivate(store, ids, now)
     return changes
 
 
 def returned_users(returned: Sequence[KnownUser], store: Store, now: datetime) -> Changes:
     """Resolve the incidents of users that had left and are listed again."""
     ids = [each.target.id for each in returned]
-    open_ones = managed_users.open_incidents(store.connection, ids, RuleName.USER_NOT_MANAGED)
+    open_ones = managed_users.open_incidents(store, ids, RuleName.USER_NOT_MANAGED)
     return [
         (resolve(incident, Resolution.RECOVERED, now), user.target)
         for user in returned
@@ -199,20 +199,20 @@ def notify_new_addresses(diff: WorkspaceDiff, store: Store, context: JobContext,
     routing = context.current_routing(store, now)
     users = {each.id: each for each in diff.address_changed}
     again: list[RoutedChange] = []
-    for id_, incidents in managed_users.open_incidents(store.connection, users).items():
+    for id_, incidents in managed_users.open_incidents(store, users).items():
         for incident in incidents:
             change = IncidentChange(incident=incident, reason=Reason.OPENED)
             planned = plan_notifications(change, users[id_], routing, now)
             again.append((change, tuple(each for each in planned if each.channel in routing.clients)))
-    notification_log.write_notifications(store.connection, again, now)
+    notification_log.write_notifications(store, again, now)
 
 
 def check_links(account: str, store: Store, context: JobContext, now: datetime) -> Changes:
     """Return what changes about reconnect links that expire while a user needs them."""
     use = context.link_use.get(account, LinkUse.OFF)
-    needed = managed_users.users_needing_reconnect(store.connection, account)
-    users = {each.target.id: each.target for each in managed_users.known_users(store.connection, account)}
-    open_ones = managed_users.open_incidents(store.connection, users, RuleName.RECONNECT_LINK_EXPIRING)
+    needed = managed_users.users_needing_reconnect(store, account)
+    users = {each.target.id: each.target for each in managed_users.known_users(store, account)}
+    open_ones = managed_users.open_incidents(store, users, RuleName.RECONNECT_LINK_EXPIRING)
     changes: Changes = []
     for target_id in sorted(needed.keys() & users.keys() | open_ones.keys()):
         target = users[target_id]

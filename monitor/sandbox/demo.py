@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import text
 
 from monitor.app import App, build_app
 from monitor.clock import Clock, utc_now
@@ -35,6 +34,7 @@ from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.program_name import program
 from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.sandbox.server import serve
+from monitor.storage import queries
 
 DAYS = 16
 SECONDS = 56.0
@@ -124,9 +124,29 @@ class _Stage:
         for column in ("at", "connection", "what", "lasted"):
             table.add_column(column)
         with app.database.read() as store:
-            rows = store.connection.execute(text(_STORY)).all()
-        for row in rows:
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
+            story = [
+                (
+                    row["at"],
+                    row["platform_id"],
+                    f"{row['from_status']} → {row['to_status']}"
+                    if row["from_status"]
+                    else f"first seen {row['to_status']}",
+                    "",
+                )
+                for row in queries.rows(store, queries.TRANSITIONS)
+            ]
+            for row in queries.rows(store, queries.INCIDENTS):
+                lasted = row["resolved_at"] - row["opened_at"] if row["resolved_at"] else None
+                story.append(
+                    (
+                        row["opened_at"],
+                        row["platform_id"] or row["account"],
+                        f"{row['rule']} ({row['severity']})",
+                        f"{lasted / timedelta(days=1):.1f} days" if lasted else "",
+                    )
+                )
+        for at, connection, what, lasted_text in sorted(story, key=lambda line: line[0]):
+            table.add_row(f"{at:%Y-%m-%d %H:%M}", connection, what, lasted_text)
         self._console.print()
         self._console.print(table)
         self._console.print(
@@ -138,18 +158,6 @@ class _Stage:
     def _day(self) -> str:
         passed = self._clock() - self._began_at
         return f"day {passed.days + 1:>2} {passed.seconds // 3600:02}:00"
-
-
-_STORY = """
-    SELECT substr(at, 1, 16) AS at, platform_id,
-           coalesce(from_status || ' → ', 'first seen ') || to_status AS what, NULL AS lasted
-    FROM token_transitions
-    UNION ALL
-    SELECT substr(opened_at, 1, 16), coalesce(platform_id, account), rule || ' (' || severity || ')',
-           printf('%.1f days', julianday(resolved_at) - julianday(opened_at))
-    FROM incident_log
-    ORDER BY 1
-"""
 
 
 def _fake_service(clock: Clock) -> FakeService:

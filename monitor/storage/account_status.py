@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, text, update
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.core.evaluation.accounts import ACCOUNT_RULES, UNHEARD_NAMED, AccountState, TargetFailure
@@ -22,6 +21,7 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 
 _ACTIVE = targets.c.deactivated_at.is_(None)
 
@@ -56,19 +56,19 @@ def is_paused() -> ColumnElement[bool]:
 
 
 def load_accounts(
-    connection: DatabaseConnection,
+    store: Transaction,
     accounts: Sequence[str],
     *,
     recent_opens: Mapping[tuple[str, RuleName], int],
 ) -> list[AccountState]:
     """Load what is known of accounts; ``recent_opens`` is passed on."""
-    failing = _failing(connection, accounts)
-    seen = _last_answers(connection, accounts)
-    unheard = _unheard(connection, accounts)
-    open_ones, subjects = _open_incidents(connection, accounts)
+    failing = _failing(store, accounts)
+    seen = _last_answers(store, accounts)
+    unheard = _unheard(store, accounts)
+    open_ones, subjects = _open_incidents(store, accounts)
     known = {
         row["account"]: row
-        for row in connection.execute(
+        for row in store.connection.execute(
             select(account_status).where(account_status.c.account.in_(accounts))
         ).mappings()
     }
@@ -96,18 +96,18 @@ def load_accounts(
     return states
 
 
-def last_ok_at(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[str, datetime | None]:
+def last_ok_at(store: Transaction, accounts: Sequence[str]) -> dict[str, datetime | None]:
     """Tell when any target of accounts last answered well."""
-    return {account: newest for account, (_, newest, _) in _last_answers(connection, accounts).items()}
+    return {account: newest for account, (_, newest, _) in _last_answers(store, accounts).items()}
 
 
-def pause(connection: DatabaseConnection, account: str, scope: FailureScope, now: datetime) -> None:
+def pause(store: Transaction, account: str, scope: FailureScope, now: datetime) -> None:
     """Let an account's polling rest, but for one target that tries."""
-    canary_target_id = _choose_canary(connection, account, scope)
-    _upsert(connection, account, paused_at=now, paused_scope=scope, canary_target_id=canary_target_id)
+    canary_target_id = _choose_canary(store, account, scope)
+    _upsert(store, account, paused_at=now, paused_scope=scope, canary_target_id=canary_target_id)
 
 
-def resume(connection: DatabaseConnection, account: str, *, next_poll_at: Callable[[int], datetime]) -> int:
+def resume(store: Transaction, account: str, *, next_poll_at: Callable[[int], datetime]) -> int:
     """
     Poll all of an account again.
 
@@ -122,32 +122,32 @@ def resume(connection: DatabaseConnection, account: str, *, next_poll_at: Callab
         .join(account_status, account_status.c.account == targets.c.account)
         .where(targets.c.account == account, _ACTIVE, is_paused())
     )
-    ids = list(connection.execute(query).scalars())
-    set_next_polls(connection, {id_: next_poll_at(id_) for id_ in ids})
-    _upsert(connection, account, paused_at=None, paused_scope=None, canary_target_id=None)
+    ids = list(store.connection.execute(query).scalars())
+    set_next_polls(store, {id_: next_poll_at(id_) for id_ in ids})
+    _upsert(store, account, paused_at=None, paused_scope=None, canary_target_id=None)
     return len(ids)
 
 
-def set_next_polls(connection: DatabaseConnection, next_poll_at: Mapping[int, datetime]) -> None:
+def set_next_polls(store: Transaction, next_poll_at: Mapping[int, datetime]) -> None:
     """Set when targets are polled next, by their ids."""
     if next_poll_at:
         statement = update(target_schedule).where(target_schedule.c.target_id == bindparam("b_id"))
         rows = [{"b_id": id_, "next_poll_at": moment} for id_, moment in next_poll_at.items()]
-        connection.execute(statement.values(next_poll_at=bindparam("next_poll_at")), rows)
+        store.connection.execute(statement.values(next_poll_at=bindparam("next_poll_at")), rows)
 
 
-def choose_canaries(connection: DatabaseConnection) -> None:
+def choose_canaries(store: Transaction) -> None:
     """Choose anew who tries while an account rests: whoever did may be watched no more."""
-    paused = connection.execute(
+    paused = store.connection.execute(
         select(account_status.c.account, account_status.c.paused_scope).where(
             account_status.c.paused_at.is_not(None)
         )
     ).all()
     for account, scope in paused:
-        _upsert(connection, account, canary_target_id=_choose_canary(connection, account, scope))
+        _upsert(store, account, canary_target_id=_choose_canary(store, account, scope))
 
 
-def _choose_canary(connection: DatabaseConnection, account: str, scope: str) -> int | None:
+def _choose_canary(store: Transaction, account: str, scope: str) -> int | None:
     """Pick who tries: the account itself where it may, else its first managed user."""
     is_user = targets.c.managed_user_id.is_not(None)
     query = (
@@ -156,13 +156,13 @@ def _choose_canary(connection: DatabaseConnection, account: str, scope: str) -> 
         .order_by(case((is_user, 1), else_=0), targets.c.id)
         .limit(1)
     )
-    return connection.execute(query).scalar()
+    return store.connection.execute(query).scalar()
 
 
-def load_discovery(connection: DatabaseConnection, account: str) -> Discovery:
+def load_discovery(store: Transaction, account: str) -> Discovery:
     """Tell how asking for an account's managed users goes."""
     row = (
-        connection.execute(select(account_status).where(account_status.c.account == account))
+        store.connection.execute(select(account_status).where(account_status.c.account == account))
         .mappings()
         .first()
     )
@@ -177,16 +177,16 @@ def load_discovery(connection: DatabaseConnection, account: str) -> Discovery:
     )
 
 
-def unlisted_since(connection: DatabaseConnection) -> dict[str, datetime]:
+def unlisted_since(store: Transaction) -> dict[str, datetime]:
     """Tell since when the managed users of accounts can't be listed, where they can't."""
     query = select(account_status.c.account, account_status.c.failing_since).where(
         account_status.c.consecutive_failures > 0, account_status.c.failing_since.is_not(None)
     )
-    return {row.account: row.failing_since for row in connection.execute(query)}
+    return {row.account: row.failing_since for row in store.connection.execute(query)}
 
 
 def save_discovery(
-    connection: DatabaseConnection,
+    store: Transaction,
     account: str,
     now: datetime,
     *,
@@ -202,7 +202,7 @@ def save_discovery(
     """
     if failure is None:
         _upsert(
-            connection,
+            store,
             account,
             next_discovery_at=next_at,
             discovered_at=now,
@@ -216,9 +216,9 @@ def save_discovery(
             failure_remedy=None,
         )
         return
-    before = load_discovery(connection, account)
+    before = load_discovery(store, account)
     _upsert(
-        connection,
+        store,
         account,
         next_discovery_at=next_at,
         consecutive_failures=before.consecutive_failures + 1,
@@ -232,9 +232,9 @@ def save_discovery(
     )
 
 
-def clear_discovery(connection: DatabaseConnection, accounts: Sequence[str]) -> None:
+def clear_discovery(store: Transaction, accounts: Sequence[str]) -> None:
     """Forget how discovery failed where it is no longer asked for: it is nobody's problem any more."""
-    connection.execute(
+    store.connection.execute(
         update(account_status)
         .where(account_status.c.account.in_(accounts), account_status.c.consecutive_failures > 0)
         .values(
@@ -247,15 +247,15 @@ def clear_discovery(connection: DatabaseConnection, accounts: Sequence[str]) -> 
     )
 
 
-def _upsert(connection: DatabaseConnection, account: str, **values: Any) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+def _upsert(store: Transaction, account: str, **values: Any) -> None:
+    insert = postgresql.insert if store.connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(account_status).values(account=account, **values)
-    connection.execute(
+    store.connection.execute(
         statement.on_conflict_do_update(index_elements=[account_status.c.account], set_=values)
     )
 
 
-def _failing(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[str, list[TargetFailure]]:
+def _failing(store: Transaction, accounts: Sequence[str]) -> dict[str, list[TargetFailure]]:
     query = (
         select(targets, poll_runs.c.error, target_schedule.c.last_polled_at)
         .join(target_schedule, target_schedule.c.target_id == targets.c.id)
@@ -264,7 +264,7 @@ def _failing(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[st
         .order_by(targets.c.id)
     )
     found: dict[str, list[TargetFailure]] = {}
-    for row in connection.execute(query).mappings():
+    for row in store.connection.execute(query).mappings():
         found.setdefault(row["account"], []).append(
             TargetFailure(
                 target=as_target(row),
@@ -283,7 +283,7 @@ def _failing(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[st
 
 
 def _last_answers(
-    connection: DatabaseConnection, accounts: Sequence[str]
+    store: Transaction, accounts: Sequence[str]
 ) -> dict[str, tuple[int, datetime | None, datetime | None]]:
     """Count the targets of accounts, and tell when any of them, and any managed user, last answered well."""
     at_ok = case((targets.c.consecutive_failures == 0, target_schedule.c.last_polled_at))
@@ -304,11 +304,11 @@ def _last_answers(
     )
     return {
         account: (count, _latest(newest, older), _latest(newest_user, older_user))
-        for account, count, newest, older, newest_user, older_user in connection.execute(query)
+        for account, count, newest, older, newest_user, older_user in store.connection.execute(query)
     }
 
 
-def _unheard(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+def _unheard(store: Transaction, accounts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """Name the connections whose token status is a word that the monitor doesn't know, by account and word."""
     query = (
         select(targets.c.account, connections)
@@ -317,7 +317,7 @@ def _unheard(connection: DatabaseConnection, accounts: Sequence[str]) -> dict[st
         .order_by(connections.c.id)
     )
     found: dict[str, dict[str, list[str]]] = {}
-    for row in connection.execute(query).mappings():
+    for row in store.connection.execute(query).mappings():
         seen = as_connection(row)
         if seen.status is None:
             names = found.setdefault(row["account"], {}).setdefault(seen.token_status, [])
@@ -329,9 +329,7 @@ def _latest(*moments: datetime | None) -> datetime | None:
     return max((moment for moment in moments if moment), default=None)
 
 
-def _open_incidents(
-    connection: DatabaseConnection, accounts: Sequence[str]
-) -> tuple[list[Incident], dict[int, Target]]:
+def _open_incidents(store: Transaction, accounts: Sequence[str]) -> tuple[list[Incident], dict[int, Target]]:
     query = (
         incident_query()
         .add_columns(*(column.label(f"of_{column.name}") for column in TARGET_COLUMNS))
@@ -346,7 +344,7 @@ def _open_incidents(
         )
         .order_by(incidents.c.id)
     )
-    rows = list(connection.execute(query).mappings())
+    rows = list(store.connection.execute(query).mappings())
     subjects = {
         row["of_id"]: as_target({column.name: row[f"of_{column.name}"] for column in TARGET_COLUMNS})
         for row in rows

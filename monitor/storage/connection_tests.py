@@ -4,18 +4,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
-from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import ConnectionState, ConnectionTestHistory, Target, TokenStatus
 from monitor.core.rules.connection_test import UNTESTABLE
 from monitor.storage.rows import TARGET_COLUMNS, as_known, as_target, connection_test_columns
 from monitor.storage.tables import connection_tests, connections, targets
+from monitor.storage.transaction import Transaction
 
 _KNOWN_STATUSES = (TokenStatus.VALID, TokenStatus.EXPIRING_SOON, TokenStatus.EXPIRED)
 _CHUNK = 100
 
 
-def last_test_at(database: DatabaseConnection, account: str, now: datetime) -> datetime | None:
+def last_test_at(store: Transaction, account: str, now: datetime) -> datetime | None:
     """
     Say when a connection of an account was last tested; None if never.
 
@@ -28,12 +28,12 @@ def last_test_at(database: DatabaseConnection, account: str, now: datetime) -> d
         .join(targets, targets.c.id == connections.c.target_id)
         .where(targets.c.account == account, connection_tests.c.tested_at <= now)
     )
-    found: datetime | None = database.execute(query).scalar()
+    found: datetime | None = store.connection.execute(query).scalar()
     return found
 
 
 def next_due_connection(
-    database: DatabaseConnection,
+    store: Transaction,
     account: str,
     now: datetime,
     *,
@@ -66,13 +66,13 @@ def next_due_connection(
             connection_tests.c.tested_at > now,
         ),
     ).order_by(connection_tests.c.next_test_at.asc().nulls_first(), connections.c.id)
-    with database.execute(query, execution_options={"yield_per": _CHUNK}) as found:
+    with store.connection.execute(query, execution_options={"yield_per": _CHUNK}) as found:
         each = ((as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found.mappings())
         return next(((target, known) for target, known in each if is_wanted(known, now)), None)
 
 
 def find_connections(
-    database: DatabaseConnection, platform_id: str, *, account: str | None, managed_user_id: str | None
+    store: Transaction, platform_id: str, *, account: str | None, managed_user_id: str | None
 ) -> list[tuple[Target, ConnectionState]]:
     """Find a connection by its name, wherever it is listed now."""
     wanted = [
@@ -84,12 +84,14 @@ def find_connections(
         wanted.append(targets.c.account == account)
     if managed_user_id is not None:
         wanted.append(func.lower(targets.c.managed_user_id) == managed_user_id.lower())
-    found = database.execute(_connections(*wanted).order_by(targets.c.account, connections.c.id)).mappings()
+    found = store.connection.execute(
+        _connections(*wanted).order_by(targets.c.account, connections.c.id)
+    ).mappings()
     return [(as_target({**row, "id": row["target_id"]}), as_known(row)) for row in found]
 
 
 def record_test(
-    database: DatabaseConnection,
+    store: Transaction,
     connection_id: int,
     tested: ConnectionTestHistory,
     *,
@@ -98,11 +100,11 @@ def record_test(
 ) -> None:
     """Write down what is known after a test, and when the next one is due."""
     row = {"tested_at": tested_at, "next_test_at": next_test_at, **connection_test_columns(tested)}
-    done = database.execute(
+    done = store.connection.execute(
         update(connection_tests).where(connection_tests.c.connection_id == connection_id).values(row)
     )
     if not done.rowcount:
-        database.execute(insert(connection_tests).values(connection_id=connection_id, **row))
+        store.connection.execute(insert(connection_tests).values(connection_id=connection_id, **row))
 
 
 def _connections(*conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:

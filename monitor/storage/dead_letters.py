@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, case, select, update
 
 from monitor.core.model import DeliveryState
@@ -12,6 +11,7 @@ from monitor.storage.notification_items import needs_resolution
 from monitor.storage.outbox import UNDELIVERED
 from monitor.storage.rows import in_chunks
 from monitor.storage.tables import incidents, notifications
+from monitor.storage.transaction import Transaction
 
 # At each start it is tried again, but a monitor that is started every minute must not try it for ever.
 MAX_ATTEMPTS = 60
@@ -28,16 +28,16 @@ _REQUEUE = update(notifications).values(
 )
 
 
-def requeue_on_request(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> list[int]:
+def requeue_on_request(store: Transaction, ids: Sequence[int], now: datetime) -> list[int]:
     """Make dead letters due again because somebody asked for it; returns the ids that were dead."""
     dead = and_(DEAD, notifications.c.id.in_(ids))
-    found = list(connection.execute(select(notifications.c.id).where(dead)).scalars())
-    connection.execute(_REQUEUE.where(dead).values(attempts=0, due_at=now))
+    found = list(store.connection.execute(select(notifications.c.id).where(dead)).scalars())
+    store.connection.execute(_REQUEUE.where(dead).values(attempts=0, due_at=now))
     return found
 
 
 def lost(
-    connection: DatabaseConnection,
+    store: Transaction,
     *,
     channels: Collection[str],
     attempts_below: int | None = None,
@@ -63,12 +63,12 @@ def lost(
         .join(incidents, incidents.c.id == notifications.c.incident_id)
         .where(wanted)
     )
-    rows = connection.execute(query).all()
+    rows = store.connection.execute(query).all()
     over: dict[str, set[int]] = defaultdict(set)
     for row in rows:
         if row.resolved_at is not None:
             over[row.channel].add(row.incident_id)
-    owed = {channel: needs_resolution(connection, ids, channel) for channel, ids in over.items()}
+    owed = {channel: needs_resolution(store, ids, channel) for channel, ids in over.items()}
     return [
         row.id
         for row in rows
@@ -76,7 +76,7 @@ def lost(
     ]
 
 
-def requeue(connection: DatabaseConnection, ids: Collection[int], now: datetime) -> None:
+def requeue(store: Transaction, ids: Collection[int], now: datetime) -> None:
     """Make dead letters due again; their attempts go on being counted."""
     for some in in_chunks(ids):
-        connection.execute(_REQUEUE.where(DEAD, notifications.c.id.in_(some)).values(due_at=now))
+        store.connection.execute(_REQUEUE.where(DEAD, notifications.c.id.in_(some)).values(due_at=now))

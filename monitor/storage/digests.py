@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import func, insert, select
 
 from monitor.core.messages.digest import LOOKAHEAD, Expiring, Summary
@@ -15,10 +14,11 @@ from monitor.core.rules.token_expiry import deadline_of
 from monitor.storage.notification_items import item_query
 from monitor.storage.rows import as_connection, as_incident, as_renewals, as_target, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
+from monitor.storage.transaction import Transaction
 
 
 def last_digest_at(
-    connection: DatabaseConnection, channel: str, group: str, *, delivered: bool = False
+    store: Transaction, channel: str, group: str, *, delivered: bool = False
 ) -> datetime | None:
     """Say when the newest digest of a channel was written, or written and delivered; None before the first."""
     query = select(func.max(notifications.c.created_at)).where(
@@ -29,19 +29,19 @@ def last_digest_at(
     )
     if delivered:
         query = query.where(notifications.c.state == DeliveryState.DELIVERED)
-    found: datetime | None = connection.execute(query).scalar()
+    found: datetime | None = store.connection.execute(query).scalar()
     return found
 
 
-def first_seen_at(connection: DatabaseConnection) -> datetime | None:
+def first_seen_at(store: Transaction) -> datetime | None:
     """Say since when there is any history; None where there is none."""
-    found: datetime | None = connection.execute(select(func.min(targets.c.first_seen_at))).scalar()
+    found: datetime | None = store.connection.execute(select(func.min(targets.c.first_seen_at))).scalar()
     return found
 
 
-def write_digest(connection: DatabaseConnection, channel: str, group: str, now: datetime) -> None:
+def write_digest(store: Transaction, channel: str, group: str, now: datetime) -> None:
     """Put a digest into the outbox, due at once."""
-    connection.execute(
+    store.connection.execute(
         insert(notifications).values(
             channel=channel,
             reason=Reason.DIGEST,
@@ -54,7 +54,7 @@ def write_digest(connection: DatabaseConnection, channel: str, group: str, now: 
 
 
 def load_summary(
-    connection: DatabaseConnection,
+    store: Transaction,
     match: Matcher,
     now: datetime,
     *,
@@ -79,14 +79,14 @@ def load_summary(
             connection=as_connection(row) if row["connection_id"] is not None else None,
             clock_offset=clock_offset(row["account"]) if row["account"] else timedelta(),
         )
-        for row in connection.execute(item_query(select(incidents.c.id).where(recent))).mappings()
+        for row in store.connection.execute(item_query(select(incidents.c.id).where(recent))).mappings()
     ]
     taken = [item for item in items if match.matches(labels_of(item.incident, item.target, routing))]
     open_ones = sorted((item for item in taken if item.incident.is_open), key=_worst_first)
     with_incidents = {
         (each.incident.subject.target_id, each.incident.subject.platform_id) for each in open_ones
     }
-    listed = _load_items(connection, match, routing, now, clock_offset)
+    listed = _load_items(store, match, routing, now, clock_offset)
     well = [each for each in listed if (each.target.id, each.connection.platform_id) not in with_incidents]
     coming = [each for each in well if _is_coming(each, now) and not each.renews_itself]
     return Summary(
@@ -98,7 +98,7 @@ def load_summary(
 
 
 def _load_items(
-    connection: DatabaseConnection,
+    store: Transaction,
     match: Matcher,
     routing: Routing,
     now: datetime,
@@ -124,7 +124,7 @@ def _load_items(
             is None,
             clock_offset=clock_offset(row["account"]),
         )
-        for row in connection.execute(query).mappings()
+        for row in store.connection.execute(query).mappings()
     )
     return [each for each in found if match.matches(_labels(each, routing))]
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
-from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import DeliveryState, RuleName
 from monitor.core.routing.routes import glob_match
@@ -25,14 +24,13 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 
 # Targets erased in one transaction: the daemon waits for no longer than these take.
 CHUNK = 20
 
 
-def count_known(
-    connection: DatabaseConnection, account: str, managed_user_id: str | None
-) -> tuple[int, bool]:
+def count_known(store: Transaction, account: str, managed_user_id: str | None) -> tuple[int, bool]:
     """
     Say what there is to erase.
 
@@ -43,7 +41,7 @@ def count_known(
         How many targets there are, and whether any is polled.
     """
     query = select(targets.c.deactivated_at).where(_client_targets(account, managed_user_id))
-    detached = list(connection.execute(query).scalars())
+    detached = list(store.connection.execute(query).scalars())
     return len(detached), None in detached
 
 
@@ -65,16 +63,16 @@ def erase(
         erasure_id = store.connection.execute(
             insert(erasures).values(erased_at=now, account=kept_as).returning(erasures.c.id)
         ).scalar_one()
-        _erase_silences(store.connection, _names(store.connection, account, managed_user_id), now)
-        _erase_from_summaries(store.connection, account)
+        _erase_silences(store, _names(store, account, managed_user_id), now)
+        _erase_from_summaries(store, account)
     while True:
         with database.begin() as store:
             store.lock(account)
             query = select(targets.c.id).where(_client_targets(account, managed_user_id)).limit(CHUNK)
             ids = list(store.connection.execute(query).scalars())
-            gone = _erase_targets(store.connection, ids) if ids else Counter[str]()
+            gone = _erase_targets(store, ids) if ids else Counter[str]()
             if not ids and managed_user_id is None:
-                gone = _erase_account(store.connection, account)
+                gone = _erase_account(store, account)
             counted = {name: erasures.c[name] + count for name, count in gone.items()}
             if counted:
                 store.connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(counted))
@@ -92,10 +90,10 @@ def _client_targets(account: str, managed_user_id: str | None) -> ColumnElement[
     )
 
 
-def _names(connection: DatabaseConnection, account: str, managed_user_id: str | None) -> dict[str, set[str]]:
+def _names(store: Transaction, account: str, managed_user_id: str | None) -> dict[str, set[str]]:
     """Give the words by which silences may name the client, by the key of their match."""
     rows = list(
-        connection.execute(
+        store.connection.execute(
             select(*TARGET_COLUMNS).where(_client_targets(account, managed_user_id))
         ).mappings()
     )
@@ -104,9 +102,9 @@ def _names(connection: DatabaseConnection, account: str, managed_user_id: str | 
     return names if managed_user_id else names | {"account": {account}}
 
 
-def _erase_silences(connection: DatabaseConnection, names: Mapping[str, set[str]], now: datetime) -> None:
+def _erase_silences(store: Transaction, names: Mapping[str, set[str]], now: datetime) -> None:
     gone = []
-    for row in connection.execute(select(silences)).mappings():
+    for row in store.connection.execute(select(silences)).mappings():
         is_over = row["ends_at"] <= now or row["ended_at"] is not None
         for key, patterns in json.loads(row["match"]).items():
             hits = [
@@ -118,13 +116,13 @@ def _erase_silences(connection: DatabaseConnection, names: Mapping[str, set[str]
                 gone.append(row["id"])
     if gone:
         of_them = notifications.c.silence_id.in_(gone)
-        connection.execute(update(notifications).where(of_them).values(silence_id=None))
-        connection.execute(delete(silences).where(silences.c.id.in_(gone)))
+        store.connection.execute(update(notifications).where(of_them).values(silence_id=None))
+        store.connection.execute(delete(silences).where(silences.c.id.in_(gone)))
 
 
-def _erase_from_summaries(connection: DatabaseConnection, account: str) -> None:
+def _erase_from_summaries(store: Transaction, account: str) -> None:
     """Drop the names from incidents of the account itself: answers that can't be used name connections."""
-    connection.execute(
+    store.connection.execute(
         update(incidents)
         .where(
             incidents.c.account == account,
@@ -135,54 +133,52 @@ def _erase_from_summaries(connection: DatabaseConnection, account: str) -> None:
     )
 
 
-def _erase_targets(connection: DatabaseConnection, ids: Sequence[int]) -> Counter[str]:
+def _erase_targets(store: Transaction, ids: Sequence[int]) -> Counter[str]:
     of_them: Any = connections.c.target_id.in_(ids)
     theirs = select(connections.c.id).where(of_them)
     about = incidents.c.target_id.in_(ids)
     is_transition = or_(
         snapshots.c.from_status.is_(None), snapshots.c.from_status != snapshots.c.token_status
     )
-    ended = connection.execute(
+    ended = store.connection.execute(
         select(func.coalesce(func.sum(poll_runs.c.poll_count), 0)).where(poll_runs.c.target_id.in_(ids))
     ).scalar_one()
-    running = connection.execute(
+    running = store.connection.execute(
         select(func.coalesce(func.sum(target_schedule.c.run_length), 0)).where(
             target_schedule.c.target_id.in_(ids)
         )
     ).scalar_one()
     counts = Counter(
         targets=len(ids),
-        connections=_count(connection, connections.c.id, of_them),
+        connections=_count(store, connections.c.id, of_them),
         polls=int(ended) + int(running),
-        transitions=_count(connection, snapshots.c.id, snapshots.c.connection_id.in_(theirs), is_transition),
-        incidents=_count(connection, incidents.c.id, about),
-        deliveries=_count_deliveries(connection, about),
+        transitions=_count(store, snapshots.c.id, snapshots.c.connection_id.in_(theirs), is_transition),
+        incidents=_count(store, incidents.c.id, about),
+        deliveries=_count_deliveries(store, about),
     )
     # All else goes with them: every table that belongs to a target cascades.
-    connection.execute(delete(targets).where(targets.c.id.in_(ids)))
+    store.connection.execute(delete(targets).where(targets.c.id.in_(ids)))
     return counts
 
 
-def _erase_account(connection: DatabaseConnection, account: str) -> Counter[str]:
+def _erase_account(store: Transaction, account: str) -> Counter[str]:
     about = incidents.c.account == account
     counts = Counter(
-        incidents=_count(connection, incidents.c.id, about),
-        deliveries=_count_deliveries(connection, about),
+        incidents=_count(store, incidents.c.id, about),
+        deliveries=_count_deliveries(store, about),
     )
-    connection.execute(delete(incidents).where(about))
-    connection.execute(delete(account_status).where(account_status.c.account == account))
+    store.connection.execute(delete(incidents).where(about))
+    store.connection.execute(delete(account_status).where(account_status.c.account == account))
     return counts
 
 
-def _count(
-    connection: DatabaseConnection, column: ColumnElement[int], *conditions: ColumnElement[bool]
-) -> int:
-    return connection.execute(select(func.count(column)).where(*conditions)).scalar_one()
+def _count(store: Transaction, column: ColumnElement[int], *conditions: ColumnElement[bool]) -> int:
+    return store.connection.execute(select(func.count(column)).where(*conditions)).scalar_one()
 
 
-def _count_deliveries(connection: DatabaseConnection, about: ColumnElement[bool]) -> int:
+def _count_deliveries(store: Transaction, about: ColumnElement[bool]) -> int:
     return _count(
-        connection,
+        store,
         notifications.c.id,
         notifications.c.incident_id.in_(select(incidents.c.id).where(about)),
         notifications.c.state == DeliveryState.DELIVERED,

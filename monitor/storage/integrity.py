@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import Select, and_, exists, func, inspect, or_, select, text
 
 from monitor.core.model import DeliveryState, Incident, Target
@@ -18,12 +17,13 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 
 MAX_SHOWN = 10
 
 
 def check_integrity(
-    database: DatabaseConnection, *, is_routed: Callable[[Incident, Target | None], bool]
+    store: Transaction, *, is_routed: Callable[[Incident, Target | None], bool]
 ) -> Iterator[str]:
     """
     Say what doesn't hold though it always should, one line each; nothing where the database is sound.
@@ -31,30 +31,30 @@ def check_integrity(
     Args:
         is_routed: whether anybody is to be told of an incident.
     """
-    missing = list(_missing(database))
+    missing = list(_missing(store))
     if missing:
         yield f"the schema lacks {', '.join(missing)}: restore a backup"
-    if database.dialect.name == "sqlite":
-        yield from _file_findings(database)
+    if store.connection.dialect.name == "sqlite":
+        yield from _file_findings(store)
     if any(not what.startswith("index ") for what in missing):
         return
     for complaint, query in _INVARIANTS.items():
-        ids = list(database.execute(query.limit(MAX_SHOWN + 1)).scalars())
+        ids = list(store.connection.execute(query.limit(MAX_SHOWN + 1)).scalars())
         if ids:
             more = " and more" if len(ids) > MAX_SHOWN else ""
             yield f"{complaint}: {', '.join(map(str, ids[:MAX_SHOWN]))}{more}"
     silent = [
         incident.id
-        for incident, target in _never_notified(database)
+        for incident, target in _never_notified(store)
         if incident.is_notifiable and is_routed(incident, target)
     ]  # fmt: skip
     if silent:
         yield f"open incidents without a notification: {', '.join(map(str, silent))}"
 
 
-def _missing(database: DatabaseConnection) -> Iterator[str]:
+def _missing(store: Transaction) -> Iterator[str]:
     """Name the tables, columns and indexes that somebody took away."""
-    seen = inspect(database)
+    seen = inspect(store)
     there = set(seen.get_table_names())
     for table in metadata.sorted_tables:
         if table.name not in there:
@@ -64,28 +64,28 @@ def _missing(database: DatabaseConnection) -> Iterator[str]:
         yield from (f"column {table.name}.{each.name}" for each in table.columns if each.name not in columns)
         yield from (
             f"index {name}"
-            for name in sorted({str(each.name) for each in table.indexes} - _indexes(database, table.name))
+            for name in sorted({str(each.name) for each in table.indexes} - _indexes(store, table.name))
         )
 
 
-def _indexes(database: DatabaseConnection, table: str) -> set[str]:
+def _indexes(store: Transaction, table: str) -> set[str]:
     # Not by the inspector: it leaves out those over expressions.
     query = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = :table"
-    if database.dialect.name != "sqlite":
+    if store.connection.dialect.name != "sqlite":
         query = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = :table"
-    return set(database.execute(text(query), {"table": table}).scalars())
+    return set(store.connection.execute(text(query), {"table": table}).scalars())
 
 
-def _file_findings(database: DatabaseConnection) -> Iterator[str]:
-    for (said,) in database.execute(text("PRAGMA integrity_check(10)")):
+def _file_findings(store: Transaction) -> Iterator[str]:
+    for (said,) in store.connection.execute(text("PRAGMA integrity_check(10)")):
         if said != "ok":
             yield f"the file is damaged, restore a backup: {said}"
-    orphans = {row[0] for row in database.execute(text("PRAGMA foreign_key_check"))}
+    orphans = {row[0] for row in store.connection.execute(text("PRAGMA foreign_key_check"))}
     for table in sorted(orphans):
         yield f"rows without their parent row: in {table}"
 
 
-def _never_notified(database: DatabaseConnection) -> Iterator[tuple[Incident, Target | None]]:
+def _never_notified(store: Transaction) -> Iterator[tuple[Incident, Target | None]]:
     query = (
         incident_query()
         .add_columns(targets.c.managed_user_id, targets.c.managed_user)
@@ -95,7 +95,7 @@ def _never_notified(database: DatabaseConnection) -> Iterator[tuple[Incident, Ta
         )
         .order_by(incidents.c.id)
     )
-    for row in database.execute(query).mappings():
+    for row in store.connection.execute(query).mappings():
         target = None
         if row["target_id"] is not None:
             target = Target(

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, bindparam, distinct, exists, func, insert, select, update
 
 from monitor.core.evaluation.workspace import KnownUser, ListedUser
 from monitor.core.model import Cause, Incident, RuleName, Target
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_target, in_chunks, incident_query
 from monitor.storage.tables import connections, incidents, snapshots, targets
+from monitor.storage.transaction import Transaction
 
 
-def known_users(connection: DatabaseConnection, account: str) -> list[KnownUser]:
+def known_users(store: Transaction, account: str) -> list[KnownUser]:
     """Load every managed user that was ever known of an account."""
     query = (
         select(*TARGET_COLUMNS, targets.c.missing_since, targets.c.deactivated_at)
@@ -25,21 +25,21 @@ def known_users(connection: DatabaseConnection, account: str) -> list[KnownUser]
             missing_since=row["missing_since"],
             is_deactivated=row["deactivated_at"] is not None,
         )
-        for row in connection.execute(query).mappings()
+        for row in store.connection.execute(query).mappings()
     ]
 
 
-def active_users(connection: DatabaseConnection) -> list[Target]:
+def active_users(store: Transaction) -> list[Target]:
     """Load the managed users that are polled, of all accounts."""
     query = (
         select(*TARGET_COLUMNS)
         .where(targets.c.managed_user_id.is_not(None), targets.c.deactivated_at.is_(None))
         .order_by(targets.c.account, targets.c.id)
     )
-    return [as_target(row) for row in connection.execute(query).mappings()]
+    return [as_target(row) for row in store.connection.execute(query).mappings()]
 
 
-def likely_owners(connection: DatabaseConnection, account: str | None = None) -> list[Target]:
+def likely_owners(store: Transaction, account: str | None = None) -> list[Target]:
     """Find the polled managed users whose newest list is the very one of the account itself, and isn't empty."""
     owner = targets.alias()
     query = (
@@ -59,10 +59,10 @@ def likely_owners(connection: DatabaseConnection, account: str | None = None) ->
     )
     if account is not None:
         query = query.where(targets.c.account == account)
-    return [as_target(row) for row in connection.execute(query).mappings()]
+    return [as_target(row) for row in store.connection.execute(query).mappings()]
 
 
-def rename(connection: DatabaseConnection, named: Mapping[int, ListedUser]) -> None:
+def rename(store: Transaction, named: Mapping[int, ListedUser]) -> None:
     """Give managed users the names they have now, by the ids of their targets."""
     if named:
         rows = [
@@ -70,7 +70,7 @@ def rename(connection: DatabaseConnection, named: Mapping[int, ListedUser]) -> N
             for id_, user in named.items()
         ]
         statement = update(targets).where(targets.c.id == bindparam("b_id"))
-        connection.execute(
+        store.connection.execute(
             statement.values(
                 managed_user=bindparam("managed_user"), managed_username=bindparam("managed_username")
             ),
@@ -78,13 +78,13 @@ def rename(connection: DatabaseConnection, named: Mapping[int, ListedUser]) -> N
         )
 
 
-def mark_missing(connection: DatabaseConnection, ids: Sequence[int], since: datetime | None) -> None:
+def mark_missing(store: Transaction, ids: Sequence[int], since: datetime | None) -> None:
     """Write down since when managed users have not been listed; None for those that are."""
     for some in in_chunks(ids):
-        connection.execute(update(targets).where(targets.c.id.in_(some)).values(missing_since=since))
+        store.connection.execute(update(targets).where(targets.c.id.in_(some)).values(missing_since=since))
 
 
-def remove_connections(connection: DatabaseConnection, target_ids: Sequence[int], now: datetime) -> None:
+def remove_connections(store: Transaction, target_ids: Sequence[int], now: datetime) -> None:
     """Take all that detached targets had for gone; what it was stays in the history."""
     kept = ("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at")
     for some in in_chunks(target_ids):
@@ -97,15 +97,15 @@ def remove_connections(connection: DatabaseConnection, target_ids: Sequence[int]
                 "removed_at": now,
                 **{name: row[name] for name in kept},
             }
-            for row in connection.execute(select(connections).where(here)).mappings()
+            for row in store.connection.execute(select(connections).where(here)).mappings()
         ]
         if rows:
-            connection.execute(insert(snapshots), rows)
-            connection.execute(update(connections).where(here).values(removed_at=now))
+            store.connection.execute(insert(snapshots), rows)
+            store.connection.execute(update(connections).where(here).values(removed_at=now))
 
 
 def open_incidents(
-    connection: DatabaseConnection, target_ids: Iterable[int], *rules: RuleName
+    store: Transaction, target_ids: Iterable[int], *rules: RuleName
 ) -> dict[int, list[Incident]]:
     """
     Load the open incidents about targets, or about their connections; by target.
@@ -122,12 +122,12 @@ def open_incidents(
         )
         if rules:
             query = query.where(incidents.c.rule.in_(rules))
-        for row in connection.execute(query).mappings():
+        for row in store.connection.execute(query).mappings():
             found.setdefault(row["target_id"], []).append(as_incident(row))
     return found
 
 
-def users_needing_reconnect(connection: DatabaseConnection, account: str) -> dict[int, int]:
+def users_needing_reconnect(store: Transaction, account: str) -> dict[int, int]:
     """Count the connections of each managed user that wait to be reconnected, by target."""
     query = (
         select(incidents.c.target_id, func.count(distinct(incidents.c.connection_id)).label("needing"))
@@ -139,4 +139,4 @@ def users_needing_reconnect(connection: DatabaseConnection, account: str) -> dic
         )
         .group_by(incidents.c.target_id)
     )
-    return {row.target_id: row.needing for row in connection.execute(query)}
+    return {row.target_id: row.needing for row in store.connection.execute(query)}

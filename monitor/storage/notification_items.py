@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import Row, Select, and_, exists, func, or_, select
 
 from monitor.core.messages.render import Item
@@ -11,10 +10,11 @@ from monitor.core.model import DeliveryState, Reason, Resolution, Severity
 from monitor.storage.outbox import NOTIFIED_RESOLVED, SENDING, UNDELIVERED, Claim, rows_of_claim
 from monitor.storage.rows import as_connection, as_incident, in_chunks, target_of
 from monitor.storage.tables import connections, incidents, notifications, targets
+from monitor.storage.transaction import Transaction
 
 
 def load_items(
-    connection: DatabaseConnection,
+    store: Transaction,
     claimed: Claim,
     dashboards: Mapping[str, str],
     *,
@@ -46,25 +46,23 @@ def load_items(
         notifications.c.notified_status,
         notifications.c.content_hash,
     ).join(notified, notified.c.id == notifications.c.id)
-    last_told = {row.incident_id: row for row in connection.execute(newest)}
+    last_told = {row.incident_id: row for row in store.connection.execute(newest)}
     reasons: dict[int, set[Reason]] = {}
     silenced: set[int] = set()
     query = select(
         notifications.c.id, notifications.c.incident_id, notifications.c.reason, notifications.c.silence_id
     ).where(mine)
-    for row in connection.execute(query):
+    for row in store.connection.execute(query):
         since = reasons.setdefault(row.incident_id, set())
         last = last_told.get(row.incident_id)
         if last is None or row.id > last.id:
             since.add(Reason(row.reason))
         if row.silence_id is not None:
             silenced.add(row.incident_id)
-    silenced -= needs_resolution(connection, silenced, claimed.channel)
-    again = _reopened(connection, wanted, claimed.channel)
-    overtaken = (
-        _superseded(connection, claimed) if claimed.may_be_delivered and not as_events else frozenset()
-    )
-    may_be_out = _may_be_out(connection, claimed, wanted) if as_events else frozenset()
+    silenced -= needs_resolution(store, silenced, claimed.channel)
+    again = _reopened(store, wanted, claimed.channel)
+    overtaken = _superseded(store, claimed) if claimed.may_be_delivered and not as_events else frozenset()
+    may_be_out = _may_be_out(store, claimed, wanted) if as_events else frozenset()
     return [
         _item(
             row,
@@ -75,12 +73,12 @@ def load_items(
             reopened=row["id"] in again,
             dashboards=dashboards,
         )
-        for row in connection.execute(item_query(wanted)).mappings()
+        for row in store.connection.execute(item_query(wanted)).mappings()
         if row["id"] not in overtaken
     ]
 
 
-def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapping[str, str]) -> list[Item]:
+def told_and_open(store: Transaction, channel: str, dashboards: Mapping[str, str]) -> list[Item]:
     """
     Load what is open and was told to a channel, with the severity that it was last told.
 
@@ -99,15 +97,17 @@ def told_and_open(connection: DatabaseConnection, channel: str, dashboards: Mapp
         .where(notifications.c.incident_id.in_(open_ones), notifications.c.channel == channel)
         .order_by(notifications.c.id)
     )
-    notified = {row.incident_id: row for row in connection.execute(query) if row.notified_status is not None}
+    notified = {
+        row.incident_id: row for row in store.connection.execute(query) if row.notified_status is not None
+    }
     return [
         _item(row, frozenset(), last=notified[row["id"]], dashboards=dashboards)
-        for row in connection.execute(item_query(open_ones)).mappings()
+        for row in store.connection.execute(item_query(open_ones)).mappings()
         if row["id"] in notified
     ]
 
 
-def _may_be_out(connection: DatabaseConnection, claimed: Claim, wanted: Select[Any]) -> frozenset[int]:
+def _may_be_out(store: Transaction, claimed: Claim, wanted: Select[Any]) -> frozenset[int]:
     """Pick the incidents of which another message of the channel may be out, though it isn't delivered."""
     query = select(notifications.c.incident_id).where(
         UNDELIVERED,
@@ -117,10 +117,10 @@ def _may_be_out(connection: DatabaseConnection, claimed: Claim, wanted: Select[A
         notifications.c.message_key != claimed.message_key,
         or_(notifications.c.state != DeliveryState.FAILED, notifications.c.is_possibly_delivered),
     )
-    return frozenset(connection.execute(query).scalars())
+    return frozenset(store.connection.execute(query).scalars())
 
 
-def _superseded(connection: DatabaseConnection, claimed: Claim) -> frozenset[int]:
+def _superseded(store: Transaction, claimed: Claim) -> frozenset[int]:
     """
     Pick the incidents of a retaken claim that there is newer news of, still to be sent.
 
@@ -139,10 +139,10 @@ def _superseded(connection: DatabaseConnection, claimed: Claim) -> frozenset[int
             newer.c.reason != Reason.REMINDER,
         ),
     )
-    return frozenset(connection.execute(query).scalars())
+    return frozenset(store.connection.execute(query).scalars())
 
 
-def _reopened(connection: DatabaseConnection, wanted: Select[Any], channel: str) -> frozenset[int]:
+def _reopened(store: Transaction, wanted: Select[Any], channel: str) -> frozenset[int]:
     """Pick the incidents whose problem is open again as another one that the channel hears of."""
     newer, notified = incidents.alias("newer"), notifications.alias("notified_status")
     query = (
@@ -166,10 +166,10 @@ def _reopened(connection: DatabaseConnection, wanted: Select[Any], channel: str)
             ),
         )
     )
-    return frozenset(connection.execute(query).scalars())
+    return frozenset(store.connection.execute(query).scalars())
 
 
-def needs_resolution(connection: DatabaseConnection, ids: Collection[int], channel: str) -> set[int]:
+def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> set[int]:
     """
     Return those incidents whose problem a channel takes for open, from them or from an earlier one about the same.
 
@@ -204,7 +204,7 @@ def needs_resolution(connection: DatabaseConnection, ids: Collection[int], chann
     newest = {
         row.id: row.notified_status
         for some in in_chunks(ids)
-        for row in connection.execute(query.where(incidents.c.id.in_(some)))
+        for row in store.connection.execute(query.where(incidents.c.id.in_(some)))
     }
     return {id_ for id_, notified in newest.items() if notified != NOTIFIED_RESOLVED}
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select
-from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.routing.reminders import LastNotification
@@ -16,9 +15,10 @@ from monitor.storage.outbox import NOTIFIED_RESOLVED, UNDELIVERED, UNSENT, Claim
 from monitor.storage.recording import RoutedChange, end_acknowledgements
 from monitor.storage.rows import as_incident, in_chunks, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
+from monitor.storage.transaction import Transaction
 
 
-def last_notifications(connection: DatabaseConnection) -> list[tuple[LastNotification, Target | None]]:
+def last_notifications(store: Transaction) -> list[tuple[LastNotification, Target | None]]:
     """Load what each channel was last told of each open incident that nobody has in hand."""
     is_reminder = notifications.c.reason == Reason.REMINDER
     is_news = notifications.c.reason.not_in((Reason.REMINDER, Reason.ACKNOWLEDGED))
@@ -37,10 +37,10 @@ def last_notifications(connection: DatabaseConnection) -> list[tuple[LastNotific
         .group_by(notifications.c.incident_id, notifications.c.channel)
         .order_by(notifications.c.incident_id, notifications.c.channel)
     )
-    notified = list(connection.execute(rows))
+    notified = list(store.connection.execute(rows))
     of_incident = {
         row["id"]: (as_incident(row), target_of(row))
-        for row in connection.execute(item_query(wanted)).mappings()
+        for row in store.connection.execute(item_query(wanted)).mappings()
     }
     return [
         (
@@ -58,30 +58,28 @@ def last_notifications(connection: DatabaseConnection) -> list[tuple[LastNotific
     ]
 
 
-def open_incidents(connection: DatabaseConnection) -> list[tuple[Incident, Target | None]]:
+def open_incidents(store: Transaction) -> list[tuple[Incident, Target | None]]:
     """Load what is open, whoever was told of it."""
     wanted = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
-    rows = connection.execute(item_query(wanted)).mappings()
+    rows = store.connection.execute(item_query(wanted)).mappings()
     return [(as_incident(row), target_of(row)) for row in rows]
 
 
-def notified_pairs(connection: DatabaseConnection) -> frozenset[tuple[int, str]]:
+def notified_pairs(store: Transaction) -> frozenset[tuple[int, str]]:
     """Give the ids of the open incidents, each with every channel that it was ever written to."""
     still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
     query = select(notifications.c.incident_id, notifications.c.channel).where(
         notifications.c.incident_id.in_(still_open)
     )
-    return frozenset((row.incident_id, row.channel) for row in connection.execute(query))
+    return frozenset((row.incident_id, row.channel) for row in store.connection.execute(query))
 
 
-def unknown_acknowledgements(
-    connection: DatabaseConnection, channels: Collection[str]
-) -> list[tuple[Incident, str]]:
+def unknown_acknowledgements(store: Transaction, channels: Collection[str]) -> list[tuple[Incident, str]]:
     """Load the open incidents that somebody has acknowledged, each with a channel that knows it and not that."""
     acknowledged = incident_query().where(
         incidents.c.resolved_at.is_(None), incidents.c.acknowledged_at.is_not(None)
     )
-    found = {row["id"]: as_incident(row) for row in connection.execute(acknowledged).mappings()}
+    found = {row["id"]: as_incident(row) for row in store.connection.execute(acknowledged).mappings()}
     if not found:
         return []
     is_acknowledgement = notifications.c.reason == Reason.ACKNOWLEDGED
@@ -98,12 +96,12 @@ def unknown_acknowledgements(
     )
     return [
         (found[row.incident_id], row.channel)
-        for row in connection.execute(rows)
+        for row in store.connection.execute(rows)
         if row.passed_on_at is None or row.passed_on_at < found[row.incident_id].acknowledged_at
     ]
 
 
-def heard_milder(connection: DatabaseConnection) -> list[tuple[Incident, Target | None, str]]:
+def heard_milder(store: Transaction) -> list[tuple[Incident, Target | None, str]]:
     """
     Load the open incidents that a channel was last told a milder severity of, each with that channel.
 
@@ -129,12 +127,12 @@ def heard_milder(connection: DatabaseConnection) -> list[tuple[Incident, Target 
         .order_by(notifications.c.incident_id, notifications.c.channel)
     )
     channels_of: dict[int, list[str]] = {}
-    for id_, channel in connection.execute(query):
+    for id_, channel in store.connection.execute(query):
         channels_of.setdefault(id_, []).append(channel)
     rows = [
         row
         for some in in_chunks(channels_of)
-        for row in connection.execute(
+        for row in store.connection.execute(
             item_query(select(incidents.c.id).where(incidents.c.id.in_(some)))
         ).mappings()
     ]
@@ -146,9 +144,7 @@ def _rank(severity: ColumnElement[Any]) -> ColumnElement[int]:
     return case({str(each): each.rank for each in Severity}, value=severity, else_=len(Severity))
 
 
-def write_notifications(
-    connection: DatabaseConnection, notified: Sequence[RoutedChange], now: datetime
-) -> None:
+def write_notifications(store: Transaction, notified: Sequence[RoutedChange], now: datetime) -> None:
     """
     Write the outbox rows that tell of incidents which are as they were.
 
@@ -161,12 +157,12 @@ def write_notifications(
         for notification in planned
     ]
     if rows:
-        connection.execute(insert(notifications), rows)
-        end_acknowledgements(connection, notified, now)
+        store.connection.execute(insert(notifications), rows)
+        end_acknowledgements(store, notified, now)
 
 
 def last_client_notification(
-    connection: DatabaseConnection, claimed: Claim, since: datetime
+    store: Transaction, claimed: Claim, since: datetime
 ) -> tuple[datetime | None, Severity | None]:
     """Say when the client of a claim was last told anything since then, and the worst that was told."""
     its_rows = select(notifications.c.incident_id).where(rows_of_claim(claimed))
@@ -177,7 +173,7 @@ def last_client_notification(
         notifications.c.notified_status.is_not(None),
         notifications.c.delivered_at > since,
     )
-    rows = connection.execute(query).all()
+    rows = store.connection.execute(query).all()
     severities = [Severity(row.notified_status) for row in rows if row.notified_status != NOTIFIED_RESOLVED]
     return (
         max((row.delivered_at for row in rows), default=None),
@@ -185,7 +181,7 @@ def last_client_notification(
     )
 
 
-def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
+def channel_states(store: Transaction) -> list[ChannelState]:
     """Load how every channel took what it was sent, and the open incidents about channels."""
     unsent = select(
         notifications.c.id,
@@ -201,13 +197,13 @@ def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
         notifications.c.first_attempt_at.is_not(None),  # or it was revived and not tried since
     )
     # Ordered here: a database that is to give them by their ids would rather read them all.
-    tried = sorted(connection.execute(unsent), key=lambda row: int(row.id))
+    tried = sorted(store.connection.execute(unsent), key=lambda row: int(row.id))
     query = incident_query().where(incidents.c.resolved_at.is_(None), incidents.c.channel.is_not(None))
-    opened = {row["channel"]: as_incident(row) for row in connection.execute(query).mappings()}
+    opened = {row["channel"]: as_incident(row) for row in store.connection.execute(query).mappings()}
     states = {
         name: ChannelState(
             channel=name,
-            delivered_at=_last_delivered_at(connection, name),
+            delivered_at=_last_delivered_at(store, name),
             incident=opened.get(name),
         )
         for name in sorted({row.channel for row in tried} | opened.keys())
@@ -227,10 +223,10 @@ def channel_states(connection: DatabaseConnection) -> list[ChannelState]:
     return list(states.values())
 
 
-def _last_delivered_at(connection: DatabaseConnection, channel: str) -> datetime | None:
+def _last_delivered_at(store: Transaction, channel: str) -> datetime | None:
     # For one channel by one look into the index; for all at once the whole of it would be read.
     query = select(func.max(notifications.c.delivered_at)).where(
         notifications.c.notified_status.is_not(None), notifications.c.channel == channel
     )
-    found: datetime | None = connection.execute(query).scalar()
+    found: datetime | None = store.connection.execute(query).scalar()
     return found

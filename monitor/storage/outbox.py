@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, or_, select, update
-from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.messages.render import Item
 from monitor.core.model import DeliveryState, Reason
 from monitor.core.routing.routes import Suppression
 from monitor.core.scheduling.backoff import MAX_RETRY_AFTER
 from monitor.storage.tables import notifications
+from monitor.storage.transaction import Transaction
 from monitor.storage.types import UtcMillis
 
 LEASE = timedelta(minutes=2)
@@ -79,7 +79,7 @@ def notified_status(item: Item) -> Notified:
     return Notified(item.incident.severity, item.content_hash)
 
 
-def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = True) -> list[str]:
+def due_channels(store: Transaction, now: datetime, *, wait: bool = True) -> list[str]:
     """
     Name the channels that have something to send, the longest overdue first.
 
@@ -88,11 +88,11 @@ def due_channels(connection: DatabaseConnection, now: datetime, *, wait: bool = 
     """
     ready = or_(and_(PENDING, _is_due(now, wait=wait)), _is_abandoned(now))
     query = select(notifications.c.channel).where(UNDELIVERED, ready).group_by(notifications.c.channel)
-    return list(connection.execute(query.order_by(func.min(notifications.c.due_at))).scalars())
+    return list(store.connection.execute(query.order_by(func.min(notifications.c.due_at))).scalars())
 
 
 def claim(
-    connection: DatabaseConnection,
+    store: Transaction,
     now: datetime,
     *,
     channel: str,
@@ -123,14 +123,12 @@ def claim(
         .where(of_channel, is_free)
         .order_by(notifications.c.first_attempt_at, notifications.c.id)
     )
-    if taken := connection.execute(abandoned).scalars().first():
+    if taken := store.connection.execute(abandoned).scalars().first():
         whole_claim = and_(of_channel, notifications.c.message_key == taken, or_(PENDING, _is_abandoned(now)))
-        retaken = connection.execute(_lease(now).where(whole_claim))
+        retaken = store.connection.execute(_lease(now).where(whole_claim))
         # Where another sender was faster, the claim is alive again, and not ours.
         return (
-            replace(_load_claim(connection, channel, taken), may_be_delivered=True)
-            if retaken.rowcount
-            else None
+            replace(_load_claim(store, channel, taken), may_be_delivered=True) if retaken.rowcount else None
         )
     is_due = _is_due(now, wait=wait)
     about = notifications.c.incident_id
@@ -145,13 +143,13 @@ def claim(
         .group_by(unit)
         .order_by(func.min(notifications.c.due_at))
     )
-    first = connection.execute(units).scalars().first()
+    first = store.connection.execute(units).scalars().first()
     if first is None:
         return None
     goes_along = and_(notifications.c.attempts == 0, notifications.c.due_at <= now + COALESCE_WINDOW)
     if whole:
         goes_along = notifications.c.silence_id.is_(None) | (notifications.c.due_at <= now)
-    taken_now = connection.execute(
+    taken_now = store.connection.execute(
         _lease(now)
         .values(message_key=message_key)
         .where(of_channel, is_new, unit == first, or_(is_due, goes_along))
@@ -161,19 +159,21 @@ def claim(
     # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
     in_it = select(about).where(of_channel, SENDING, notifications.c.message_key == message_key)
     not_suppressed = or_(notifications.c.suppressed_until.is_(None), notifications.c.suppressed_until <= now)
-    connection.execute(
+    store.connection.execute(
         _lease(now)
         .values(message_key=message_key)
         .where(of_channel, is_new_row, not_suppressed, about.in_(in_it))
     )
-    return _load_claim(connection, channel, message_key)
+    return _load_claim(store, channel, message_key)
 
 
-def cap_due(connection: DatabaseConnection, now: datetime) -> None:
+def cap_due(store: Transaction, now: datetime) -> None:
     """Have due now what waits for its group or for another attempt: the clock was set back meanwhile."""
     waits = and_(PENDING, notifications.c.suppressed_until.is_(None), notifications.c.silence_id.is_(None))
-    connection.execute(update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now))
-    connection.execute(
+    store.connection.execute(
+        update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now)
+    )
+    store.connection.execute(
         update(notifications)
         .where(SENDING, notifications.c.leased_until > now + LEASE)
         .values(leased_until=now + LEASE)
@@ -181,7 +181,7 @@ def cap_due(connection: DatabaseConnection, now: datetime) -> None:
 
 
 def mark_delivered(
-    connection: DatabaseConnection, claimed: Claim, now: datetime, *, notified: Mapping[int, Notified]
+    store: Transaction, claimed: Claim, now: datetime, *, notified: Mapping[int, Notified]
 ) -> None:
     """
     Write down that a claim is done.
@@ -193,7 +193,7 @@ def mark_delivered(
     mine = and_(rows_of_claim(claimed), UNSENT)
     if notified:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
-        connection.execute(
+        store.connection.execute(
             update(notifications)
             .where(mine, of_incident)
             .values(notified_status=bindparam("b_told"), content_hash=bindparam("b_content_hash")),
@@ -202,7 +202,7 @@ def mark_delivered(
                 for id_, what in notified.items()
             ],
         )
-    connection.execute(
+    store.connection.execute(
         update(notifications)
         .where(mine)
         .values(
@@ -217,7 +217,7 @@ def mark_delivered(
     )
 
 
-def suppress(connection: DatabaseConnection, claimed: Claim, suppressed: Mapping[int, Suppression]) -> None:
+def suppress(store: Transaction, claimed: Claim, suppressed: Mapping[int, Suppression]) -> None:
     """
     Give back what of a claim is not to be told yet: nobody has tried to send it.
 
@@ -228,8 +228,10 @@ def suppress(connection: DatabaseConnection, claimed: Claim, suppressed: Mapping
         suppressed: until when and by which silence, if by one, for each incident.
     """
     about = select(notifications.c.incident_id).where(_owns_claim(claimed))
-    keeps_name = claimed.may_be_delivered and set(connection.execute(about).scalars()) <= suppressed.keys()
-    connection.execute(
+    keeps_name = (
+        claimed.may_be_delivered and set(store.connection.execute(about).scalars()) <= suppressed.keys()
+    )
+    store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed), notifications.c.incident_id == bindparam("b_incident_id"))
         .values(
@@ -250,18 +252,18 @@ def suppress(connection: DatabaseConnection, claimed: Claim, suppressed: Mapping
     )
 
 
-def release(connection: DatabaseConnection, claimed: Claim, *, due_at: datetime, error: str) -> None:
+def release(store: Transaction, claimed: Claim, *, due_at: datetime, error: str) -> None:
     """Give up a claim whose message was surely not delivered: its rows are grouped anew when due."""
-    connection.execute(
+    store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
         .values(state=DeliveryState.PENDING, message_key=None, leased_until=None, due_at=due_at, error=error)
     )
 
 
-def defer(connection: DatabaseConnection, claimed: Claim, *, until: datetime) -> None:
+def defer(store: Transaction, claimed: Claim, *, until: datetime) -> None:
     """Let a claim wait that nobody has tried to send yet, since its time has not come."""
-    connection.execute(
+    store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
         .values(
@@ -275,27 +277,27 @@ def defer(connection: DatabaseConnection, claimed: Claim, *, until: datetime) ->
     )
 
 
-def renew_lease(connection: DatabaseConnection, claimed: Claim, now: datetime) -> Claim | None:
+def renew_lease(store: Transaction, claimed: Claim, now: datetime) -> Claim | None:
     """Hold a claim for longer; None where its lease ended and another sender has it."""
     until = now + LEASE
-    renewed = connection.execute(update(notifications).where(_owns_claim(claimed)).values(leased_until=until))
+    renewed = store.connection.execute(
+        update(notifications).where(_owns_claim(claimed)).values(leased_until=until)
+    )
     return replace(claimed, leased_until=until) if renewed.rowcount else None
 
 
-def retry_same_key(connection: DatabaseConnection, claimed: Claim, *, until: datetime, error: str) -> None:
+def retry_same_key(store: Transaction, claimed: Claim, *, until: datetime, error: str) -> None:
     """Keep a claim together whose message may have been delivered: it is retried under the same name."""
-    connection.execute(
+    store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
         .values(state=DeliveryState.PENDING, leased_until=None, due_at=until, error=error)
     )
 
 
-def mark_dead(
-    connection: DatabaseConnection, claimed: Claim, *, error: str, is_possibly_delivered: bool = False
-) -> None:
+def mark_dead(store: Transaction, claimed: Claim, *, error: str, is_possibly_delivered: bool = False) -> None:
     """Make dead letters of a claim; they remember whether its message may have arrived."""
-    connection.execute(
+    store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
         .values(
@@ -350,7 +352,7 @@ def _is_due(now: datetime, *, wait: bool) -> Any:
     return or_(is_due, and_(notifications.c.attempts == 0, ~is_suppressed))
 
 
-def _load_claim(connection: DatabaseConnection, channel: str, message_key: str) -> Claim:
+def _load_claim(store: Transaction, channel: str, message_key: str) -> Claim:
     query = (
         select(
             notifications.c.id,
@@ -363,7 +365,7 @@ def _load_claim(connection: DatabaseConnection, channel: str, message_key: str) 
         .where(SENDING, notifications.c.channel == channel, notifications.c.message_key == message_key)
         .order_by(notifications.c.id)
     )
-    rows = connection.execute(query).all()
+    rows = store.connection.execute(query).all()
     return Claim(
         message_key=message_key,
         channel=channel,

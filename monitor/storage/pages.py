@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, TableClause, column, select
-from sqlalchemy import Connection as DatabaseConnection
+
+from monitor.storage.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Page:
 
 
 def first_page(
-    database: DatabaseConnection,
+    store: Transaction,
     view: TableClause,
     *conditions: ColumnElement[bool],
     by: Sequence[str],
@@ -32,11 +33,11 @@ def first_page(
     """Read the first rows of a view in the order of some of its columns; what isn't known comes first."""
     order = [view.c[name].asc().nulls_first() for name in by]
     query = select(*view.columns).where(*conditions).order_by(*order).limit(limit)
-    return database.execute(query).mappings().all()
+    return store.connection.execute(query).mappings().all()
 
 
 def read_page(
-    database: DatabaseConnection,
+    store: Transaction,
     view: TableClause,
     *conditions: ColumnElement[bool],
     after: int,
@@ -56,7 +57,7 @@ def read_page(
         .order_by(key)
         .limit(limit + 1)
     )
-    found = database.execute(query).mappings().all()
+    found = store.connection.execute(query).mappings().all()
     shown = found[:limit]
     return Page(
         rows=[{name: row[name] for name in names} for row in shown],

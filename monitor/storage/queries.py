@@ -20,7 +20,6 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.types import TypeEngine
 
 from monitor.core.model import ConnectionState, Severity, TokenStatus
@@ -36,6 +35,7 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 from monitor.storage.types import UtcDateTime
 
 # Rows held in memory at once, however many there are.
@@ -117,7 +117,7 @@ SIDE_BY_SIDE = ("platform", "platform_id", "account", "managed_user")
 
 
 def rows(
-    database: DatabaseConnection,
+    store: Transaction,
     view: TableClause,
     *conditions: ColumnElement[bool],
     order_by: Sequence[str] = (),
@@ -128,7 +128,7 @@ def rows(
         column(name).asc().nulls_first() if name == "managed_user" else column(name) for name in names
     ]
     query = select(*view.columns).where(*conditions).order_by(*order)
-    yield from database.execute(query, execution_options={"yield_per": CHUNK}).mappings()
+    yield from store.connection.execute(query, execution_options={"yield_per": CHUNK}).mappings()
 
 
 def equals(view: TableClause, **wanted: object) -> list[ColumnElement[bool]]:
@@ -202,9 +202,7 @@ class Health:
     pending_since: datetime | None
 
 
-def health(
-    database: DatabaseConnection, now: datetime, *, account: str | None = None, recently: timedelta
-) -> Health:
+def health(store: Transaction, now: datetime, *, account: str | None = None, recently: timedelta) -> Health:
     """
     Gather how everything is, of all accounts or of one.
 
@@ -229,9 +227,9 @@ def health(
         .group_by(connections.c.token_status)
     )
     counted = Counter[str]()
-    for status, count in database.execute(tokens):
+    for status, count in store.connection.execute(tokens):
         counted[status] = count
-    for status in _expired_since(database, now, *of_account):
+    for status in _expired_since(store, now, *of_account):
         counted[status] -= 1
         counted[TokenStatus.EXPIRED] += 1
     return Health(
@@ -244,22 +242,20 @@ def health(
                 last_ok_at=row["last_ok_at"] if row["consecutive_failures"] else row["last_polled_at"],
                 is_paused=bool(row["is_resting"]),
             )
-            for row in database.execute(
+            for row in store.connection.execute(
                 watched.where(targets.c.deactivated_at.is_(None), *of_account).order_by(targets.c.id)
             ).mappings()
         ),
         connections=counted.total(),
-        incidents={Severity(severity): count for severity, count in database.execute(by_severity)},
+        incidents={Severity(severity): count for severity, count in store.connection.execute(by_severity)},
         expired=counted[TokenStatus.EXPIRED],
         expiring=counted[TokenStatus.EXPIRING_SOON],
-        dead_letters=_count_dead_letters(database, now - recently, account),
-        pending_since=_pending_since(database, now, account),
+        dead_letters=_count_dead_letters(store, now - recently, account),
+        pending_since=_pending_since(store, now, account),
     )
 
 
-def _expired_since(
-    database: DatabaseConnection, now: datetime, *conditions: ColumnElement[bool]
-) -> Iterator[str]:
+def _expired_since(store: Transaction, now: datetime, *conditions: ColumnElement[bool]) -> Iterator[str]:
     """Return the status of each token that has expired since it was reported, which the API has yet to say."""
     query = (
         select(
@@ -278,7 +274,7 @@ def _expired_since(
             *conditions,
         )
     )
-    for row in database.execute(query).mappings():
+    for row in store.connection.execute(query).mappings():
         known = ConnectionState(
             connection=as_connection(row), first_seen_at=row["first_seen_at"], renewals=as_renewals(row)
         )
@@ -291,22 +287,22 @@ def _about(account: str | None) -> list[ColumnElement[bool]]:
     return [] if account is None else [incidents.c.account == account]
 
 
-def _count_dead_letters(database: DatabaseConnection, after: datetime, account: str | None) -> int:
+def _count_dead_letters(store: Transaction, after: datetime, account: str | None) -> int:
     # A dead letter was last due when it was last tried, which is when it died.
     query = select(func.count(func.distinct(func.coalesce(notifications.c.message_key, "")))).where(
         dead_letters.DEAD, notifications.c.due_at >= after
     )
-    count: int = database.execute(_with_incident(query, account)).scalar_one()
+    count: int = store.connection.execute(_with_incident(query, account)).scalar_one()
     return count
 
 
-def _pending_since(database: DatabaseConnection, now: datetime, account: str | None) -> datetime | None:
+def _pending_since(store: Transaction, now: datetime, account: str | None) -> datetime | None:
     # A message that was tried has been waiting since then, though it is due again only later.
     waiting_since = func.coalesce(notifications.c.first_attempt_at, notifications.c.due_at)
     query = select(func.min(waiting_since, type_=notifications.c.due_at.type)).where(
         outbox.UNSENT, waiting_since <= now
     )
-    oldest: datetime | None = database.execute(_with_incident(query, account)).scalar_one()
+    oldest: datetime | None = store.connection.execute(_with_incident(query, account)).scalar_one()
     return oldest
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import bindparam, func, insert, select, update
 
 from monitor.core.evaluation.evaluate import Evaluation
@@ -23,6 +22,7 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +49,12 @@ class PollRecord:
 RoutedChange: TypeAlias = tuple[IncidentChange, tuple[PlannedNotification, ...]]
 
 
-def save_polls(database: DatabaseConnection, records: Sequence[PollRecord]) -> None:
+def save_polls(store: Transaction, records: Sequence[PollRecord]) -> None:
     """Write what a batch of polls saw and changed; incidents apart."""
     decided = [poll_record for poll_record in records if poll_record.evaluation]
-    _save_connections(database, [poll_record.evaluation for poll_record in decided if poll_record.evaluation])
-    _save_targets(database, decided)
-    _save_runs(database, decided)
+    _save_connections(store, [poll_record.evaluation for poll_record in decided if poll_record.evaluation])
+    _save_targets(store, decided)
+    _save_runs(store, decided)
     steady = [
         {
             "b_id": poll_record.target.id,
@@ -65,21 +65,21 @@ def save_polls(database: DatabaseConnection, records: Sequence[PollRecord]) -> N
         if poll_record.evaluation is None
     ]
     if steady:
-        database.execute(_EXTEND_RUN, steady)
+        store.connection.execute(_EXTEND_RUN, steady)
 
 
-def save_reevaluations(database: DatabaseConnection, evaluations: Sequence[Evaluation]) -> None:
+def save_reevaluations(store: Transaction, evaluations: Sequence[Evaluation]) -> None:
     """Write down when the targets of reviews must be decided again: at the latest by their next poll."""
     rows = [{"b_id": each.target.id, "next_evaluation_at": each.next_evaluation_at} for each in evaluations]
     if rows:
         statement = update(targets).where(targets.c.id == bindparam("b_id"))
-        database.execute(
+        store.connection.execute(
             statement.values(next_evaluation_at=bindparam("next_evaluation_at"), response_digest=None), rows
         )
 
 
 def save_incidents(
-    database: DatabaseConnection,
+    store: Transaction,
     changes: Sequence[RoutedChange],
     now: datetime,
     *,
@@ -96,11 +96,11 @@ def save_incidents(
         The id of each incident, in the order given.
     """
     opened = [change.incident for change, _ in changes if change.incident.id is None]
-    new_ids = iter(_open(database, opened))
+    new_ids = iter(_open(store, opened))
     moved = [incident_row(change.incident) for change, _ in changes if change.incident.id is not None]
     if moved:
-        database.execute(_UPDATE_INCIDENT, moved)
-        end_acknowledgements(database, changes, now)
+        store.connection.execute(_UPDATE_INCIDENT, moved)
+        end_acknowledgements(store, changes, now)
     ids = [change.incident.id or next(new_ids) for change, _ in changes]
     rows = [
         notification_row(id_, notification, now)
@@ -108,14 +108,14 @@ def save_incidents(
         for notification in planned
     ]
     if incident_channels:
-        rows += _owed_ends(database, ids, changes, now, incident_channels)
+        rows += _owed_ends(store, ids, changes, now, incident_channels)
     if rows:
-        database.execute(insert(notifications), rows)
+        store.connection.execute(insert(notifications), rows)
     return ids
 
 
 def _owed_ends(
-    database: DatabaseConnection,
+    store: Transaction,
     ids: Sequence[int],
     notified: Sequence[RoutedChange],
     now: datetime,
@@ -138,14 +138,12 @@ def _owed_ends(
         notification_row(
             id_, PlannedNotification(channel=channel, group="", reason=Reason.RESOLVED, due_at=now), now
         )
-        for id_, channel in database.execute(query)
+        for id_, channel in store.connection.execute(query)
         if channel not in ended[id_]
     ]
 
 
-def end_acknowledgements(
-    database: DatabaseConnection, notified: Sequence[RoutedChange], now: datetime
-) -> None:
+def end_acknowledgements(store: Transaction, notified: Sequence[RoutedChange], now: datetime) -> None:
     """Close the acknowledgements of incidents that ended, or got worse than whoever took them knew."""
     worse = [
         change.incident.id
@@ -153,7 +151,7 @@ def end_acknowledgements(
         if change.incident.id and change.reason is Reason.ESCALATED
     ]
     if worse:
-        database.execute(
+        store.connection.execute(
             update(incidents)
             .where(incidents.c.id.in_(worse))
             .values(acknowledged_at=None, acknowledged_by=None, acknowledged_until=None)
@@ -162,21 +160,21 @@ def end_acknowledgements(
         change.incident.id for change, _ in notified if change.incident.id and not change.incident.is_open
     ]
     if ended:
-        database.execute(
+        store.connection.execute(
             update(acknowledgements)
             .where(acknowledgements.c.incident_id.in_(ended), acknowledgements.c.ended_at.is_(None))
             .values(ended_at=now)
         )
 
 
-def _open(database: DatabaseConnection, opened: Sequence[Incident]) -> list[int]:
+def _open(store: Transaction, opened: Sequence[Incident]) -> list[int]:
     if not opened:
         return []
     subjects = {each.subject.target_id for each in opened if each.subject.platform_id}
     query = select(connections.c.id, connections.c.target_id, connections.c.platform_id).where(
         connections.c.target_id.in_(subjects)
     )
-    ids = {(row.target_id, row.platform_id): row.id for row in database.execute(query)}
+    ids = {(row.target_id, row.platform_id): row.id for row in store.connection.execute(query)}
     rows = [
         {
             **incident_row(each),
@@ -194,11 +192,11 @@ def _open(database: DatabaseConnection, opened: Sequence[Incident]) -> list[int]
         del row["b_id"]
     # Matched by what is unique among the open ones; to have them in order, SQLite would take them one by one.
     statement = insert(incidents).returning(incidents.c.id, incidents.c.rule, incidents.c.subject)
-    new = {(row.rule, row.subject): row.id for row in database.execute(statement, rows)}
+    new = {(row.rule, row.subject): row.id for row in store.connection.execute(statement, rows)}
     return [new[each.rule, each.subject.key] for each in opened]
 
 
-def _save_connections(database: DatabaseConnection, evaluations: Sequence[Evaluation]) -> None:
+def _save_connections(store: Transaction, evaluations: Sequence[Evaluation]) -> None:
     changes = [(evaluation, change) for evaluation in evaluations for change in evaluation.changes]
     new = [
         {
@@ -218,11 +216,11 @@ def _save_connections(database: DatabaseConnection, evaluations: Sequence[Evalua
         statement = insert(connections).returning(
             connections.c.id, connections.c.target_id, connections.c.platform_id
         )
-        for id_, target_id, platform_id in database.execute(statement, new):
+        for id_, target_id, platform_id in store.connection.execute(statement, new):
             ids[target_id, platform_id] = id_
     moved = [connection_row(change.after) for _, change in changes if change.before is not None]
     if moved:
-        database.execute(_UPDATE_CONNECTION, moved)
+        store.connection.execute(_UPDATE_CONNECTION, moved)
     story = [
         {
             "connection_id": change.after.id
@@ -239,10 +237,10 @@ def _save_connections(database: DatabaseConnection, evaluations: Sequence[Evalua
         if change.is_history and evaluation.snapshot
     ]
     if story:
-        database.execute(insert(snapshots), story)
+        store.connection.execute(insert(snapshots), story)
 
 
-def _save_targets(database: DatabaseConnection, decided: Sequence[PollRecord]) -> None:
+def _save_targets(store: Transaction, decided: Sequence[PollRecord]) -> None:
     failed, good = [], []
     for poll_record in decided:
         evaluation = poll_record.evaluation
@@ -271,16 +269,16 @@ def _save_targets(database: DatabaseConnection, decided: Sequence[PollRecord]) -
                 | {"b_offset": _offset(evaluation)}
             )
     if failed:
-        database.execute(_TARGET_FAILED, failed)
+        store.connection.execute(_TARGET_FAILED, failed)
     if good:
-        database.execute(_TARGET_ANSWERED, good)
+        store.connection.execute(_TARGET_ANSWERED, good)
 
 
 def _offset(evaluation: Evaluation) -> int:
     return round(evaluation.snapshot.clock_offset.total_seconds()) if evaluation.snapshot else 0
 
 
-def _save_runs(database: DatabaseConnection, decided: Sequence[PollRecord]) -> None:
+def _save_runs(store: Transaction, decided: Sequence[PollRecord]) -> None:
     if not decided:
         return
     query = (
@@ -296,7 +294,7 @@ def _save_runs(database: DatabaseConnection, decided: Sequence[PollRecord]) -> N
             poll_runs.c.ended_at.is_(None),
         )
     )
-    running = {row["target_id"]: row for row in database.execute(query).mappings()}
+    running = {row["target_id"]: row for row in store.connection.execute(query).mappings()}
     same, new, ended = [], [], []
     for poll_record in decided:
         failure = poll_record.evaluation.failure if poll_record.evaluation else None
@@ -319,9 +317,9 @@ def _save_runs(database: DatabaseConnection, decided: Sequence[PollRecord]) -> N
                 }
             )
     if same:
-        database.execute(_EXTEND_RUN, [_poll_row(poll_record) for poll_record in same])
+        store.connection.execute(_EXTEND_RUN, [_poll_row(poll_record) for poll_record in same])
     if ended:
-        database.execute(_END_RUN, ended)
+        store.connection.execute(_END_RUN, ended)
     if new:
         rows = [
             {
@@ -333,8 +331,8 @@ def _save_runs(database: DatabaseConnection, decided: Sequence[PollRecord]) -> N
             }
             for poll_record, (outcome, http_status, error) in new
         ]
-        database.execute(insert(poll_runs), rows)
-        database.execute(_BEGIN_RUN, [_poll_row(poll_record) for poll_record, _ in new])
+        store.connection.execute(insert(poll_runs), rows)
+        store.connection.execute(_BEGIN_RUN, [_poll_row(poll_record) for poll_record, _ in new])
 
 
 def _poll_row(poll_record: PollRecord) -> dict[str, Any]:

@@ -4,18 +4,18 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, insert, select, update
-from sqlalchemy import Connection as DatabaseConnection
 
 from monitor.core.model import Target
 from monitor.storage import account_status
 from monitor.storage.rows import TARGET_COLUMNS, as_target, in_chunks
 from monitor.storage.tables import target_schedule, targets
+from monitor.storage.transaction import Transaction
 
 _ACTIVE = targets.c.deactivated_at.is_(None)
 
 
 def register(
-    connection: DatabaseConnection,
+    store: Transaction,
     wanted: Iterable[tuple[str, str | None]],
     now: datetime,
     *,
@@ -35,17 +35,17 @@ def register(
     watched_now = select(targets.c.id, targets.c.account, targets.c.managed_user_id).where(_ACTIVE)
     gone = [
         row.id
-        for row in connection.execute(watched_now)
+        for row in store.connection.execute(watched_now)
         if (row.account, row.managed_user_id) not in wanted
         and (row.managed_user_id is None or row.account not in as_listed)
     ]
-    deactivate(connection, gone, now)
-    activate(connection, wanted, now, due_at=due_at)
-    account_status.choose_canaries(connection)
+    deactivate(store, gone, now)
+    activate(store, wanted, now, due_at=due_at)
+    account_status.choose_canaries(store)
 
 
 def activate(
-    connection: DatabaseConnection,
+    store: Transaction,
     wanted: Iterable[tuple[str, str | None]],
     now: datetime,
     *,
@@ -56,44 +56,47 @@ def activate(
     of_them = targets.c.account.in_({account for account, _ in wanted})
     columns = (targets.c.id, targets.c.account, targets.c.managed_user_id, targets.c.deactivated_at)
     known = {
-        (row.account, row.managed_user_id): row for row in connection.execute(select(*columns).where(of_them))
+        (row.account, row.managed_user_id): row
+        for row in store.connection.execute(select(*columns).where(of_them))
     }
     back = [row.id for pair, row in known.items() if pair in wanted and row.deactivated_at]
-    fresh = _add(connection, sorted(wanted - known.keys(), key=lambda pair: (pair[0], pair[1] or "")), now)
+    fresh = _add(store, sorted(wanted - known.keys(), key=lambda pair: (pair[0], pair[1] or "")), now)
     for ids in in_chunks(back):
         again = update(targets).where(targets.c.id.in_(ids))
-        connection.execute(again.values(deactivated_at=None, missing_since=None))
+        store.connection.execute(again.values(deactivated_at=None, missing_since=None))
     if not fresh and not back:
         return []
     new = {*fresh, *back}
-    found = [each for each in active_targets(connection, of_them) if each.id in new]
-    account_status.set_next_polls(connection, {each.id: due_at(each) if due_at else now for each in found})
+    found = [each for each in active_targets(store, of_them) if each.id in new]
+    account_status.set_next_polls(store, {each.id: due_at(each) if due_at else now for each in found})
     return found
 
 
-def deactivate(connection: DatabaseConnection, ids: Sequence[int], now: datetime) -> None:
+def deactivate(store: Transaction, ids: Sequence[int], now: datetime) -> None:
     """Poll targets no more; their incidents end with their going, so whoever comes back is decided anew."""
     for some in in_chunks(ids):
         gone = update(targets).where(targets.c.id.in_(some))
-        connection.execute(gone.values(deactivated_at=now, response_digest=None))
+        store.connection.execute(gone.values(deactivated_at=now, response_digest=None))
 
 
-def active_targets(connection: DatabaseConnection, *conditions: ColumnElement[bool]) -> list[Target]:
+def active_targets(store: Transaction, *conditions: ColumnElement[bool]) -> list[Target]:
     """Give the targets that are polled, in the order of their ids."""
     query = select(*TARGET_COLUMNS).where(_ACTIVE, *conditions).order_by(targets.c.id)
-    return [as_target(row) for row in connection.execute(query).mappings()]
+    return [as_target(row) for row in store.connection.execute(query).mappings()]
 
 
-def count_targets(connection: DatabaseConnection, account: str) -> int:
+def count_targets(store: Transaction, account: str) -> int:
     """Count the targets that are polled of an account."""
     query = select(func.count()).select_from(targets).where(targets.c.account == account, _ACTIVE)
-    return connection.execute(query).scalar_one()
+    return store.connection.execute(query).scalar_one()
 
 
-def _add(connection: DatabaseConnection, pairs: Sequence[tuple[str, str | None]], now: datetime) -> list[int]:
+def _add(store: Transaction, pairs: Sequence[tuple[str, str | None]], now: datetime) -> list[int]:
     if not pairs:
         return []
     rows = [{"account": account, "managed_user_id": user, "first_seen_at": now} for account, user in pairs]
-    ids = list(connection.execute(insert(targets).returning(targets.c.id), rows).scalars())
-    connection.execute(insert(target_schedule), [{"target_id": id_, "next_poll_at": now} for id_ in ids])
+    ids = list(store.connection.execute(insert(targets).returning(targets.c.id), rows).scalars())
+    store.connection.execute(
+        insert(target_schedule), [{"target_id": id_, "next_poll_at": now} for id_ in ids]
+    )
     return ids

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import and_, case, func, not_, or_, select, text
 
 from monitor.core.model import DeliveryState
@@ -18,6 +17,7 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 
 _ACTIVE = targets.c.deactivated_at.is_(None)
 _LISTED = connections.c.removed_at.is_(None)
@@ -64,9 +64,9 @@ class Expiry:
     expires_at: datetime
 
 
-def collect(database: DatabaseConnection, now: datetime) -> Stats:
+def collect(store: Transaction, now: datetime) -> Stats:
     """Gather how everything stands."""
-    watched = database.execute(
+    watched = store.connection.execute(
         select(
             targets.c.account,
             func.count(),
@@ -84,34 +84,34 @@ def collect(database: DatabaseConnection, now: datetime) -> Stats:
     # The newest good poll of a target that works is its newest; of one that fails it is written down apart.
     last_ok_at = {account: max(filter(None, times), default=None) for account, _, _, *times in watched}
     by_kind = (targets.c.account, connections.c.platform, connections.c.token_status)
-    counted = database.execute(
+    counted = store.connection.execute(
         select(*by_kind, func.count())
         .join(targets, targets.c.id == connections.c.target_id)
         .where(_LISTED, _ACTIVE)
         .group_by(*by_kind)
     )
-    opened = database.execute(
+    opened = store.connection.execute(
         select(incidents.c.rule, incidents.c.severity, func.count())
         .where(incidents.c.resolved_at.is_(None))
         .group_by(incidents.c.rule, incidents.c.severity)
     )
-    unsent = database.execute(
+    unsent = store.connection.execute(
         select(notifications.c.state, func.count()).where(outbox.UNDELIVERED).group_by(notifications.c.state)
     )
     return Stats(
         targets={account: count for account, count, *_ in watched},
-        due_at=due_since(database, now),
+        due_at=due_since(store, now),
         last_polled_at={account: at for account, _, at, *_ in watched if at},
         last_ok_at={account: at for account, at in last_ok_at.items() if at},
         connections={(account, platform, status): n for account, platform, status, n in counted},
         incidents={(rule, severity): count for rule, severity, count in opened},
         notifications={DeliveryState(state): count for state, count in unsent},
-        oldest_pending_at=oldest_pending(database, now),
-        size_bytes=_size(database),
+        oldest_pending_at=oldest_pending(store, now),
+        size_bytes=_size(store),
     )
 
 
-def due_since(database: DatabaseConnection, now: datetime) -> Mapping[str, list[datetime]]:
+def due_since(store: Transaction, now: datetime) -> Mapping[str, list[datetime]]:
     """Tell since when targets have been due that are, by account."""
     found: dict[str, list[datetime]] = {}
     query = (
@@ -121,20 +121,20 @@ def due_since(database: DatabaseConnection, now: datetime) -> Mapping[str, list[
         # Whoever rests, since its key is refused, is not late: another one tries.
         .where(_ACTIVE, target_schedule.c.next_poll_at <= now, not_(is_paused()))
     )
-    for account, due_at in database.execute(query):
+    for account, due_at in store.connection.execute(query):
         found.setdefault(account, []).append(due_at)
     return found
 
 
-def due_times(database: DatabaseConnection, now: datetime) -> Mapping[int, datetime]:
+def due_times(store: Transaction, now: datetime) -> Mapping[int, datetime]:
     """Return since when each target has been due, by its id."""
     query = select(target_schedule.c.target_id, target_schedule.c.next_poll_at).where(
         target_schedule.c.next_poll_at <= now
     )
-    return {row.target_id: row.next_poll_at for row in database.execute(query)}
+    return {row.target_id: row.next_poll_at for row in store.connection.execute(query)}
 
 
-def oldest_pending(database: DatabaseConnection, now: datetime) -> datetime | None:
+def oldest_pending(store: Transaction, now: datetime) -> datetime | None:
     """
     Tell since when the oldest message that should be on its way has been due.
 
@@ -145,13 +145,13 @@ def oldest_pending(database: DatabaseConnection, now: datetime) -> datetime | No
         and_(outbox.PENDING, due_at <= now),
         and_(outbox.SENDING, notifications.c.leased_until <= now),
     )
-    oldest: datetime | None = database.execute(
+    oldest: datetime | None = store.connection.execute(
         select(func.min(due_at, type_=due_at.type)).where(outbox.UNDELIVERED, ready)
     ).scalar_one()
     return oldest
 
 
-def expiries(database: DatabaseConnection, *, limit: int, after: datetime | None = None) -> list[Expiry]:
+def expiries(store: Transaction, *, limit: int, after: datetime | None = None) -> list[Expiry]:
     """
     Give the tokens that expire next, the first first.
 
@@ -167,10 +167,10 @@ def expiries(database: DatabaseConnection, *, limit: int, after: datetime | None
     )
     if after is not None:
         query = query.where(connections.c.expires_at > after)
-    return [Expiry(**row) for row in database.execute(query).mappings()]
+    return [Expiry(**row) for row in store.connection.execute(query).mappings()]
 
 
-def expiring_ever(database: DatabaseConnection) -> int:
+def expiring_ever(store: Transaction) -> int:
     """Count the tokens that expire at all."""
     query = (
         select(func.count())
@@ -178,7 +178,7 @@ def expiring_ever(database: DatabaseConnection) -> int:
         .join(targets, targets.c.id == connections.c.target_id)
         .where(_LISTED, _ACTIVE, connections.c.expires_at.is_not(None))
     )
-    return database.execute(query).scalar_one()
+    return store.connection.execute(query).scalar_one()
 
 
 _EXPIRY = (
@@ -196,8 +196,8 @@ _EXPIRY = (
 )
 
 
-def _size(database: DatabaseConnection) -> int:
-    if database.dialect.name == "sqlite":
+def _size(store: Transaction) -> int:
+    if store.connection.dialect.name == "sqlite":
         pages = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
-        return int(database.execute(pages).scalar_one())
-    return int(database.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+        return int(store.connection.execute(pages).scalar_one())
+    return int(store.connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection as DatabaseConnection
-from sqlalchemy import func, not_, or_, select, text, update
+from sqlalchemy import func, not_, or_, select, update
 
 from monitor.core.evaluation.accounts import AccountState
 from monitor.core.evaluation.evaluate import Evaluation, is_stale, is_unchanged
@@ -33,6 +32,7 @@ from monitor.storage.tables import (
     target_schedule,
     targets,
 )
+from monitor.storage.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +50,8 @@ class PolledTarget:
     is_changed: bool
 
 
-class Store:
-    """
-    The history database within one transaction.
-
-    Args:
-        uses_locks: whether transactions about the same things wait for each other, as those that write must;
-            SQLite has one writer anyway.
-    """
-
-    def __init__(self, connection: DatabaseConnection, *, uses_locks: bool = False) -> None:
-        self.connection = connection
-        self._uses_locks = uses_locks
+class Store(Transaction):
+    """The history database within one transaction: what several jobs read and write."""
 
     # Targets
 
@@ -75,7 +65,7 @@ class Store:
     ) -> list[Target]:
         """Make the targets what the configuration says; see ``registration``."""
         self.lock("register")
-        registration.register(self.connection, wanted, now, as_listed=as_listed, due_at=due_at)
+        registration.register(self, wanted, now, as_listed=as_listed, due_at=due_at)
         return self.active_targets()
 
     def invalidate_evaluations(self, now: datetime, accounts: Collection[str] | None = None) -> None:
@@ -125,7 +115,7 @@ class Store:
 
     def active_targets(self) -> list[Target]:
         """Give the targets that are polled."""
-        return registration.active_targets(self.connection)
+        return registration.active_targets(self)
 
     def due_targets(self, now: datetime, *, limit: int, of_each: int | None = None) -> list[Target]:
         """
@@ -310,7 +300,7 @@ class Store:
             incidents.c.account.in_(names), incidents.c.connection_id.is_(None), since=recent_since
         )
         flat = {about: times for found in recent.values() for about, times in found.items()}
-        return account_status.load_accounts(self.connection, names, recent_opens=flat)
+        return account_status.load_accounts(self, names, recent_opens=flat)
 
     def orphaned_incidents(self, accounts: Sequence[str]) -> list[Incident]:
         """Give the open incidents of targets that are polled no more, and of accounts that are gone."""
@@ -361,15 +351,6 @@ class Store:
             found.setdefault(target_id, {})[subject, RuleName(rule)] = times
         return found
 
-    def lock(self, *about: str) -> None:
-        """
-        Keep everybody else who calls this with one of the words waiting until this transaction ends.
-
-        Apart from any reading: whoever had to wait here must read what the other one has written.
-        """
-        if self._uses_locks:
-            self.connection.execute(_LOCK, {"about": sorted(set(about))})
-
     def _open_incidents(self, *conditions: Any) -> list[Incident]:
         query = (
             incident_query()
@@ -382,20 +363,19 @@ class Store:
 
     def save_polls(self, records: Sequence[PollRecord]) -> None:
         """Write what a batch of polls saw and changed; incidents apart."""
-        recording.save_polls(self.connection, records)
+        recording.save_polls(self, records)
 
     def save_reevaluations(self, evaluations: Sequence[Evaluation]) -> None:
         """Write down when the targets of reviews must be looked at again."""
-        recording.save_reevaluations(self.connection, evaluations)
+        recording.save_reevaluations(self, evaluations)
 
     def save_incidents(
         self, changes: Sequence[RoutedChange], now: datetime, *, incident_channels: Collection[str] = ()
     ) -> list[int]:
         """Write incidents and the outbox rows that tell of them; returns the incidents' ids in order."""
-        return recording.save_incidents(self.connection, changes, now, incident_channels=incident_channels)
+        return recording.save_incidents(self, changes, now, incident_channels=incident_channels)
 
 
-# In one order for everybody, or two that wait for each other would wait for ever.
 # By name and in order: every poll reads this, and what is not asked for need not be made a date of.
 _STATES = (
     select(
@@ -412,8 +392,4 @@ _STATES = (
     )
     .join(target_schedule, target_schedule.c.target_id == targets.c.id)
     .order_by(targets.c.id)
-)
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(turn) FROM (SELECT DISTINCT hashtext(words) AS turn"
-    " FROM unnest(CAST(:about AS text[])) AS words ORDER BY turn) AS turns"
 )

@@ -52,7 +52,7 @@ def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
 def _page(store: Store, view: Any, wanted: list[ColumnElement[bool]], given: Mapping[str, str]) -> bytes:
     limit = _number(given, "limit", LIMIT, 1, MAX_LIMIT)
     after = _number(given, "cursor", 0, 0, _MAX_INTEGER)
-    return _as_json_object(read_page(store.connection, view, *wanted, after=after, limit=limit))
+    return _as_json_object(read_page(store, view, *wanted, after=after, limit=limit))
 
 
 def _given(asked: Iterable[tuple[str, str]], *names: str) -> Mapping[str, str]:

@@ -50,13 +50,13 @@ def load_metrics_data(
         every: how often the targets of each account are polled.
         expiries_at_most: how many tokens are shown one by one; 0 for none.
     """
-    found = stats.collect(store.connection, now)
-    shown = stats.expiries(store.connection, limit=expiries_at_most) if expiries_at_most else []
+    found = stats.collect(store, now)
+    shown = stats.expiries(store, limit=expiries_at_most) if expiries_at_most else []
     return MetricsData(
         stats=found,
         overdue=count_overdue(found.due_at, every, now),
         expiries=shown,
-        dropped_expiries=stats.expiring_ever(store.connection) - len(shown),
+        dropped_expiries=stats.expiring_ever(store) - len(shown),
     )
 
 

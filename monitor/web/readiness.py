@@ -29,8 +29,8 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     if found != HEAD:
         return [f"the database has schema {found or 'none'}, this program wants {HEAD}"]
     with database.read() as store:
-        due_at = stats.due_since(store.connection, now)
-        unsent_at = stats.oldest_pending(store.connection, now)
+        due_at = stats.due_since(store, now)
+        unsent_at = stats.oldest_pending(store, now)
     lines = list(_late(due_at, every, now))
     if unsent_at and now - unsent_at > MAX_DELIVERY_DELAY:
         lines.append(f"a message has been due for {format_duration(now - unsent_at)}")

@@ -51,12 +51,12 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
     Args:
         every: how often the targets of each account are polled.
     """
-    found = stats.collect(store.connection, now)
+    found = stats.collect(store, now)
     problems = _problems(store)
     total = sum(found.connections.values())
     listed = queries.CONNECTIONS.c.removed_at.is_(None)
     order = ("account", "managed_user", "platform", "platform_id")
-    connections = pages.first_page(store.connection, queries.CONNECTIONS, listed, by=order, limit=CONNECTIONS)
+    connections = pages.first_page(store, queries.CONNECTIONS, listed, by=order, limit=CONNECTIONS)
     waiting = found.notifications.get(DeliveryState.PENDING, 0) + found.notifications.get(
         DeliveryState.SENDING, 0
     )
@@ -64,7 +64,7 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
         now=now,
         problems=problems,
         problems_total=sum(found.incidents.values()),
-        expiring=stats.expiries(store.connection, limit=EXPIRING, after=now),
+        expiring=stats.expiries(store, limit=EXPIRING, after=now),
         accounts=_accounts(found, count_overdue(found.due_at, every, now))[:ACCOUNTS],
         accounts_total=len(found.targets),
         connections=connections,
@@ -79,9 +79,7 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
 
 def _problems(store: Store) -> Sequence[Mapping[Any, Any]]:
     """Return the open incidents, the worst first and of those the oldest."""
-    rows = queries.rows(
-        store.connection, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED
-    )
+    rows = queries.rows(store, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
     return nsmallest(PROBLEMS, rows, key=lambda row: (-Severity(row["severity"]).rank, row["id"]))
 
 

@@ -54,7 +54,7 @@ class Sender:
         """Start to deliver what is due for every channel that isn't at it already."""
         progress = nullcontext() if self._is_stalled() else self._liveness.beating(SENDER)
         with progress, self._context.database.read() as store:
-            due = outbox.due_channels(store.connection, self._context.clock(), wait=wait)
+            due = outbox.due_channels(store, self._context.clock(), wait=wait)
         with self._lock:
             if self._closed:
                 return []

@@ -154,7 +154,7 @@ def test_silences_that_name_them_go_and_those_of_others_stay(lived: Simulator) -
     def silence(patterns: list[str], until: timedelta) -> int:
         with lived.database.begin() as store:
             return silences.add_silence(
-                store.connection,
+                store,
                 {"managed_user": patterns},
                 lived.clock(),
                 until=lived.clock() + until,
@@ -170,7 +170,7 @@ def test_silences_that_name_them_go_and_those_of_others_stay(lived: Simulator) -
     lived.clock.advance(timedelta(minutes=1))
     erase_client(lived.context, "agency", USERS[0])
     with lived.database.read() as store:
-        left = [row["id"] for row in silences.list_silences(store.connection, lived.clock(), everything=True)]
+        left = [row["id"] for row in silences.list_silences(store, lived.clock(), everything=True)]
     assert {somebody, everybody, shared} <= set(left)
     assert {by_id, by_name, over} & set(left) == set()
 

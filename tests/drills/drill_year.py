@@ -171,9 +171,7 @@ def test_a_year_of_a_thousand_targets_takes_seconds(
     want_second_version(tmp_path, monkeypatch)
     timed("migrating", lambda: database.upgrade(lambda revision, deed: print(f"{revision}: {deed}")))
     with database.read() as store:
-        timed(
-            "db check", lambda: print(list(check_integrity(store.connection, is_routed=lambda *_: True))[:3])
-        )
+        timed("db check", lambda: print(list(check_integrity(store, is_routed=lambda *_: True))[:3]))
     if database.is_sqlite:
         file = Path(url.removeprefix("sqlite:///"))
         print(f"{file.stat().st_size >> 20} MiB")

@@ -117,7 +117,7 @@ class JobSimulator:
         """Send what there is to send, and give what was sent."""
         before = {name: len(channel.sent) for name, channel in self.channels.items()}
         with self.database.read() as store:
-            due = outbox.due_channels(store.connection, self.clock(), wait=wait)
+            due = outbox.due_channels(store, self.clock(), wait=wait)
         for name in due:
             deliver_channel(name, self.context, self.unsaved, wait=wait)
         return [message for name, each in self.channels.items() for message in each.sent[before[name] :]]

@@ -64,7 +64,7 @@ def test_what_a_dead_sender_had_claimed_is_taken_again_in_its_time(database: Dat
     with database.begin() as store:
         from monitor.storage import outbox
 
-        assert outbox.claim(store.connection, simulator.clock(), channel="ops", message_key="m0")
+        assert outbox.claim(store, simulator.clock(), channel="ops", message_key="m0")
     set_back(simulator, DAY)
     simulator.clock.advance(LEASE)
     simulator.deliver()

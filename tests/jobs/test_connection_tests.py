@@ -52,7 +52,7 @@ def due(simulator: Simulator) -> str | None:
     """Name the connection whose turn it is."""
     with simulator.database.read() as store:
         found = connection_tests.next_due_connection(
-            store.connection, simulator.account, simulator.clock(), is_wanted=lambda known, now: True
+            store, simulator.account, simulator.clock(), is_wanted=lambda known, now: True
         )
     return found[1].connection.platform_id if found else None
 
@@ -102,9 +102,7 @@ def test_those_that_cannot_be_tested_are_not_even_looked_at(simulator: Simulator
         return False
 
     with simulator.database.read() as store:
-        connection_tests.next_due_connection(
-            store.connection, simulator.account, simulator.clock(), is_wanted=is_wanted
-        )
+        connection_tests.next_due_connection(store, simulator.account, simulator.clock(), is_wanted=is_wanted)
     assert observed_at == ["mastodon-9"]
 
 
@@ -127,7 +125,7 @@ def test_a_test_that_passed_is_remembered_when_later_ones_fail(simulator: Simula
     run_connection_tests(context(simulator))
     with simulator.database.read() as store:
         [(_, known)] = connection_tests.find_connections(
-            store.connection, "mastodon-1", account=None, managed_user_id=None
+            store, "mastodon-1", account=None, managed_user_id=None
         )
     assert (ConnectionTestResult.FAILED, first) == (known.last_test.result, known.last_test.passed_at)
 
@@ -252,7 +250,7 @@ def test_a_connection_that_was_forgotten_while_it_was_tested_costs_nothing(simul
     simulator.list_connections(blind())
     with simulator.database.read() as store:
         [(target, known)] = connection_tests.find_connections(
-            store.connection, "mastodon-1", account=None, managed_user_id=None
+            store, "mastodon-1", account=None, managed_user_id=None
         )
     with simulator.database.begin() as store:
         store.connection.exec_driver_sql("DELETE FROM connections")
@@ -271,7 +269,7 @@ def test_the_same_profile_of_two_users_is_found_twice_and_told_apart(database: D
 
         def found(**given: str | None) -> list[str | None]:
             wanted = {"account": None, "managed_user_id": None} | given
-            named = connection_tests.find_connections(store.connection, "mastodon-1", **wanted)
+            named = connection_tests.find_connections(store, "mastodon-1", **wanted)
             return [target.managed_user_id for target, _ in named]
 
         assert found() == list(users)

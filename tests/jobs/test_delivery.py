@@ -255,7 +255,7 @@ def test_a_dead_letter_that_is_tried_again_says_what_is_true_then(simulator: Job
     (message,) = simulator.deliver()
     assert "OVER: the token is good again" in message.body
     with simulator.database.begin() as store:
-        assert [1] == dead_letters.requeue_on_request(store.connection, [1], simulator.clock())
+        assert [1] == dead_letters.requeue_on_request(store, [1], simulator.clock())
     assert [] == simulator.deliver()  # all of it is told already
     assert ["delivered", "delivered"] == states(simulator)
 

@@ -52,7 +52,7 @@ def expiring(left: timedelta, **given: Any) -> Any:
 
 def acknowledge(simulator: JobSimulator, *, by: str = "mia", until: datetime | None = None) -> None:
     with simulator.database.begin() as store:
-        silences.acknowledge(store.connection, 1, simulator.clock(), author=by, comment="on it", until=until)
+        silences.acknowledge(store, 1, simulator.clock(), author=by, comment="on it", until=until)
 
 
 def pass_on(simulator: JobSimulator) -> int:
@@ -66,7 +66,7 @@ def remind_all(simulator: JobSimulator) -> int:
 def silence(simulator: JobSimulator, lasts: timedelta) -> None:
     with simulator.database.begin() as store:
         silences.add_silence(
-            store.connection,
+            store,
             {"platform": ["*"]},
             simulator.clock(),
             until=simulator.clock() + lasts,
@@ -168,7 +168,7 @@ def test_from_opened_to_resolved_a_service_is_sent_one_key(
         assert [] == there.service.refused
         assert LIVES[kind] == there.service.story
     with simulator.database.read() as store:
-        key = f"{installation_id(store.connection)}-1"
+        key = f"{installation_id(store)}-1"
     assert {key} == there.service.keys
     assert {} == there.service.open
     takes_acknowledgements = there.channel.takes_acknowledgements

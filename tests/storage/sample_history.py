@@ -28,10 +28,10 @@ def live(database: Database) -> Simulator:
     simulator.advance(2 * HOUR)
     with database.begin() as store:
         silences.acknowledge(
-            store.connection, 1, simulator.clock(), author="mia", comment="asked the client", until=None
+            store, 1, simulator.clock(), author="mia", comment="asked the client", until=None
         )
         silences.add_silence(
-            store.connection,
+            store,
             {"managed_user": ["Client*"]},
             simulator.clock(),
             until=simulator.clock() + 30 * DAY,

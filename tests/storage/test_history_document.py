@@ -72,7 +72,7 @@ def test_every_view_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_columns_documented_are_the_columns_of_the_view(simulator: JobSimulator, view: str) -> None:
     with simulator.database.read() as store:
-        columns = inspect(store.connection).get_columns(view)
+        columns = inspect(store).get_columns(view)
     assert [name for name, _ in documented(view)] == [each["name"] for each in columns]
     if not simulator.database.is_sqlite:  # which gives what is computed no type
         for (name, kind), column in zip(documented(view), columns, strict=True):
@@ -93,7 +93,7 @@ def notified(database: Database) -> JobSimulator:
     simulator.providers["studio"] = FakeProvider()
     simulator.routes = (Route(channels=("ops", "gone"), group_wait=timedelta()),)
     with database.begin() as store:
-        downtimes.save_downtime(store.connection, GAP)
+        downtimes.save_downtime(store, GAP)
         watched = store.register([("agency", None), ("agency", USER), ("studio", None)], START)
         store.connection.execute(
             text(f"UPDATE targets SET managed_user = 'Acme' WHERE managed_user_id = '{USER}'")

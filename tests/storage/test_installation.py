@@ -10,7 +10,7 @@ from monitor.storage.maintenance import backup
 
 def asked(database: Database) -> str:
     with database.begin() as store:
-        return installation_id(store.connection)
+        return installation_id(store)
 
 
 def test_an_installation_has_one_id_and_another_one_has_another(database: Database, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def write(database: Database, *rows: dict[str, Any]) -> None:
 
 def claim(database: Database, at: datetime = NOW, name: str = "m", **given: Any) -> Claim | None:
     with database.begin() as store:
-        return outbox.claim(store.connection, at, channel="ops", message_key=name, **given)
+        return outbox.claim(store, at, channel="ops", message_key=name, **given)
 
 
 def claimed(database: Database, at: datetime = NOW, name: str = "m", **given: Any) -> Claim:
@@ -46,7 +46,7 @@ def claimed(database: Database, at: datetime = NOW, name: str = "m", **given: An
 
 def due(database: Database, at: datetime = NOW, **given: Any) -> list[str]:
     with database.read() as store:
-        return outbox.due_channels(store.connection, at, **given)
+        return outbox.due_channels(store, at, **given)
 
 
 def rows(database: Database) -> list[dict[str, Any]]:
@@ -149,7 +149,7 @@ def test_what_was_given_back_is_grouped_anew_when_it_is_due(database: Database) 
     first = claimed(database, name="first")
     write(database, {"due_at": NOW + MINUTE})
     with database.begin() as store:
-        outbox.release(store.connection, first, due_at=NOW + MINUTE, error="refused")
+        outbox.release(store, first, due_at=NOW + MINUTE, error="refused")
     assert ["pending", "pending"] == states(database)
     assert ("refused", None, None) == tuple(
         rows(database)[0][key] for key in ("error", "message_key", "leased_until")
@@ -173,7 +173,7 @@ def test_what_may_have_been_delivered_keeps_its_name(database: Database) -> None
     write(database, {})
     first = claimed(database, name="first")
     with database.begin() as store:
-        outbox.retry_same_key(store.connection, first, until=NOW + MINUTE, error="no answer in time")
+        outbox.retry_same_key(store, first, until=NOW + MINUTE, error="no answer in time")
     write(database, {})
     assert (2,) == claimed(database, name="second").ids
     assert claim(database, NOW + MINUTE - SECOND, name="third") is None
@@ -186,7 +186,7 @@ def test_what_is_settled_is_done(database: Database) -> None:
     taken = claimed(database)
     write(database, {})
     with database.begin() as store:
-        outbox.mark_delivered(store.connection, taken, NOW + SECOND, notified={})
+        outbox.mark_delivered(store, taken, NOW + SECOND, notified={})
     assert ["delivered", "delivered", "pending"] == states(database)
     assert [NOW + SECOND] * 2 + [None] == [row["delivered_at"] for row in rows(database)]
     assert {None} == {row["leased_until"] for row in rows(database)} | {
@@ -199,13 +199,13 @@ def test_a_sender_that_was_given_up_can_end_nothing_of_what_others_hold(database
     write(database, {})
     stale = claimed(database, name="stale")
     with database.begin() as store:
-        outbox.release(store.connection, stale, due_at=NOW, error="refused")
+        outbox.release(store, stale, due_at=NOW, error="refused")
     claimed(database, name="fresh")
     with database.begin() as store:
-        outbox.mark_delivered(store.connection, stale, NOW, notified={})
-        outbox.mark_dead(store.connection, stale, error="given up")
-        outbox.retry_same_key(store.connection, stale, until=NOW, error="unsure")
-        outbox.release(store.connection, stale, due_at=NOW, error="refused")
+        outbox.mark_delivered(store, stale, NOW, notified={})
+        outbox.mark_dead(store, stale, error="given up")
+        outbox.retry_same_key(store, stale, until=NOW, error="unsure")
+        outbox.release(store, stale, due_at=NOW, error="refused")
     assert [("sending", "fresh")] == [(row["state"], row["message_key"]) for row in rows(database)]
 
 
@@ -213,15 +213,15 @@ def test_a_dead_letter_rests_until_it_is_revived(database: Database) -> None:
     write(database, {}, {}, {"state": DeliveryState.DELIVERED})
     taken = claimed(database)
     with database.begin() as store:
-        outbox.mark_dead(store.connection, taken, error="no such channel")
+        outbox.mark_dead(store, taken, error="no such channel")
     assert ["failed", "failed", "delivered"] == states(database)
     assert {"no such channel", None} == {row["error"] for row in rows(database)}
     assert due(database, NOW + 30 * DAY, wait=False) == []
     later = NOW + DAY
     with database.begin() as store:
-        assert [2] == dead_letters.requeue_on_request(store.connection, [2, 3, 99], later)
-        assert [] == dead_letters.requeue_on_request(store.connection, [2], later)
-        assert [] == dead_letters.requeue_on_request(store.connection, [], later)
+        assert [2] == dead_letters.requeue_on_request(store, [2, 3, 99], later)
+        assert [] == dead_letters.requeue_on_request(store, [2], later)
+        assert [] == dead_letters.requeue_on_request(store, [], later)
     again = claimed(database, later, name="again")
     assert (
         Claim(
@@ -260,7 +260,7 @@ def busy(simulator: JobSimulator) -> JobSimulator:
 
 def items(simulator: JobSimulator, taken: Claim) -> dict[int, Item]:
     with simulator.database.begin() as store:
-        loaded = load_items(store.connection, taken, {"agency": "https://app.postpost.dev"})
+        loaded = load_items(store, taken, {"agency": "https://app.postpost.dev"})
     return {item.incident.id or 0: item for item in loaded}
 
 
@@ -287,15 +287,13 @@ def test_what_a_claim_tells_of_is_as_it_is_now(busy: JobSimulator) -> None:
 def test_what_a_channel_was_last_told_is_remembered_by_incident_and_channel(busy: JobSimulator) -> None:
     first = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.mark_delivered(
-            store.connection, first, NOW, notified={1: Notified("critical"), 3: Notified("notice")}
-        )
+        outbox.mark_delivered(store, first, NOW, notified={1: Notified("critical"), 3: Notified("notice")})
     again = [{"incident_id": id_, "reason": Reason.UPDATED} for id_ in (1, 2, 3)]
     write(busy.database, *again, *({**each, "channel": "other"} for each in again))
     notified = items(busy, claimed(busy.database, name="second"))
     assert [Severity.CRITICAL, None, Severity.NOTICE] == [notified[id_].last_severity for id_ in (1, 2, 3)]
     with busy.database.begin() as store:
-        other = outbox.claim(store.connection, NOW, channel="other", message_key="o")
+        other = outbox.claim(store, NOW, channel="other", message_key="o")
     assert other
     assert [None] * 3 == [item.last_severity for item in items(busy, other).values()]
 
@@ -304,12 +302,12 @@ def test_reasons_that_were_told_already_are_told_no_more(busy: JobSimulator) -> 
     # A later message may have told all of it while an earlier one was stuck with its uncertain answer.
     stuck = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.retry_same_key(store.connection, stuck, until=NOW + MINUTE, error="no answer in time")
+        outbox.retry_same_key(store, stuck, until=NOW + MINUTE, error="no answer in time")
     write(busy.database, {"incident_id": 1, "reason": Reason.UPDATED})
     newer = claimed(busy.database, name="newer")
     assert {Reason.UPDATED} == items(busy, newer)[1].reasons
     with busy.database.begin() as store:
-        outbox.mark_delivered(store.connection, newer, NOW, notified={1: Notified("critical")})
+        outbox.mark_delivered(store, newer, NOW, notified={1: Notified("critical")})
     notified = items(busy, claimed(busy.database, NOW + MINUTE))
     assert (Severity.CRITICAL, frozenset(), None) == (
         notified[1].last_severity,
@@ -323,7 +321,7 @@ def test_the_end_of_an_incident_is_remembered_as_told(busy: JobSimulator) -> Non
     busy.poll_connections(connection(platform_id="instagram-1"), connection(platform_id="threads-1"))
     taken = claimed(busy.database, wait=False)
     with busy.database.begin() as store:
-        outbox.mark_delivered(store.connection, taken, NOW, notified={1: Notified(outbox.NOTIFIED_RESOLVED)})
+        outbox.mark_delivered(store, taken, NOW, notified={1: Notified(outbox.NOTIFIED_RESOLVED)})
     write(busy.database, {"incident_id": 1, "reason": Reason.REMINDER})
     (item,) = items(busy, claimed(busy.database, name="second")).values()
     assert (True, None, None) == (item.last_was_resolved, item.last_severity, item.reason)
@@ -347,9 +345,7 @@ def test_a_claim_of_any_size_takes_statements_of_one_size(simulator: JobSimulato
     taken = claimed(simulator.database, wait=False)
     notified = items(simulator, taken)
     with simulator.database.begin() as store:
-        outbox.mark_delivered(
-            store.connection, taken, NOW, notified=dict.fromkeys(notified, Notified("critical"))
-        )
+        outbox.mark_delivered(store, taken, NOW, notified=dict.fromkeys(notified, Notified("critical")))
     event.remove(simulator.database._writer, "before_cursor_execute", note)
     assert (300, 300) == (len(taken.ids), len(notified))
     assert {"delivered"} == set(states(simulator.database))

@@ -148,7 +148,7 @@ def write(database: Database, count: int, **given: Any) -> None:
 
 def claim(database: Database, name: str, at: Any = NOW) -> tuple[str, tuple[int, ...]] | None:
     with database.begin() as store:
-        taken = outbox.claim(store.connection, at, channel="ops", message_key=name)
+        taken = outbox.claim(store, at, channel="ops", message_key=name)
         return (taken.message_key, taken.ids) if taken else None
 
 

@@ -109,17 +109,17 @@ def _ask_aside(database: Database, simulator: Simulator) -> None:
     """Do what such a life has no occasion for."""
     now = simulator.clock()
     with database.begin() as store:
-        stats.collect(store.connection, now)
-        queries.health(store.connection, now, recently=DAY)
-        queries.health(store.connection, now, account="agency", recently=DAY)
-        notification_log.channel_states(store.connection)
-        dead_letters.lost(store.connection, channels=["ops"], attempts_below=60, tried_before=now)
-        dead_letters.requeue(store.connection, [1], now)
-        silences.expire_silence(store.connection, 1, now, author="mia", routing=simulator.routing)
+        stats.collect(store, now)
+        queries.health(store, now, recently=DAY)
+        queries.health(store, now, account="agency", recently=DAY)
+        notification_log.channel_states(store)
+        dead_letters.lost(store, channels=["ops"], attempts_below=60, tried_before=now)
+        dead_letters.requeue(store, [1], now)
+        silences.expire_silence(store, 1, now, author="mia", routing=simulator.routing)
         claimed = outbox.Claim(
             message_key="m1", channel="ops", ids=(1,), attempts=1, first_attempt_at=now, leased_until=now
         )
-        notification_log.last_client_notification(store.connection, claimed, NOW)
-        outbox.renew_lease(store.connection, claimed, now)
+        notification_log.last_client_notification(store, claimed, NOW)
+        outbox.renew_lease(store, claimed, now)
     backfill_notifications(simulator.context)
     ClockStepRecovery(simulator.context).recover()

@@ -23,6 +23,7 @@ from monitor.storage.database import Database
 from monitor.storage.file_lock import daemon_lock
 from monitor.storage.integrity import _indexes, check_integrity
 from monitor.storage.tables import target_schedule
+from monitor.storage.transaction import Transaction
 from tests.conftest import NewDatabase
 from tests.factories import DAY, HOUR, NOW, connection
 from tests.fakes import FrozenClock
@@ -162,7 +163,7 @@ def test_a_history_is_taken_over_whole(populated: Database, engine: Engine, seco
     assert kept(before, after) == before
     assert {row["origin"] for row in after["connections"]} == {"api"}
     with populated.read() as store:
-        assert list(check_integrity(store.connection, is_routed=lambda incident, target: True)) == []
+        assert list(check_integrity(store, is_routed=lambda incident, target: True)) == []
         for view in VIEWS:
             store.connection.execute(text(f"SELECT * FROM {view}")).all()
 
@@ -320,7 +321,7 @@ def inspected(engine: Engine) -> set[str]:
         seen, found = inspect(connection), set(inspect(connection).get_view_names())
         for table in seen.get_table_names():
             found |= {f"{table}.{column['name']} {column['type']}" for column in seen.get_columns(table)}
-            found |= _indexes(connection, table)
+            found |= _indexes(Transaction(connection), table)
     return found
 
 

@@ -84,7 +84,7 @@ def tell_a_story(simulator: JobSimulator) -> None:
     others = [connection(platform_id=f"threads-{n}") for n in range(3)]
     studio = simulator.providers["studio"]
     with simulator.database.begin() as store:
-        downtimes.save_downtime(store.connection, Downtime(starts_at=NOW - DAY, ends_at=NOW))
+        downtimes.save_downtime(store, Downtime(starts_at=NOW - DAY, ends_at=NOW))
     studio.lists(connection(), user="64a1f0c2e4b0a1b2c3d4e5f6")
     simulator.poll_connections(instagram, bluesky, odd, *others)
     simulator.deliver()
