@@ -270,7 +270,7 @@ def test_what_was_missed_while_it_was_down_is_told_on_return(tmp_path: Path, api
 
 
 @pytest.mark.parametrize("part", PLACES)
-def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
+def test_a_part_that_hangs_ends_the_process_after_a_dump_of_its_threads(
     tmp_path: Path, api: Server, line: NotifySocket, part: str
 ) -> None:
     hook = (
@@ -282,13 +282,11 @@ def test_a_part_that_hangs_in_a_real_process_starves_the_watchdog(
         process.wait_for("notification.failed")
         line.wait_for("WATCHDOG", after=len(line.notes))
         trigger.touch()
-        assert process.wait_for("component.stalled")[0]["components"] == [part.removesuffix("'s pass")]
+        assert part.removesuffix("'s pass") in process.wait_for("component.stalled")[0]["components"]
         pings = line.notes.count({"WATCHDOG": "1"})
-        time.sleep(1)  # five times as long as between two pings
+        assert process.end() == 1
         assert line.notes.count({"WATCHDOG": "1"}) == pings
-        # As the watchdog ends it: with a word on where each thread was.
-        process.process.send_signal(signal.SIGABRT)
-        assert process.end() == -signal.SIGABRT
+        assert process.lines("daemon.stalled")
         assert "in _record_forever" in process.text
 
 

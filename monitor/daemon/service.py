@@ -53,8 +53,10 @@ SECOND = timedelta(seconds=1)
 TICK = SECOND
 STOP_TIMEOUT = timedelta(seconds=8)
 UNAVAILABLE_LOG_INTERVAL = timedelta(minutes=1)
-# How often the main thread sees whether all parts move, where no watchdog wants to know it more often.
-PROGRESS_INTERVAL = timedelta(minutes=1)
+# How often the main thread checks whether all parts move, unless the watchdog wants to know it more often.
+PROGRESS_INTERVAL = timedelta(seconds=10)
+# A part that stays stalled for so long ends the process. Nothing in it can end a thread that hangs.
+STALL_LIMIT = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class Daemon:
     ) -> None:
         self._app = app
         self._set_status = set_status
-        self.liveness = Liveness()
+        self.liveness = Liveness(transaction_age=app.database.longest_transaction)
         self.metrics = Metrics(
             version=__version__,
             schema=HEAD,
@@ -319,18 +321,31 @@ def _start(app: App, status: StatusLine, *, is_start: bool) -> Daemon:
 def wait_for_reload(
     daemon: Daemon, signals: Signals, reload: Callable[[], App], status: StatusLine
 ) -> App | None:
-    """Sleep until a good new configuration is to be taken; None when it is time to stop."""
-    interval = (status.systemd.watchdog_interval or PROGRESS_INTERVAL).total_seconds()
+    """
+    Sleep until a good new configuration is to be taken; None when it is time to stop.
+
+    A part that stays stalled ends the process with status 1, after it has written where each thread is.
+    """
+    interval = min(status.systemd.watchdog_interval or PROGRESS_INTERVAL, PROGRESS_INTERVAL).total_seconds()
     was_stalled: list[str] = []
+    moved_at = monotonic()
     while not signals.stop:
         if not signals.reload:
             signals.wait(interval)
         daemon.recover_from_clock_step()
         stalled = daemon.liveness.stalled()
         if not stalled:
+            moved_at = monotonic()
             status.systemd.notify_watchdog()
+        elif not was_stalled:
+            moved_at = monotonic()  # a machine that was suspended has stood still just as long
+            log.error("component.stalled", components=stalled)
         elif stalled != was_stalled:
             log.error("component.stalled", components=stalled)
+        if monotonic() - moved_at > STALL_LIMIT.total_seconds():
+            log.critical("daemon.stalled", components=stalled)
+            faulthandler.dump_traceback()
+            os._exit(1)
         was_stalled = stalled
         if signals.reload and not signals.stop:
             signals.reload = False

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Condition
+from time import monotonic
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -69,6 +70,7 @@ class Database:
         self._log: Identity | None = None
         # Held only to begin and to end a transaction, not while one lasts.
         self._drain_lock = Condition()
+        self._transactions: dict[object, float] = {}
         self._users = 0
         self._renewing = False
         self._writer = self._engine("BEGIN IMMEDIATE")
@@ -128,16 +130,31 @@ class Database:
             rows = connection.execute(query, {"names": [*self._session_settings]})
             return sorted(name for name, value in rows if int(value) != self._session_settings[name])
 
+    def longest_transaction(self) -> float:
+        """Return the age of the oldest open transaction in seconds; 0 without one."""
+        began = list(self._transactions.values())
+        return monotonic() - min(began) if began else 0.0
+
     @contextmanager
     def begin(self) -> Iterator[Store]:
         """Open one transaction that may write; it is committed when the block ends well."""
-        with self._translate_errors(), self._checked_file(), self._writer.begin() as connection:
+        with (
+            self._timed(),
+            self._translate_errors(),
+            self._checked_file(),
+            self._writer.begin() as connection,
+        ):
             yield Store(connection, uses_locks=not self.is_sqlite)
 
     @contextmanager
     def read(self) -> Iterator[Store]:
         """Open one transaction that only reads: a consistent state, and never a wait for a writer."""
-        with self._translate_errors(), self._checked_file(), self._reader.connect() as connection:
+        with (
+            self._timed(),
+            self._translate_errors(),
+            self._checked_file(),
+            self._reader.connect() as connection,
+        ):
             yield Store(connection)
 
     @contextmanager
@@ -163,6 +180,15 @@ class Database:
         if self.is_sqlite:
             self._reader.dispose()
         self._log = None
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        transaction = object()
+        self._transactions[transaction] = monotonic()
+        try:
+            yield
+        finally:
+            del self._transactions[transaction]
 
     def _engine(self, begin: str) -> Engine:
         if not self.is_sqlite:

@@ -12,14 +12,12 @@ from monitor.errors import StorageError
 DISPATCHER = "dispatcher"
 RECORDER = "recorder"
 SENDER = "sender"
+DATABASE = "database"
 
-# How long a part may be silent. Waiting for a database that is away counts as moving; hanging doesn't.
+# How long a part may be silent, and one transaction may last. A database that refuses counts as moving. A call
+# that doesn't return counts as hanging: every call has a shorter limit of its own.
 STALL_TIMEOUTS: Mapping[str, timedelta] = MappingProxyType(
-    {
-        DISPATCHER: timedelta(seconds=60),
-        RECORDER: timedelta(seconds=120),
-        SENDER: timedelta(seconds=120),
-    }
+    dict.fromkeys((DISPATCHER, RECORDER, SENDER, DATABASE), timedelta(seconds=60))
 )
 
 
@@ -28,12 +26,18 @@ class Liveness:
     A record of when parts last moved; every part starts as having just moved.
 
     Args:
+        transaction_age: gives the seconds that the longest open transaction has lasted.
         monotonic: seconds that only ever grow, whatever happens to the machine's clock.
     """
 
     def __init__(
-        self, parts: Iterable[str] = STALL_TIMEOUTS, *, monotonic: Callable[[], float] = monotonic
+        self,
+        parts: Iterable[str] = (DISPATCHER, RECORDER, SENDER),
+        *,
+        transaction_age: Callable[[], float] = lambda: 0.0,
+        monotonic: Callable[[], float] = monotonic,
     ) -> None:
+        self._transaction_age = transaction_age
         self._monotonic = monotonic
         self._lock = Lock()
         self._beats = dict.fromkeys(parts, monotonic())
@@ -63,11 +67,7 @@ class Liveness:
         with self._lock:
             return {part: max(now - moved, 0.0) for part, moved in self._beats.items()}
 
-    def stalled(self, bounds: Mapping[str, timedelta] | None = None) -> list[str]:
-        """Name the parts that have been silent for longer than they may be, in alphabetical order."""
-        bounds = STALL_TIMEOUTS if bounds is None else bounds
-        return sorted(part for part, age in self.ages().items() if _is_overdue(age, bounds.get(part)))
-
-
-def _is_overdue(age: float, bound: timedelta | None) -> bool:
-    return bound is not None and age > bound.total_seconds()
+    def stalled(self) -> list[str]:
+        """Name what has been silent, or has lasted, for longer than it may, in alphabetical order."""
+        ages = {**self.ages(), DATABASE: self._transaction_age()}
+        return sorted(part for part, age in ages.items() if age > STALL_TIMEOUTS[part].total_seconds())

@@ -234,3 +234,18 @@ def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StorageError, match=r"postpost-monitor\[postgres\]"):
         Database("postgresql+psycopg://user:secret@localhost/history")
+
+
+def test_the_longest_transaction_is_the_age_of_the_oldest_that_is_open(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    assert database.longest_transaction() == 0
+    with database.read():
+        now[0] += 5
+        with database.read():
+            now[0] += 2
+            assert database.longest_transaction() == 7
+        assert database.longest_transaction() == 7
+    assert database.longest_transaction() == 0
