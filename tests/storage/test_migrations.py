@@ -103,8 +103,8 @@ def test_the_schema_migrated_is_the_schema_of_the_tables(empty_database_url: str
     with database.begin() as store:
         for view in VIEWS:
             store.connection.execute(text(f"DROP VIEW {view}"))
-        metadata.drop_all(store)
-        metadata.create_all(store)
+        metadata.drop_all(store.connection)
+        metadata.create_all(store.connection)
     assert schema_of(database) == migrated
     assert len(migrated["indexes"]) >= 9
     database.close()
@@ -126,7 +126,7 @@ def test_alembic_sees_no_difference_between_the_schema_and_the_tables(database: 
     with database.begin() as store, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it can't compare an index over an expression; the test above can
         context = MigrationContext.configure(
-            store, opts={"compare_type": True, "compare_server_default": True}
+            store.connection, opts={"compare_type": True, "compare_server_default": True}
         )
         assert compare_metadata(context, metadata) == []
 
@@ -198,8 +198,8 @@ def test_the_statements_printed_make_the_same_schema(
     with database.begin() as store:
         for view in VIEWS:
             store.connection.execute(text(f"DROP VIEW {view}"))
-        metadata.drop_all(store)
-        metadata.create_all(store)
+        metadata.drop_all(store.connection)
+        metadata.create_all(store.connection)
     assert schema_of(database) == by_hand
     database.close()
 

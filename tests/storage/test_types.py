@@ -28,15 +28,15 @@ times = Table(
 def scratch(database: Database) -> Iterator[Database]:
     """Give a database with one more table, for as long as the test takes."""
     with database.begin() as store:
-        times.create(store)
+        times.create(store.connection)
     yield database
     with database.begin() as store:
-        times.drop(store)
+        times.drop(store.connection)
 
 
 def write(database: Database, *moments: datetime | None) -> None:
     with database.begin() as store:
-        times.create(store, checkfirst=True)
+        times.create(store.connection, checkfirst=True)
         if moments:
             rows = [{"moment": each, "millis": each} for each in moments]
             store.connection.execute(insert(times), rows)
