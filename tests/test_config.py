@@ -75,7 +75,7 @@ def test_without_routes_every_channel_gets_everything(load: Load) -> None:
 def test_without_channels_nobody_is_told_and_a_warning_says_so(load: Load) -> None:
     config = load(ACCOUNTS)
     assert config.routes == ()
-    assert config.warnings == ("there is no channel: nobody will be told of a problem",)
+    assert config.warnings == ("there is no channel: no alert will be sent",)
 
 
 def test_a_rule_that_is_not_listed_keeps_its_defaults(load: Load) -> None:
@@ -254,8 +254,8 @@ def test_accounts_that_watch_the_same_with_one_key_are_told_of(
         account.update(yaml.safe_load(f"{{{keys}}}"))
     config = load(yaml.safe_dump({"accounts": accounts}) + CHANNELS, {**ENVIRON, "OTHER": "sk_other_1.2"})
     expected = (
-        "accounts 'north' and 'south' have the same key and watch some of the same targets: "
-        "what is wrong with those is told twice",
+        "accounts 'north' and 'south' have the same key and poll some of the same targets: "
+        "problems with those are reported twice",
     )
     assert config.warnings == (expected if is_told else ())
 
@@ -374,7 +374,7 @@ def test_address_and_database_come_from_the_environment() -> None:
         (
             "POSTPOST_MONITOR_BASE_URL",
             "http://a.example.com",
-            "want https://…; plain http is for loopback alone",
+            "want https://…; plain http is for loopback only",
         ),
         (
             "POSTPOST_MONITOR_DATABASE_URL",
@@ -382,7 +382,7 @@ def test_address_and_database_come_from_the_environment() -> None:
             "want sqlite:////path/of/the/file.db or postgresql://",
         ),
         ("POSTPOST_MONITOR_NOTIFY", "hook", "want an Apprise URL such as mailto://… or slack://…"),
-        ("POSTPOST_API_KEY", "sk_a\nb", "the API key holds a space or line break; want the bare key"),
+        ("POSTPOST_API_KEY", "sk_a\nb", "the API key contains a space or line break; want the bare key"),
     ],
 )
 def test_a_bad_variable_is_named(variable: str, value: str, line: str) -> None:

@@ -68,7 +68,7 @@ def expiries(tokens: Iterable[Row], *, now: datetime) -> Iterator["RenderableTyp
             days.setdefault(platform_name(token["platform"]), Counter())[day] += 1
     count = sum(counts.total() for counts in days.values())
     if not count:
-        yield _line("No token ends within 60 days.")
+        yield _line("No token expires within 60 days.")
         return
     yield _line(f"{count} token{' ends' if count == 1 else 's end'} within 60 days", style="bold")
     label = max(len(name) for name in days) + 2

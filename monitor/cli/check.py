@@ -57,7 +57,7 @@ def check_config(session: Session, show: bool) -> None:
 
         print_line(yaml.safe_dump(config.shown(), sort_keys=False, allow_unicode=True).rstrip())
     else:
-        print_line("\nThe configuration is right.")
+        print_line("\nThe configuration is valid.")
 
 
 @click.command("test-channel")
@@ -83,8 +83,10 @@ def send_test_messages(session: Session, names: tuple[str, ...]) -> int:
     for_clients = [channel.name for channel in config.channels if channel.notifies_clients]
     for name in for_clients:
         if name in names:
-            raise ConfigError(f"channel {name!r} tells each managed user apart: there is nobody to try it on")
-        print_line(f"{one_line(name, 64)}: left out, since it tells each managed user apart")
+            raise ConfigError(
+                f"channel {name!r} notifies each managed user, so it can't be tested without one"
+            )
+        print_line(f"{one_line(name, 64)}: skipped, because it notifies each managed user")
     tried = dict.fromkeys(name for name in names or channels if name not in for_clients)
     try:
         outcomes = [_send_test_message(channels[name]) for name in tried]

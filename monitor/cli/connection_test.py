@@ -65,7 +65,7 @@ def _find_one(
     found = [each for each in found if each[0].account in app.context.providers]
     if not found:
         raise StorageError(
-            f"no connection {one_line(platform_id, 80)!r} is listed; `postpost-monitor status` shows those that are"
+            f"no connection {one_line(platform_id, 80)!r}; `postpost-monitor status` lists the connections"
         )
     if len(found) > 1:
         places = ", ".join(
@@ -74,7 +74,7 @@ def _find_one(
             for target, _ in found[:5]
         )
         raise click.UsageError(
-            f"{one_line(platform_id, 80)!r} is listed {len(found)} times; say which: {places}."
+            f"{one_line(platform_id, 80)!r} is listed {len(found)} times; name one: {places}."
         )
     return found[0]
 
@@ -94,4 +94,4 @@ def _outcome(tried: "ConnectionTestRun") -> str:
         return f"it works ({said})" if said else "it works"
     if tried.result is ConnectionTestResult.FAILED:
         return f"broken: {said or 'no reason given'}"
-    return f"this proves nothing, it can't be tested this way or not now: {said or 'no reason given'}"
+    return f"no result, the connection can't be tested this way or not now: {said or 'no reason given'}"

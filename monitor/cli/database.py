@@ -75,9 +75,9 @@ def current(session: Session) -> None:
     finally:
         database.close()
     if found == migrate.HEAD:
-        print_line(f"{found}, as this program wants it")
+        print_line(f"{found}, as this program needs it")
     else:
-        print_line(f"{found or 'none'}; this program wants {migrate.HEAD}: run `postpost-monitor db upgrade`")
+        print_line(f"{found or 'none'}; this program needs {migrate.HEAD}: run `postpost-monitor db upgrade`")
 
 
 @db.command()

@@ -163,6 +163,6 @@ def _print_incidents(before: Mapping[int, Incident], after: Mapping[int, Inciden
 
 
 def _print_message(channel: str, message: Message) -> None:
-    print_line(f"would tell {channel}: {one_line(message.title)}")
+    print_line(f"would notify {channel}: {one_line(message.title)}")
     for line in message.body.splitlines():
         print_line(f"    {one_line(line, 1000)}".rstrip())

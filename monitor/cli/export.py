@@ -74,11 +74,9 @@ def export(
     from monitor.storage import queries
 
     if account and view == "deliveries":
-        raise click.UsageError("--account: a delivery is of a channel, not of an account.")
+        raise click.UsageError("--account: deliveries belong to channels, not to accounts.")
     if since and view == "connections":
-        raise click.UsageError(
-            "--since: connections are shown as they are now; `export transitions` has a past."
-        )
+        raise click.UsageError("--since: connections have only a current state; use `export transitions`.")
     if file is not None and str(file) in _STANDARD_OUTPUT:
         file = None
     form = form or _form_of(file)

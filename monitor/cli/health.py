@@ -55,7 +55,7 @@ def check_health(session: Session, account: str | None, only_itself: bool) -> in
 
         level, text, data = Level.UNKNOWN, scrub(str(error)), ""
     except Exception as error:  # noqa: BLE001 - the exit status of a failed command would read as a warning
-        text = f"this is a mistake in the monitor, please report it: {type(error).__name__}"
+        text = f"this is a bug in the monitor, please report it: {type(error).__name__}"
         level, data = Level.UNKNOWN, ""
     print_line(f"{level.name}: {one_line(text).replace('|', '/')}{data}")
     return level
@@ -77,7 +77,7 @@ def assess(
     if not only_itself:
         reasons += _reported_reasons(found)
     if not reasons:
-        how = "polls and messages move" if only_itself else "nothing to act on"
+        how = "polls and messages make progress" if only_itself else "nothing to do"
         return Level.OK, f"{_many(found.connections, 'connection')}, {how}"
     worst = max(level for level, _ in reasons)
     return worst, ", ".join(text for _, text in sorted(reasons, key=lambda reason: -reason[0]))
@@ -120,7 +120,7 @@ def _own_reasons(
         seen = [watched.last_polled_at if only_itself else watched.last_ok_at for watched in late]
         oldest = min((moment for moment in seen if moment), default=None)
         how_long = f"for {format_duration(now - oldest)}" if oldest else "ever"
-        what = "no poll" if only_itself else "no good poll"
+        what = "no poll" if only_itself else "no successful poll"
         yield Level.CRITICAL, f"{what} of {_many(len(late), 'target')} ({names}) {how_long}"
     if found.pending_since and now - found.pending_since > MAX_DELIVERY_DELAY:
         yield Level.WARNING, f"a message has been waiting for {format_duration(now - found.pending_since)}"

@@ -92,14 +92,16 @@ def print_clients(config: "Config", known: KnownTargets, routing: Routing) -> No
         now = utc_now()
         items = sample_client_items(config.accounts[0].name, now, with_link=channel.allow_reconnect_links)
         message = render_for_client(items, now=now, key="0123456789", limit=channel.body_limit)
-        print_line(f"channel {channel.name}: tells each managed user apart; one would get:")
+        print_line(f"channel {channel.name}: notifies each managed user; sample:")
         if message:
             for line in (message.title, "", *message.body.splitlines()):
                 print_line(f"    {one_line(line, 1000)}".rstrip())
         if alone := unreachable_users(channel.name, users, routing):
             names = [one_line(user.managed_user or user.managed_user_id or "", 60) for user in alone]
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            print_line(f"channel {channel.name}: no plausible address: {', '.join(names[:NAMED])}{more}")
+            print_line(
+                f"channel {channel.name}: clients without a usable address: {', '.join(names[:NAMED])}{more}"
+            )
 
 
 def _exact_duration(duration: timedelta) -> str:

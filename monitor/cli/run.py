@@ -173,7 +173,7 @@ def _print_paused(targets: "Sequence[Target]") -> list[str]:
     """Print for paused accounts what would be the same for each of their targets."""
     counted = Counter(target.account for target in targets)
     return [
-        f"{account}: {count} more target{'' if count == 1 else 's'} not asked about, since the key is refused"
+        f"{account}: {count} more target{'' if count == 1 else 's'} not polled, because the key is rejected"
         for account, count in sorted(counted.items())
     ]
 

@@ -140,7 +140,7 @@ class Session:
                 raise NoHistoryError("no history yet: run `postpost-monitor poll` or `run` first")
             if found != HEAD:
                 raise StorageError(
-                    f"{database.display_name} has schema {found}, this program wants {HEAD}; "
+                    f"{database.display_name} has schema {found}, this program needs {HEAD}; "
                     "run `postpost-monitor db upgrade`"
                 )
             yield database

@@ -38,7 +38,7 @@ class Until(click.ParamType[datetime]):
             self.fail(f"found {value[:40]!r}, want a duration such as 2h or a time such as 2026-02-22T20:00Z")
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         if moment <= now:
-            self.fail(f"{format_time(moment)} is in the past; want a time that is still to come")
+            self.fail(f"{format_time(moment)} is in the past; want a future time")
         return moment
 
 
@@ -71,10 +71,10 @@ def ack(session: Session, incident_id: int, author: str, comment: str, until: da
     if found is None:
         raise click.BadParameter(f"there is no incident {incident_id}; see `postpost-monitor incidents`")
     if found.resolved_at:
-        raise click.BadParameter(f"incident {incident_id} was over at {format_time(found.resolved_at)}")
+        raise click.BadParameter(f"incident {incident_id} resolved at {format_time(found.resolved_at)}")
     held = f" until {format_time(until)}" if until else ""
-    before = f"; {found.acknowledged_by} had it before" if found.acknowledged_by else ""
-    print_line(f"incident {incident_id} is in the hands of {author}{held}{before}: {found.summary}")
+    before = f"; {found.acknowledged_by} acknowledged it before" if found.acknowledged_by else ""
+    print_line(f"incident {incident_id} is acknowledged by {author}{held}{before}: {found.summary}")
 
 
 @click.group()
@@ -133,7 +133,7 @@ def list_silences(session: Session, everything: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found:
-        print_line("nothing is silenced")
+        print_line("there are no active silences")
     else:
         print_table(
             ("id", "match", "until", "created_by", "comment", "from", "ended"),
@@ -170,7 +170,7 @@ def expire(session: Session, silence_id: int, author: str) -> None:
             raise click.BadParameter(
                 f"no silence {silence_id} is in force; see `postpost-monitor silence list`"
             )
-    print_line(f"silence {silence_id} is over")
+    print_line(f"silence {silence_id} has ended")
 
 
 def _read(matches: Sequence[str]) -> dict[str, list[str]]:
@@ -189,7 +189,7 @@ def _read(matches: Sequence[str]) -> dict[str, list[str]]:
     for key, known in closed.items():
         for pattern in match.get(key, []):
             if not any(glob_match(pattern, name) for name in known):
-                raise click.BadParameter(f"no {key} is like {pattern[:40]!r}; there is {', '.join(known)}")
+                raise click.BadParameter(f"no {key} is like {pattern[:40]!r}; known: {', '.join(known)}")
     return match
 
 

@@ -56,7 +56,7 @@ class _Loader(yaml.SafeLoader):
     def flatten_mapping(self, node: MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MAX_NODES:
-            raise _with_place(node, "too much is merged here")
+            raise _with_place(node, "too many merged values")
 
 
 for _tag, _pattern, _first in (

@@ -30,12 +30,12 @@ class ProfileSection(Section):
     def _overdue_is_of_the_vendor(self) -> Self:
         if self.overdue_before and self.renewed_by is RenewedBy.PERSON:
             raise config_error(
-                "what people renew follows the ladder of token_expiry; leave it out, or write renewed_by: vendor",
+                "tokens that people renew have thresholds instead; leave it out, or write renewed_by: vendor",
                 "overdue_before",
             )
         if self.overdue_before and self.overdue_before <= WEEK:
             raise config_error(
-                "want more than 7d: in the last week the API itself says expiring_soon", "overdue_before"
+                "want more than 7d: in the last week the API itself reports expiring_soon", "overdue_before"
             )
         return self
 

@@ -139,7 +139,7 @@ class Account(Section):
     @model_validator(mode="after")
     def _check_targets(self) -> Self:
         if self.managed_users == "none" and not self.include_owner:
-            raise config_error("without managed_users nothing is left to watch; want true", "include_owner")
+            raise config_error("without managed_users there is nothing to poll; want true", "include_owner")
         return self
 
     @model_validator(mode="after")
@@ -192,22 +192,24 @@ class Channel(Section):
         if not self.takes_incidents:
             return self
         if self.notify_on:
-            raise config_error("the channel takes incidents alone; announce on another one", "notify_on")
+            raise config_error("the channel takes only incidents; use notify_on on another one", "notify_on")
         if self.template:
             raise config_error(
                 "the channel takes incidents, which have no text to write; leave it out", "template"
             )
         if self.notifies_clients:
-            raise config_error("a service with incidents can't be another one for each managed user", key)
+            raise config_error("an incident service can't have a URL for each managed user", key)
         return self
 
     @model_validator(mode="after")
     def _check_client_channel(self, info: ValidationInfo) -> Self:
         if self.notifies_clients and self.notify_on:
-            raise config_error("the channel tells clients, who need not hear of the monitor", "notify_on")
+            raise config_error(
+                "the channel notifies clients, who get no messages about the monitor", "notify_on"
+            )
         if self.notifies_clients and not self.allow_reconnect_links and info.context:
             info.context.warnings.append(
-                f"channel {self.name!r} tells clients but doesn't set allow_reconnect_links: they get no "
+                f"channel {self.name!r} notifies clients but doesn't set allow_reconnect_links: they get no "
                 f"link to reconnect"
             )
         return self
@@ -318,8 +320,8 @@ class Config(Section):
     def _check_duplicate_targets(self, info: ValidationInfo) -> Self:
         if info.context:
             info.context.warnings.extend(
-                f"accounts {one.name!r} and {other.name!r} have the same key and watch some of the same targets: "
-                "what is wrong with those is told twice"
+                f"accounts {one.name!r} and {other.name!r} have the same key and poll some of the same targets: "
+                "problems with those are reported twice"
                 for one, other in combinations(self.accounts, 2)
                 if one.provider == other.provider and one.api_key == other.api_key and one.overlaps(other)
             )
@@ -341,7 +343,7 @@ class Config(Section):
                     )
         if info.context:
             if not self.channels:
-                info.context.warnings.append("there is no channel: nobody will be told of a problem")
+                info.context.warnings.append("there is no channel: no alert will be sent")
             elif not any(channel.allow_reconnect_links for channel in self.channels):
                 info.context.warnings.extend(
                     f"account {account.name!r}: no channel has allow_reconnect_links: true, so "

@@ -58,7 +58,7 @@ def _thresholds(value: object) -> dict[timedelta, Severity]:
         if severity not in set(Severity):
             raise expected(join_choices(tuple(Severity)), written)
         if before in thresholds:
-            raise config_error("another rung has the same time left; want each once", written)
+            raise config_error("this time is given twice; want each once", written)
         thresholds[before] = Severity(severity)
     climbing = sorted(thresholds.items(), reverse=True)
     for (_, milder), (before, severity) in pairwise(climbing):
@@ -143,7 +143,7 @@ def _with_defaults(rules: tuple[RuleSection, ...]) -> tuple[RuleSection, ...]:
     given: dict[str, RuleSection] = {}
     for index, rule in enumerate(rules):
         if rule.rule in given:
-            raise config_error(f"{rule.rule} stands here a second time; want each rule once", index, "rule")
+            raise config_error(f"{rule.rule} is listed twice; want each rule once", index, "rule")
         given[rule.rule] = rule
     return tuple(given.get(name, DEFAULT_SECTIONS[name]) for name in SECTIONS)
 

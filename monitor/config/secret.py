@@ -65,9 +65,11 @@ def checked_key(key: str, at: str) -> str:
         at: the key of the configuration that it came from.
     """
     if not key.isascii():
-        raise config_error("the API key holds a character beyond ASCII; copy it again from the dashboard", at)
+        raise config_error(
+            "the API key contains a character beyond ASCII; copy it again from the dashboard", at
+        )
     if not all("!" <= character <= "~" for character in key):
-        raise config_error("the API key holds a space or line break; want the bare key, on one line", at)
+        raise config_error("the API key contains a space or line break; want the bare key, on one line", at)
     return key
 
 
@@ -77,7 +79,7 @@ def checked_channel(url: str, at: str) -> str:
     if not separator or not rest or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise config_error("want an Apprise URL such as mailto://… or slack://…", at)
     if not url.isprintable():
-        raise config_error("the URL holds a line break or control character; want one URL", at)
+        raise config_error("the URL contains a line break or control character; want one URL", at)
     return url
 
 
@@ -143,8 +145,8 @@ def _from_file(name: str, at: str, context: LoadContext) -> str:
         elif mode & stat.S_IRGRP:
             context.notes.append(f"{at}: the file's group can read it; chmod 600 is safer")
     if len(body) > MAX_SECRET_BYTES:
-        raise config_error("the file is larger than 64 KiB; want the secret alone in it", at)
+        raise config_error("the file is larger than 64 KiB; want only the secret in it", at)
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise config_error("the file isn't UTF-8; want the secret alone in it", at) from None
+        raise config_error("the file isn't UTF-8; want only the secret in it", at) from None

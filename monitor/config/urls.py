@@ -30,7 +30,9 @@ def checked_base_url(value: object) -> str:
     if set(value) & set("@?#\\") or not value.isascii() or not value.isprintable() or " " in value:
         raise _expected_base_url()
     if url.scheme == "http" and not _is_loopback(url):
-        raise expected("https://…; plain http is for loopback alone, since the API key travels along")
+        raise expected(
+            "https://…; plain http is for loopback only, because it sends the API key in the clear"
+        )
     return value.rstrip("/")
 
 

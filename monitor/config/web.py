@@ -71,13 +71,13 @@ class Web(Section):
             self._token = SecretStr(_checked_token(token, source_of(given, "token")))
         elif not self.is_local:
             raise config_error(
-                f"{self.listen} is beyond this machine; want token_file (or token_env) beside it, "
+                f"{self.listen} is reachable from other machines; want token_file (or token_env) beside it, "
                 "or a loopback address such as 127.0.0.1",
                 "listen",
             )
         if info.context and not self.is_local:
             info.context.warnings.append(
-                "web.listen is beyond this machine and speaks plain http: put a proxy with TLS before it"
+                "web.listen is reachable from other machines and speaks plain http: put a proxy with TLS in front"
             )
         return self
 

@@ -27,7 +27,7 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     """
     found = database.current_revision()
     if found != HEAD:
-        return [f"the database has schema {found or 'none'}, this program wants {HEAD}"]
+        return [f"the database has schema {found or 'none'}, this program needs {HEAD}"]
     with database.read() as store:
         due_at = stats.due_since(store, now)
         unsent_at = stats.oldest_pending(store, now)

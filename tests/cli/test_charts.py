@@ -168,7 +168,7 @@ def test_on_a_narrow_terminal_days_share_a_bar_and_none_is_lost() -> None:
 
 
 def test_no_expiry_within_sixty_days_is_said() -> None:
-    assert drawn(charts.expiries([token(61)], now=NOW), width=80) == ["No token ends within 60 days."]
+    assert drawn(charts.expiries([token(61)], now=NOW), width=80) == ["No token expires within 60 days."]
 
 
 def board(**given: Any) -> LiveTable:

@@ -35,7 +35,7 @@ def test_a_right_configuration_is_shown_with_who_is_told_what(cli_env: CliEnviro
     assert ran.status == 0
     assert f"account agency: postpost at {cli_env.server.url}, every 15m" in ran.out
     assert "channel ops: json, " in ran.out
-    assert ran.out.splitlines()[-1] == "The configuration is right."
+    assert ran.out.splitlines()[-1] == "The configuration is valid."
     (line,) = (
         line for line in ran.out.splitlines() if line.startswith("token_expiry") and "critical" in line
     )
@@ -75,7 +75,7 @@ def test_without_a_channel_it_warns_and_goes_on(cli_env: CliEnvironment) -> None
     del cli_env.tree["channels"]
     ran = cli_env.run("check-config")
     assert ran.status == 0
-    assert "nobody will be told" in ran.err
+    assert "no alert will be sent" in ran.err
 
 
 def test_the_configuration_in_force_is_shown_without_its_secrets(cli_env: CliEnvironment) -> None:
@@ -124,7 +124,7 @@ def test_upgrading_makes_the_database_once(cli_env: CliEnvironment) -> None:
     assert not cli_env.database.exists()
     assert cli_env.run("db", "upgrade").out.endswith("(was empty)\n")
     assert cli_env.run("db", "upgrade").out.endswith(f"schema {HEAD}\n")
-    assert cli_env.run("db", "current").out == f"{HEAD}, as this program wants it\n"
+    assert cli_env.run("db", "current").out == f"{HEAD}, as this program needs it\n"
 
 
 def test_an_upgrade_can_be_read_beforehand(cli_env: CliEnvironment) -> None:
@@ -571,9 +571,9 @@ def test_a_rehearsal_shows_the_events_and_sends_none(
         add_channel(cli_env, monkeypatch, f"json://{receiver.address}/?events=incident")
         ran = cli_env.run("poll", "--dry-run")
         assert [] == receiver.requests
-    notified = [line for line in ran.out.splitlines() if line.startswith("would tell pager: ")]
+    notified = [line for line in ran.out.splitlines() if line.startswith("would notify pager: ")]
     assert notified
-    assert all(re.match(r"would tell pager: opened [0-9a-f]{16}-\d+, \w+: ", line) for line in notified)
+    assert all(re.match(r"would notify pager: opened [0-9a-f]{16}-\d+, \w+: ", line) for line in notified)
 
 
 def test_one_pass_sends_an_event_for_each_incident(

@@ -64,7 +64,7 @@ def health(*targets: TargetStatus, **given: object) -> Health:
         (health(pending_since=NOW - 14 * MINUTE), Level.OK, ""),
         (health(pending_since=NOW - 16 * MINUTE), Level.WARNING, "waiting for 16 minutes"),
         (health(watched(MINUTE, 49 * MINUTE)), Level.OK, ""),
-        (health(watched(MINUTE, 51 * MINUTE)), Level.CRITICAL, "no good poll of 1 target (agency)"),
+        (health(watched(MINUTE, 51 * MINUTE)), Level.CRITICAL, "no successful poll of 1 target (agency)"),
         (health(watched(MINUTE, None)), Level.CRITICAL, "ever"),
         (health(watched(), watched(2 * DAY, 2 * DAY)), Level.CRITICAL, "2 days"),
     ],
@@ -125,7 +125,7 @@ def test_a_mistake_of_ours_is_unknown_and_not_a_warning(
     monkeypatch.setattr("monitor.storage.queries.health", broken)
     ran = cli_env.run("check-health")
     assert (ran.status, ran.err) == (3, "")
-    assert ran.out == "UNKNOWN: this is a mistake in the monitor, please report it: KeyError\n"
+    assert ran.out == "UNKNOWN: this is a bug in the monitor, please report it: KeyError\n"
 
 
 def test_it_answers_in_one_line_with_performance_data(
@@ -178,7 +178,7 @@ def test_one_account_is_not_blamed_for_another(cli_env: CliEnvironment) -> None:
         "WHERE target_id IN (SELECT id FROM targets WHERE account = 'well')",
     )
     well = cli_env.run("check-health", "--account", "well")
-    assert (well.status, well.out.partition(" | ")[0]) == (0, "OK: 3 connections, nothing to act on")
+    assert (well.status, well.out.partition(" | ")[0]) == (0, "OK: 3 connections, nothing to do")
     assert "outbox_age=0s" in well.out
     agency = cli_env.run("check-health", "--account", "agency").out
     assert "a message has been waiting" in agency
@@ -198,7 +198,7 @@ def test_who_rests_since_the_key_is_refused_is_no_fault_of_the_monitor(
     _change(cli_env, f"UPDATE targets SET first_seen_at = {old}, last_ok_at = {old}")
     _change(cli_env, "UPDATE target_schedule SET last_polled_at = NULL WHERE target_id > 1")
     assert cli_env.run("check-health", "--self").status == 0
-    assert "no good poll of 3 targets (agency)" in cli_env.run("check-health").out
+    assert "no successful poll of 3 targets (agency)" in cli_env.run("check-health").out
 
 
 def test_nobody_is_late_at_the_pace_that_the_budget_keeps(cli_env: CliEnvironment) -> None:

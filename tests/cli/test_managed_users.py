@@ -76,7 +76,7 @@ def test_a_refused_key_is_asked_with_once_and_said_once(workspace: CliEnvironmen
     assert ran.status == 1
     refused = [line for line in ran.out.splitlines() if line.startswith("not polled:")]
     assert len(refused) == 2
-    assert "3 more targets not asked about" in refused[1]
+    assert "3 more targets not polled" in refused[1]
     asked = [each for each in workspace.server.requests if each.path.endswith("/platform-connections")]
     assert len(asked) == 1
     workspace.fake_service.replace_key(workspace.server.requests[0].headers["x-api-key"], other)
@@ -153,7 +153,7 @@ def test_a_client_gets_a_real_mail_of_its_own_and_the_check_shows_one(workspace:
             workspace.fake_service.add_connection(profile, user=user)
         link, _ = workspace.fake_service.make_link(users[0])
         rehearsed = workspace.run("poll", "--dry-run")
-        assert "would tell clients: Please reconnect your TikTok account" in rehearsed.out
+        assert "would notify clients: Please reconnect your TikTok account" in rehearsed.out
         assert (
             mails.mails,
             [each.method for each in workspace.server.requests if each.method == "POST"],
@@ -167,9 +167,9 @@ def test_a_client_gets_a_real_mail_of_its_own_and_the_check_shows_one(workspace:
         assert "Hello North," in north.text()
         shown = workspace.run("check-config")
         assert shown.status == 0
-        assert "one would get:" in shown.out
+        assert "sample:" in shown.out
         assert "Please reconnect your Instagram account" in shown.out
-        assert "no plausible address: Odd" in shown.out
+        assert "without a usable address: Odd" in shown.out
         token = link.rpartition("/")[2]
         assert token not in workspace.database.read_bytes().decode("latin-1")
         for args in (("export", "deliveries"), ("deliveries", "--json"), ("incidents", "--all", "--json")):
@@ -177,7 +177,7 @@ def test_a_client_gets_a_real_mail_of_its_own_and_the_check_shows_one(workspace:
         assert workspace.run("db", "check").status == 0
         refused = workspace.run("test-channel", "clients")
         assert refused.status == 2
-        assert "tells each managed user apart" in refused.err
+        assert "notifies each managed user" in refused.err
 
 
 def test_a_channel_for_clients_needs_somebody_else_for_the_rest(workspace: CliEnvironment) -> None:

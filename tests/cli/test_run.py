@@ -117,7 +117,7 @@ def test_a_rehearsal_without_a_history_shows_everything_and_leaves_nothing(cli_e
     assert not cli_env.receiver.requests
     assert f"would record: agency {INSTAGRAM} (Your Brand): first seen, expiring_soon" in ran.out
     assert f"would open: incident 1, warning token_expiry, {INSTAGRAM}" in ran.out
-    assert re.search(r"^would tell ops: WARNING: .*2 problems.*agency", ran.out, re.MULTILINE)
+    assert re.search(r"^would notify ops: WARNING: .*2 problems.*agency", ran.out, re.MULTILINE)
     assert "To do: " in ran.out
     assert ran.out.splitlines()[-1] == "Dry run: nothing was written, nothing was sent."
 
@@ -144,7 +144,7 @@ def test_a_rehearsal_is_silent_about_what_is_silenced(cli_env: CliEnvironment) -
     cli_env.fake_service.expire(INSTAGRAM)
     ran = cli_env.run("poll", "--dry-run")
     assert "expiring_soon → expired" in ran.out
-    assert "would tell" not in ran.out
+    assert "would notify" not in ran.out
 
 
 def test_a_rehearsal_gives_new_incidents_the_ids_they_would_get(cli_env: CliEnvironment) -> None:

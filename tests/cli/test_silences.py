@@ -61,7 +61,7 @@ def monitor(
 def test_an_incident_is_taken_in_hand_and_shown_so(monitor: Callable[..., Ended]) -> None:
     done = monitor("ack", "1", "--author", "mia", "--comment", "called the client", "--until", "2h")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "in the hands of mia" in done.stdout
+    assert "acknowledged by mia" in done.stdout
     [shown] = json.loads(monitor("incidents", "--json").stdout)
     assert shown["acknowledged_by"] == "mia"
 
@@ -140,4 +140,4 @@ def test_a_resolved_incident_is_not_taken_in_hand(database_file: Path, monitor: 
     database.close()
     done = monitor("ack", "1", "--author", "mia", "--comment", "late")
     assert done.returncode == 2
-    assert "was over at 2026-01-01" in done.stderr
+    assert "resolved at 2026-01-01" in done.stderr
