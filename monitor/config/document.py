@@ -1,8 +1,8 @@
 """
 A YAML file as a plain tree of mappings, lists and scalars.
 
-YAML can do more than a configuration needs, and some of it bites: a key given twice silently wins, ``20:00``
-is the number 1200, ``no`` is false, and ten lines of aliases can stand for a billion nodes. Not here.
+YAML can do more than a configuration needs. A duplicate key silently wins, ``20:00`` is the number 1200, ``no``
+is false, and ten lines of aliases can expand to a billion nodes. This module refuses all of that.
 """
 
 import re
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without surprises: no key twice, few aliases, and only true and false are booleans."""
+    """A safe YAML loader: no duplicate keys, few aliases, and only true and false are booleans."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own name; the plain scalars below replace YAML 1.1's
     aliases = 0
@@ -98,7 +98,8 @@ def expand(tree: Tree, environ: Mapping[str, str]) -> Tree:
     Replace ``${NAME}`` in every string from the environment and ``$$`` by ``$``.
 
     Raises:
-        ConfigError: a name isn't set, or the tree holds what no configuration does; without the file's name.
+        ConfigError: a name isn't set, or the tree has values that a configuration can't have. The message lacks
+            the file's name.
     """
     return _Expansion(environ).expand(tree, ())
 
@@ -149,7 +150,7 @@ class _Expansion:
 
 
 def _parse(body: bytes) -> tuple[object, str]:
-    """Return the document, or what is wrong with it in our words: the libraries' errors quote the file."""
+    """Return the document, or an error of our own: the library's errors quote the file."""
     try:
         text = body.decode("utf-8-sig")
         return yaml.load(text, Loader=_Loader), ""  # noqa: S506 - derives from SafeLoader
@@ -177,7 +178,7 @@ def _is_indented_by_tab(text: str, line: int) -> bool:
 
 
 def _without_quotes(problem: str) -> str:
-    """Drop what PyYAML quotes: an unquoted password that starts with ``*`` or ``!`` would stand there."""
+    """Drop what PyYAML quotes, because it could be an unquoted password that starts with ``*`` or ``!``."""
     problem = (
         problem if problem.startswith("the key ") else re.sub(r"(['\"])(?!<[a-z ]+>').{2,}\1", "…", problem)
     )

@@ -1,7 +1,7 @@
 """
-One line for whatever is wrong with a configuration: key path, what was found, what would be right.
+One line for every error of a configuration: key path, value found, value wanted.
 
-A value is shown as it stands in the file, before ``${NAME}`` is replaced, and never where a secret may stand.
+A value is shown as written in the file, before ``${NAME}`` is replaced, and never if it may be a secret.
 """
 
 import re
@@ -18,7 +18,7 @@ _SECRET_KEY = re.compile(r"url|key|token|secret|password", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://|sk_|@")
 _NOTHING = object()
 
-# Wants whose found value is told by its kind alone: where a container belongs, text may be a bare secret.
+# For these, only the kind of the found value is shown: text in place of a container may be a secret.
 _CONTAINERS = {
     "list_type": "a list",
     "tuple_type": "a list",
@@ -33,7 +33,7 @@ _SCALARS = {
     "bool_parsing": "true or false",
 }
 
-# What configurations of development versions called these keys. May go after the first release.
+# The names of these keys in development versions. May be removed after the first release.
 RENAMED_KEYS: Mapping[str, str] = {
     "announce": "notify_on",
     "dead_man": "heartbeat",
@@ -45,7 +45,7 @@ RENAMED_KEYS: Mapping[str, str] = {
 
 def expected(what: str, *path: str | int) -> PydanticCustomError:
     """
-    Complain about a value: what was found is added where it may be shown.
+    Return an error about a value. The value found is added if it may be shown.
 
     Args:
         path: the rest of the key path, below the value that is being validated.
@@ -55,26 +55,26 @@ def expected(what: str, *path: str | int) -> PydanticCustomError:
 
 def config_error(text: str, *path: str | int) -> PydanticCustomError:
     """
-    Complain in words that say themselves what was found; ``at`` as in ``wanted``.
+    Return an error whose text already names what was found; ``at`` as in ``expected``.
     """
     return PydanticCustomError("complaint", "{text}", {"text": text, "at": path})
 
 
 def explain(error: ValidationError, raw: object) -> str:
     """
-    Put a failed validation into one line: the first complaint, and how many more there are.
+    Return a failed validation as one line: the first error, and how many more there are.
 
     Args:
-        raw: the tree as it was written, where values are shown from.
+        raw: the tree as written, from which values are shown.
     """
-    # A default that depends on a bad value is no second mistake.
+    # A default that depends on a wrong value is not a second error.
     mistakes = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
     return _line(mistakes[0], raw) + more
 
 
 def key_path(path: Sequence[str | int]) -> str:
-    """Write a path as people do: ``accounts[0].every``."""
+    """Return a path in readable form: ``accounts[0].every``."""
     written = ""
     for part in path:
         written += f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}"
@@ -82,7 +82,7 @@ def key_path(path: Sequence[str | int]) -> str:
 
 
 def shown_key(key: str, limit: int = 40) -> str:
-    """Show a key or a file name as it is where it is plain; quoted, cut or hidden where it isn't."""
+    """Return a key or a file name for a message: as it is if plain, otherwise quoted, cut or hidden."""
     if limit == 40 and _SECRET_VALUE.search(key):
         return "(a key that looks like a secret)"
     if len(key) > limit:
@@ -110,7 +110,7 @@ def _line(detail: ErrorDetails, raw: object) -> str:
 
 
 def _written_path(loc: Sequence[str | int], raw: object) -> Path:
-    """Leave out what pydantic adds to a path: names that aren't keys of the file."""
+    """Return the path without the parts that pydantic adds and that aren't keys of the file."""
     path: list[str | int] = []
     for part in loc:
         inner = _child(raw, part)

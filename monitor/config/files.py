@@ -1,4 +1,4 @@
-"""Files that a configuration names: read as data, and never waited for."""
+"""Read files that a configuration names, without ever waiting for them."""
 
 import errno
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 def read_file(path: Path, *, max_bytes: int) -> tuple[bytes, int]:
     """
-    Read the beginning of an ordinary file. Symbolic links are followed: Kubernetes mounts secrets through them.
+    Read the beginning of an ordinary file. Follows symbolic links, because Kubernetes mounts secrets through them.
 
-    A pipe or a device would make the reader wait, and a daemon that reloads would stop reacting to signals.
+    A pipe or a device would block, and a reloading daemon would stop reacting to signals.
 
     Returns:
         At most ``max_bytes`` + 1 bytes, so that the caller can tell a file that is too large, and the
@@ -18,7 +18,7 @@ def read_file(path: Path, *, max_bytes: int) -> tuple[bytes, int]:
 
     Raises:
         OSError: the file can't be read, or it is a pipe, a device, a socket or a directory.
-        ValueError: the path holds a null byte.
+        ValueError: the path contains a null byte.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
         mode = os.fstat(file.fileno()).st_mode

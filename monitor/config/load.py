@@ -1,4 +1,4 @@
-"""From a file, or from the bare environment, to a configuration."""
+"""Load the configuration from a file or from the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ LOCAL_CONFIG = Path("config.yaml")
 SYSTEM_CONFIG = Path("/etc/postpost-monitor/config.yaml")
 CONFIG_VARIABLE = "POSTPOST_MONITOR_CONFIG"
 
-# The vendor's own samples for PostPost read the key from PUBLORA_API_KEY: it says nothing of the brand.
+# The vendor's own samples for PostPost read the key from PUBLORA_API_KEY, so it doesn't tell the brand.
 KEY_VARIABLES = tuple(provider.key_variable for provider in PROVIDERS.values())
 _VARIABLES = {
     "accounts[0].provider": "POSTPOST_MONITOR_PROVIDER",
@@ -37,10 +37,10 @@ def find_config(
     system: Path = SYSTEM_CONFIG,
 ) -> Path | None:
     """
-    Find the configuration file: the option's, the environment's, the one here, the system's, or none.
+    Return the configuration file: from the option, the environment, this folder, the system, or None.
 
     Raises:
-        ConfigError: a file was named and isn't there.
+        ConfigError: a named file doesn't exist.
     """
     variable = environ.get(CONFIG_VARIABLE)
     named, by = (option, "--config") if option else (Path(variable) if variable else None, CONFIG_VARIABLE)
@@ -56,7 +56,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     Read the configuration from a file, or from the environment alone. Nothing is written.
 
     Raises:
-        ConfigError: one line naming file, key path, what was found and what would be right.
+        ConfigError: one line with file, key path, value found and value wanted.
     """
     if path is None:
         return _from_environment(environ)
@@ -71,14 +71,14 @@ def parse_config(
     folder: Path = Path(),
 ) -> Config:
     """
-    Make a configuration from a plain tree.
+    Validate a plain tree as a configuration.
 
     Args:
-        source: what complaints begin with.
+        source: the beginning of error texts.
         folder: where relative names of files start.
 
     Raises:
-        ConfigError: one line naming source, key path, what was found and what would be right.
+        ConfigError: one line with source, key path, value found and value wanted.
     """
     config, problem = _parse(tree, LoadContext(environ=environ, folder=folder))
     if config is None:
@@ -87,7 +87,7 @@ def parse_config(
 
 
 def _parse(raw: Mapping[str, Tree], context: LoadContext) -> tuple[Config | None, str]:
-    """Return the configuration, or what is wrong: an error out of pydantic's would carry the values along."""
+    """Return the configuration or an error of our own: pydantic's errors contain the values."""
     try:
         tree = expand(raw, context.environ)
         assert isinstance(tree, dict)
@@ -114,7 +114,7 @@ def _from_environment(environ: Mapping[str, str]) -> Config:
     tree: dict[str, Any] = {"accounts": [account]}
     if environ.get("POSTPOST_MONITOR_DATABASE_URL"):
         tree["database"] = {"url_env": "POSTPOST_MONITOR_DATABASE_URL"}
-    # One that stands there twice would be told everything twice.
+    # A URL that is listed twice would get everything twice.
     urls = dict.fromkeys(environ.get("POSTPOST_MONITOR_NOTIFY", "").split())
     tree["channels"] = [
         {"name": f"notify-{number}", "url": _literal(url)} for number, url in enumerate(urls, start=1)
@@ -126,7 +126,7 @@ def _from_environment(environ: Mapping[str, str]) -> Config:
 
 
 def _in_variables(problem: str, key_variable: str) -> str:
-    """Name the variable where the complaint names the key of a file that doesn't exist."""
+    """Return an error with the variable in place of the key, because there is no file."""
     for key, variable in {**_VARIABLES, "accounts[0].api_key_env": key_variable}.items():
         if problem.startswith(key):
             return variable + ": " + problem.partition(": ")[2]
@@ -150,7 +150,7 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError:
-        return True  # it may well be there: reading it will say why it can't be read
+        return True  # it may exist: reading it gives the reason why it can't be read
     return True
 
 

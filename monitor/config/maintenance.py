@@ -1,4 +1,4 @@
-"""How tokens are kept alive, and how connections are tried: what is known of platforms, and active tests."""
+"""The configuration of renewal profiles and connection tests."""
 
 import difflib
 from datetime import timedelta
@@ -17,10 +17,10 @@ MIN_TEST_INTERVAL = timedelta(hours=1)
 
 class ProfileSection(Section):
     """
-    Who renews the tokens of a platform; it stands above what is learned from their past.
+    Who renews the tokens of a platform. Overrides what the monitor learned.
 
-    ``overdue_before`` is how long before its end a token that renews by itself is overdue, instead of by habit:
-    more than a week, since the API itself speaks up in the last one.
+    ``overdue_before`` is how long before its end a token that the vendor renews is overdue, instead of as
+    learned. It must be more than a week, because the API itself reports ``expiring_soon`` in the last one.
     """
 
     renewed_by: RenewedBy
@@ -47,7 +47,7 @@ def _slow(every: timedelta) -> timedelta:
 
 
 class ConnectionTestsSection(Section):
-    """Active tests of connections without an expiry date, one by one; ``per_hour`` is for the whole account."""
+    """Tests of connections without an expiry date. ``per_hour`` applies to the whole account."""
 
     every: Annotated[Duration, AfterValidator(_slow)] = timedelta(hours=24)
     per_hour: Annotated[int, whole(1, 360)] = 60

@@ -1,4 +1,4 @@
-"""Which managed users of a key are watched."""
+"""Which managed users of a key are polled."""
 
 import re
 from typing import Annotated, Literal, TypeAlias
@@ -19,7 +19,7 @@ def _managed_users(value: object) -> object:
         raise config_error("found an empty list, want none or at least one id")
     ids: list[str] = []
     for index, given in enumerate(value):
-        # YAML takes an id of digits alone for a number.
+        # YAML reads an id of digits as a number.
         text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
         if not isinstance(text, str) or not _ID.fullmatch(text):
             raise expected("the id of a managed user: 24 hexadecimal characters", index)
@@ -32,7 +32,7 @@ def _managed_users(value: object) -> object:
 def overlap(
     one: Literal["all", "none"] | tuple[str, ...], other: Literal["all", "none"] | tuple[str, ...]
 ) -> bool:
-    """Return whether some user may be watched by both."""
+    """Return whether both may poll the same user."""
     if "none" in (one, other):
         return False
     return "all" in (one, other) or not set(one).isdisjoint(other)

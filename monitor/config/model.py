@@ -60,7 +60,7 @@ Reference: TypeAlias = str | None  # the name of a variable or a file that holds
 
 
 class Database(Section):
-    """Where the history is kept; ``url`` is in SQLAlchemy's words, wherever it came from."""
+    """The history database. ``url`` has SQLAlchemy's form."""
 
     url: Annotated[SecretStr, PlainSerializer(lambda url: without_password(url.get_secret_value()))]
     url_env: Reference = None
@@ -74,7 +74,7 @@ class Database(Section):
 
 
 class Polling(Section):
-    """How often and how hard the API is asked; ``requests_per_minute`` is per key, by default the provider's."""
+    """How often to poll. ``requests_per_minute`` is for each key, by default the provider's."""
 
     every: Duration = timedelta(minutes=15)
     jitter: Share = 0.1
@@ -104,7 +104,7 @@ def _warn(info: ValidationInfo, text: str) -> None:
 
 
 class Account(Section):
-    """One API key, what it is for, and where it differs from what ``polling`` says."""
+    """One API key, its targets, and its differences from ``polling``."""
 
     misspellings: ClassVar[Mapping[str, str]] = {"api_key": "use api_key_env or api_key_file"}
 
@@ -127,11 +127,11 @@ class Account(Section):
 
     @property
     def api_key(self) -> SecretStr:
-        """The key itself, wherever it is kept."""
+        """The key itself."""
         return self._api_key
 
     def overlaps(self, other: "Account") -> bool:
-        """Return whether somebody would be watched by both, if they have the same key."""
+        """Return whether both accounts would poll the same target, if they have the same key."""
         return (self.include_owner and other.include_owner) or overlap(
             self.managed_users, other.managed_users
         )
@@ -155,7 +155,7 @@ class Account(Section):
 
 
 class Channel(Section):
-    """Where notifications go: a name for an Apprise URL; ``notify_on`` is what it hears of the monitor itself."""
+    """A name for an Apprise URL that gets notifications. ``notify_on`` adds messages about the monitor itself."""
 
     name: Name
     url: Secret
@@ -167,12 +167,12 @@ class Channel(Section):
 
     @property
     def notifies_clients(self) -> bool:
-        """Whether the URL is another one for each managed user."""
+        """Whether the URL differs for each managed user."""
         return client_url(self.url.get_secret_value()) is not None
 
     @property
     def takes_incidents(self) -> bool:
-        """Whether the URL leads to a service with incidents of its own, which takes no text."""
+        """Whether the URL leads to an incident service, which takes no text."""
         return incident_service(self.url.get_secret_value()) is not None
 
     @model_validator(mode="after")
@@ -224,7 +224,7 @@ class Channel(Section):
 
 
 class Retention(Section):
-    """How long the past is kept: all of it as long as ``history``, but for what is said apart."""
+    """How long records are kept: as long as ``history``, unless their kind has its own value."""
 
     history: Duration = timedelta(days=400)
     snapshots: Duration | None = None
@@ -240,7 +240,7 @@ class Retention(Section):
 
 
 class Heartbeat(Section):
-    """Whom to ping after each complete, successful cycle, so that silence is noticed."""
+    """The service to ping after each complete, successful cycle."""
 
     url: Secret
     url_env: Reference = None
@@ -255,7 +255,7 @@ class Heartbeat(Section):
 
 
 class Log(Section):
-    """How the log is written, and how much of it."""
+    """The format and the level of the log."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -279,8 +279,8 @@ class Config(Section):
     """
     The whole configuration.
 
-    ``routes`` and ``rules`` are those in force: without routes every channel gets everything, and a rule that
-    isn't listed stands with its defaults.
+    ``routes`` and ``rules`` include the defaults: without routes every channel gets everything, and a rule that
+    isn't listed has its defaults.
     """
 
     database: Database
@@ -304,12 +304,12 @@ class Config(Section):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What isn't wrong but worth a second look, one line each."""
+        """Settings that are valid and probably not intended, one line each."""
         return self._warnings
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is good to know about the configuration, one line each."""
+        """Notes about the configuration, one line each."""
         return self._notes
 
     def active_rules(self) -> Rules:
@@ -355,7 +355,7 @@ class Config(Section):
         return self
 
     def secrets(self) -> frozenset[str]:
-        """Gather every text that must be seen nowhere: keys, channel URLs and their parts, passwords."""
+        """Return every text that must be hidden: keys, channel URLs and their parts, passwords."""
         urls = [channel.url.get_secret_value() for channel in self.channels]
         urls += [self.heartbeat.url.get_secret_value()] if self.heartbeat else []
         return frozenset(
@@ -367,5 +367,5 @@ class Config(Section):
         )
 
     def shown(self) -> dict[str, Any]:
-        """Return the whole configuration as it is in force, as plain data with every secret hidden."""
+        """Return the effective configuration as plain data with every secret hidden."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

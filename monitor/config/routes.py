@@ -1,4 +1,4 @@
-"""Who is told what, and when."""
+"""The configuration of routes: which incidents go to which channels, and when."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -46,7 +46,7 @@ RulePattern: TypeAlias = Annotated[str, AfterValidator(_rule_pattern)]
 
 
 class MatchSection(Section):
-    """What a route takes: every key given must match, by any of its patterns; an absent key takes all."""
+    """What a route takes: every given key must match, by any of its patterns. An absent key matches everything."""
 
     severity: Annotated[tuple[Severity, ...], OneOrMore, NotEmpty] = Field(default=())
     platform: Patterns = Field(default=())
@@ -62,7 +62,7 @@ class MatchSection(Section):
 
 
 class QuietHoursSection(Section):
-    """A daily time in which nothing is told but, unless told otherwise, what is critical."""
+    """A daily time in which only critical alerts are sent, or none."""
 
     starts: ClockTime = Field(alias="from")
     ends: ClockTime = Field(alias="to")
@@ -77,7 +77,7 @@ class QuietHoursSection(Section):
 
 
 class DigestSection(Section):
-    """A regular summary of what is open, what is coming and what is well; a weekly one is due on Mondays."""
+    """A regular summary of open incidents, coming expiries and healthy connections. A weekly one is due on Mondays."""
 
     every: Literal["daily", "weekly"]
     time_of_day: ClockTime = Field(alias="at")
@@ -96,7 +96,7 @@ class DigestSection(Section):
 
 
 class Template(Section):
-    """A channel's own words, in Jinja2; an absent one is the built-in."""
+    """A channel's own text, in Jinja2. An absent one is the built-in text."""
 
     title: str | None = None
     body: str | None = None
@@ -109,7 +109,7 @@ class Template(Section):
 
 
 class RouteSection(Section):
-    """Which problems go to which channels, in which groups, how soon and how often."""
+    """Which incidents go to which channels, in which groups, how soon and how often."""
 
     channels: Annotated[tuple[Name, ...], NotEmpty]
     match: Annotated[Matcher, Written(MatchSection)] = Matcher()

@@ -1,4 +1,4 @@
-"""The rules as they are configured: which are in force, and from when something is a problem."""
+"""The configuration of rules: which are enabled, and their settings."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,7 +114,7 @@ _ALL_RULES: tuple[AnyRule, ...] = (*DEFAULT_RULES.connection, *DEFAULT_RULES.acc
 SECTIONS: Mapping[str, type[RuleSection]] = {
     rule.name: _section_of(rule)
     for rule in _ALL_RULES
-    if rule.name is not RuleName.USER_NOT_MANAGED  # the monitor acts on it; there is nothing to set
+    if rule.name is not RuleName.USER_NOT_MANAGED  # the monitor acts on it, so there is nothing to configure
 }
 
 
@@ -157,7 +157,7 @@ RuleList: TypeAlias = Annotated[
 
 
 class FlappingSection(Section):
-    """A problem that comes and goes: told as flapping after so many times, and then at its end."""
+    """When a problem that comes and goes is flapping: one alert, and one at its end."""
 
     times: Annotated[int, whole(2, 1000)] = DEFAULT_FLAPPING.times
     window: Duration = Field(default=DEFAULT_FLAPPING.window, alias="within")
@@ -174,7 +174,7 @@ class MassChangeSection(Section):
 
 
 class Damping(Section):
-    """What keeps a stumbling source from making noise."""
+    """How to avoid alerts about problems that come and go."""
 
     flapping: Annotated[Flapping, Written(FlappingSection)] = DEFAULT_FLAPPING
     mass_change: Annotated[MassChange, Written(MassChangeSection)] = Field(

@@ -1,4 +1,4 @@
-"""Secrets: where they come from, what they may look like, and what of them must never be seen again."""
+"""Secrets: where they come from, what is valid, and which parts must be hidden."""
 
 import re
 import stat
@@ -18,7 +18,7 @@ Secret: TypeAlias = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN)]
 MAX_SECRET_BYTES = 64 * 1024
 MIN_PART_LENGTH = 6
 
-# Words that stand in ordinary webhook paths: hiding them would hide the monitor's own log.
+# Words of ordinary webhook paths. Hiding them would make the monitor's own log unreadable.
 _PLAIN_WORDS = frozenset({
     "localhost", "message", "messages", "monitor", "notification", "notify", "postpost", "postpost-monitor",
     "publora", "services", "webhook", "webhooks",
@@ -27,10 +27,10 @@ _PLAIN_WORDS = frozenset({
 
 def resolve_secret(given: dict[str, Any], key: str, context: LoadContext, *, direct: bool = True) -> str:
     """
-    Return the secret that one of ``key``, ``key_env`` and ``key_file`` stands for, without spaces around it.
+    Return the secret from one of ``key``, ``key_env`` and ``key_file``, without spaces around it.
 
     Args:
-        direct: whether the secret may stand in the configuration itself.
+        direct: whether the configuration itself may contain the secret.
     """
     names = (key, f"{key}_env", f"{key}_file") if direct else (f"{key}_env", f"{key}_file")
     present = [name for name in names if name in given]
@@ -53,7 +53,7 @@ def resolve_secret(given: dict[str, Any], key: str, context: LoadContext, *, dir
 
 
 def source_of(given: dict[str, Any], key: str) -> str:
-    """Name the key that ``resolved`` took the secret from."""
+    """Return the key that ``resolve_secret`` took the secret from."""
     return next(name for name in (f"{key}_env", f"{key}_file", key) if name in given)
 
 
@@ -74,7 +74,7 @@ def checked_key(key: str, at: str) -> str:
 
 
 def checked_channel(url: str, at: str) -> str:
-    """Refuse what can't be an Apprise URL; whether Apprise knows the service is the channels' matter."""
+    """Refuse what can't be an Apprise URL. ``channels`` checks whether Apprise knows the service."""
     scheme, separator, rest = url.partition("://")
     if not separator or not rest or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise config_error("want an Apprise URL such as mailto://… or slack://…", at)
@@ -97,9 +97,9 @@ def checked_ping(url: str, at: str) -> str:
 
 def parts(url: str) -> Iterator[str]:
     """
-    Find what of a channel's URL is secret by itself: users, passwords, path segments, values of the query.
+    Return the secret parts of a channel's URL: users, passwords, path segments, values of the query.
 
-    Some services have a token where the host stands; a host with a dot in it is taken for a host.
+    Some services have a token in place of the host. A host with a dot counts as a host.
     """
     head, _, query = url.partition("://")[2].partition("?")
     authority, _, way = head.partition("/")
@@ -111,7 +111,7 @@ def parts(url: str) -> Iterator[str]:
     found += [pair.partition("=")[2] for pair in query.split("&")]
     for part in found:
         if "{managed_user." in part:
-            continue  # a place for something else
+            continue  # a placeholder
         for written in {part, unquote(part)}:
             if len(written) >= MIN_PART_LENGTH and written[0] != "#" and written.lower() not in _PLAIN_WORDS:
                 yield written
@@ -121,7 +121,7 @@ def _from_environment(variable: str, at: str, context: LoadContext) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
         raise _no_name(at)
     if variable not in context.environ:
-        # Shown only where it reads as a variable's name: somebody may have written the secret itself here.
+        # Shown only if it looks like the name of a variable, because it may be the secret itself.
         shown = variable if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", variable) else "that it names"
         raise config_error(f"the environment variable {shown} is not set", at)
     return context.environ[variable]
@@ -138,7 +138,7 @@ def _from_file(name: str, at: str, context: LoadContext) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file's name"
         raise config_error(f"the file can't be read: {reason}", at) from None
-    # systemd's copies show the bits of an access list, though nobody else can enter their directory.
+    # systemd's copies show the bits of an access list, although no other user can enter their directory.
     if not path.is_relative_to(context.environ.get("CREDENTIALS_DIRECTORY") or path / "none"):
         if mode & stat.S_IROTH:
             context.warnings.append(f"{at}: everyone on this machine can read the file; run chmod 600 on it")

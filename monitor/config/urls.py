@@ -1,4 +1,4 @@
-"""Addresses: of the API, which gets a key, and of the history database."""
+"""The addresses of the API and of the history database."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -17,7 +17,7 @@ _QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)([^&]*)")
 
 
 def checked_base_url(value: object) -> str:
-    """Refuse where a key must not be sent to: plain HTTP beyond this machine, or a URL of another shape."""
+    """Refuse addresses that must not get a key: plain HTTP beyond this machine, or not a base URL."""
     if not isinstance(value, str):
         raise _expected_base_url()
     try:
@@ -38,11 +38,11 @@ def checked_base_url(value: object) -> str:
 
 def checked_database(url: str, at: str, folder: Path = Path()) -> str:
     """
-    Bring a database's URL into SQLAlchemy's words.
+    Return a database's URL in SQLAlchemy's form.
 
     Args:
         at: the key of the configuration that it came from.
-        folder: where the name of a SQLite file starts, if it is relative.
+        folder: the folder for a relative name of a SQLite file.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or not url.isprintable() or " " in url:
@@ -63,18 +63,18 @@ def checked_database(url: str, at: str, folder: Path = Path()) -> str:
 
 
 def without_password(url: str) -> str:
-    """Show a database's URL."""
+    """Return a database's URL without its password."""
     return _QUERY_PASSWORD.sub(rf"\1{HIDDEN}", _DATABASE_PASSWORD.sub(rf"\1{HIDDEN}", url))
 
 
 def database_passwords(url: str) -> set[str]:
-    """Find what of a database's URL is secret, as it is written and as it is meant."""
+    """Return the password of a database's URL, encoded and decoded."""
     written = [match[2] for match in (*_DATABASE_PASSWORD.finditer(url), *_QUERY_PASSWORD.finditer(url))]
     return {form for password in written for form in (password, unquote(password)) if form}
 
 
 def sqlite_url(path: str) -> str:
-    """Write the URL of a SQLite file; SQLAlchemy takes all but ``?`` as it comes."""
+    """Return the URL of a SQLite file. SQLAlchemy takes everything except ``?`` as it is."""
     return "sqlite:///" + path.replace("?", quote("?"))
 
 

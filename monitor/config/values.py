@@ -1,4 +1,4 @@
-"""What a single value may be, and how it is written back."""
+"""The types of single values, and how they are written back."""
 
 import re
 from collections.abc import Mapping
@@ -38,12 +38,12 @@ _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadContext:
     """
-    What a configuration refers to beyond its own text.
+    What a configuration refers to outside its own text.
 
     Args:
-        folder: where relative names of files start.
-        warnings: what is worth telling the operator though it isn't wrong; filled while reading.
-        notes: what is good to know, and no more than that; filled while reading.
+        folder: the folder for relative file names.
+        warnings: settings that are valid and probably not intended; filled while loading.
+        notes: notes; filled while loading.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -53,11 +53,11 @@ class LoadContext:
 
 
 class Section(BaseModel):
-    """A mapping of the configuration: frozen, and every key it is given is known."""
+    """A frozen mapping of the configuration that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    # Keys that a later version will know, and what to do about keys that people write by mistake.
+    # Keys of later versions, and advice for keys that people write by mistake.
     later: ClassVar[frozenset[str]] = frozenset()
     misspellings: ClassVar[Mapping[str, str]] = {}
 
@@ -68,7 +68,7 @@ class Section(BaseModel):
 
     @classmethod
     def resolve_references(cls, given: dict[str, Any], context: LoadContext) -> dict[str, Any]:
-        """Fill in what the given keys refer to."""
+        """Replace references with the values they refer to."""
         return given
 
     @model_validator(mode="before")
@@ -153,12 +153,12 @@ def format_duration(duration: timedelta) -> str:
 
 
 def join_choices(choices: tuple[str, ...]) -> str:
-    """Write choices as words: ``a, b or c``."""
+    """Return choices as text: ``a, b or c``."""
     return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
 
 
 def whole(low: int, high: int) -> BeforeValidator:
-    """Accept a whole number in a range; as text too, since ``${NAME}`` gives text."""
+    """Accept a whole number in a range, also as text, since ``${NAME}`` gives text."""
 
     def check(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):

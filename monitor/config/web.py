@@ -1,4 +1,4 @@
-"""The web door: where it listens, and who may come in."""
+"""The configuration of the web server: its address and its token."""
 
 from ipaddress import ip_address
 from typing import Annotated, ClassVar, Self
@@ -26,7 +26,7 @@ def _listen(value: object) -> str:
 
 
 class Web(Section):
-    """Where the status page, the metrics and the API are served; nobody can change anything there."""
+    """The web server with the status page, the metrics and the read-only API."""
 
     misspellings: ClassVar[dict[str, str]] = {"token": "use token_env or token_file"}
 
@@ -50,7 +50,7 @@ class Web(Section):
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody beyond this machine can come in."""
+        """Whether only this machine can connect."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -58,7 +58,7 @@ class Web(Section):
 
     @property
     def token(self) -> SecretStr | None:
-        """What everybody must show; None if nobody must."""
+        """The token that requests must send; None if none is needed."""
         return self._token
 
     @model_validator(mode="after")

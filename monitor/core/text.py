@@ -1,4 +1,4 @@
-"""Text from outside is data: made storable at the door, harmless before anybody reads it."""
+"""Text from outside is data: make it storable when it arrives, and harmless before people read it."""
 
 import re
 import unicodedata
@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 STORED_LENGTH = 1000
 SHOWN_LENGTH = 300
 
-# What a decoder puts in the place of bytes that it can't read.
+# The character that a decoder puts in place of unreadable bytes.
 REPLACEMENT = "\ufffd"
 _ZERO_WIDTH_SPACE = "\u200b"
-# What makes chat services and mail readers act: mentions, tags, markup links, addresses, code fences, entities.
+# What chat services and mail readers act on: mentions, tags, markup links, addresses, code fences, entities.
 _ACTIVE = re.compile(
     r"@(?=\S)|<(?=[!@#/?:a-zA-Z])|\](?=\()|:(?=//)|`(?=``)|&(?=#|lt|gt|amp|quot|[0-9a-z]{1,32};)",
     re.IGNORECASE,
 )
-# Many readers make a link of a bare host, too.
+# Many mail programs make a link of a bare host too.
 _HOST = re.compile(r"(?:://|\bwww\.)[^\s/?#]+", re.IGNORECASE)
-# Joiners make emoji and several scripts; most other format characters hide text or turn it around.
+# Emoji and several scripts need joiners. Most other format characters hide or reverse text.
 _JOINERS = frozenset(f"\u200c\u200d{_ZERO_WIDTH_SPACE}")
 
 
@@ -50,7 +50,7 @@ def one_line(text: str, limit: int = SHOWN_LENGTH) -> str:
     A terminal escape, a forged log line and reversed text all need such a character.
     """
     text = text[: limit * 4]
-    # Nearly all text is plain as it is; looking at each of its characters takes twenty times as long.
+    # Nearly all text is plain already. Checking each character takes twenty times as long.
     kept = (
         text
         if text.isprintable()
@@ -62,18 +62,18 @@ def one_line(text: str, limit: int = SHOWN_LENGTH) -> str:
 
 def sanitize(text: str, limit: int = SHOWN_LENGTH) -> str:
     """
-    Make outside text safe inside a message: one line that mentions nobody, links nowhere and forms no markup.
+    Make outside text safe inside a message: one line without mentions, links and markup.
 
-    A zero-width space breaks what a service would act on; the words stay readable.
+    A zero-width space breaks what a service would act on. The text stays readable.
     """
     return _neutralize(one_line(text, limit))
 
 
 def readable_lines(text: str) -> str:
     """
-    Drop what hides, turns around or steers text, as ``one_line`` does, and keep its lines and its spaces.
+    Drop characters that hide, reverse or control text, as ``one_line`` does, and keep lines and spaces.
 
-    The zero-width spaces of ``harmless`` stay.
+    The zero-width spaces of ``sanitize`` stay.
     """
     if text.replace("\n", "").isprintable():
         return text
@@ -83,13 +83,13 @@ def readable_lines(text: str) -> str:
 
 def passages(text: str, links: Collection[str] = ()) -> Iterator[Passage]:
     """
-    Take a text apart into links of our own and all the rest, which is made harmless.
+    Split a text into allowed links and the rest, which is made harmless.
 
-    This is the last step before the text is written in the way of a service: whatever templates, cuts and joins
-    did to it, nothing but these links acts. It changes nothing in what is harmless already.
+    This is the last step before the text is written in the format of a service. Whatever templates, cuts and
+    joins did to it, only these links work. Text that is harmless already stays unchanged.
 
     Args:
-        text: what is to be shown; its lines are kept.
+        text: the text to show; its lines are kept.
         links: whole addresses that readers may follow.
     """
     done = 0
@@ -103,7 +103,7 @@ def passages(text: str, links: Collection[str] = ()) -> Iterator[Passage]:
 
 
 def _whole(links: Collection[str]) -> re.Pattern[str]:
-    """Find any of several addresses, and not where another address merely begins with it."""
+    """Return a pattern for several addresses that doesn't match the beginning of a longer address."""
     either = "|".join(re.escape(link) for link in sorted(links, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{either})(?=[.,;:!?)\]>\"']*(?:\s|$))")
 
@@ -130,5 +130,5 @@ def _is_plain(character: str) -> bool:
 
 
 def format_time(moment: datetime) -> str:
-    """Write a point in time for people: UTC, to the minute."""
+    """Return a point in time for people: UTC, to the minute."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
