@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
@@ -16,8 +16,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from monitor.cli.options import account_option, since_option
 from monitor.cli.session import Session, pass_session
-from monitor.cli.show import SinceTime, account_option, require_rows
+from monitor.cli.show import require_rows
 from monitor.cli.tables import BrokenOutputError, OutputError, as_json, as_json_array, print_line, wire_time
 from monitor.core.text import STORED_LENGTH, one_line
 from monitor.errors import ExportError
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from monitor.cli.status import Row
 
-# Rows held in memory, and rows that a Parquet file compresses together.
-CHUNK = 1_000
+# Rows that a Parquet file compresses together.
 ROW_GROUP = 20_000
 
 _STANDARD_OUTPUT = ("-", "/dev/stdout", "/proc/self/fd/1", "/dev/fd/1")
@@ -54,7 +54,7 @@ _FORMS = ("csv", "json", "jsonl", "parquet")
     help="The file to write, whole or not at all. By default, and for -, standard output.",
 )
 @account_option
-@click.option("--since", type=SinceTime(), metavar="WHEN", help="A time, or a duration such as 30d.")
+@since_option
 @pass_session
 def export(
     session: Session,
@@ -79,8 +79,8 @@ def export(
         raise click.UsageError("--since: connections have only a current state; use `export transitions`.")
     if file is not None and str(file) in _STANDARD_OUTPUT:
         file = None
-    form = form or _form_of(file)
-    write = _WRITERS[form]
+    suffix = file.suffix.lower().removeprefix(".") if file else ""
+    form = form or (suffix if suffix in _FORMS else "csv")
     if form == "parquet":
         _parquet()
         if file is None and sys.stdout.isatty():
@@ -92,14 +92,9 @@ def export(
         order = () if view == "connections" else queries.AS_WRITTEN
         rows = _Counted(queries.rows(store, wanted, *conditions, order_by=order))
         asked = {"account": account, "since": wire_time(since) if since else None}
-        write(wanted, require_rows(iter(rows), **asked), sink)
+        _WRITERS[form](wanted, require_rows(iter(rows), **asked), sink)
     if file is not None:
-        print_line(f"{file}: {rows.count:,} row{'' if rows.count == 1 else 's'}")
-
-
-def _form_of(file: Path | None) -> str:
-    suffix = file.suffix.lower().removeprefix(".") if file else ""
-    return suffix if suffix in _FORMS else "csv"
+        print_line(f"{file}: {rows.count:,} {'row' if rows.count == 1 else 'rows'}")
 
 
 class _Counted:
@@ -163,16 +158,13 @@ def _replacing(file: Path) -> Iterator[IO[bytes]]:
 
 
 def _write_csv(view: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
-    columns = [each.name for each in view.columns]
-    sink.write(_csv([columns]))
-    while chunk := list(islice(rows, CHUNK)):
-        sink.write(_csv([[_safe_cell(row[column]) for column in columns] for row in chunk]))
-
-
-def _csv(lines: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode()
+    text = io.TextIOWrapper(sink, "utf-8", newline="")
+    try:
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(each.name for each in view.columns)
+        lines.writerows([_safe_cell(row[each.name]) for each in view.columns] for row in rows)
+    finally:
+        text.detach()  # flushed, and the sink stays open
 
 
 def _safe_cell(value: object) -> str:
@@ -187,33 +179,30 @@ def _safe_cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _write_json(_: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
-    for line in as_json_array(rows):
+def _write_lines(lines: Iterable[str], sink: IO[bytes]) -> None:
+    for line in lines:
         sink.write(f"{line}\n".encode())
 
 
-def _write_json_lines(_: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
-    for row in rows:
-        sink.write(f"{as_json(row)}\n".encode())
-
-
 def _write_parquet(view: "TableClause", rows: "Iterator[Row]", sink: IO[bytes]) -> None:
-    arrow, parquet = _parquet()
-    schema = arrow.schema([(each.name, _arrow_type(arrow, each.type)) for each in view.columns])
-    with parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
-        while chunk := list(islice(rows, ROW_GROUP)):
-            columns: Mapping[str, list[Any]] = {name: [row[name] for row in chunk] for name in schema.names}
-            writer.write_table(arrow.table(columns, schema=schema))
-
-
-def _arrow_type(arrow: Any, kind: Any) -> Any:
     from sqlalchemy import Integer
 
     from monitor.storage.types import UtcDateTime
 
-    if isinstance(kind, UtcDateTime):
-        return arrow.timestamp("ms", tz="UTC")
-    return arrow.int64() if isinstance(kind, Integer) else arrow.string()
+    arrow, parquet = _parquet()
+    types = (
+        (UtcDateTime, arrow.timestamp("ms", tz="UTC")),
+        (Integer, arrow.int64()),
+        (object, arrow.string()),
+    )
+    schema = arrow.schema(
+        (each.name, next(type_ for kind, type_ in types if isinstance(each.type, kind)))
+        for each in view.columns
+    )
+    with parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
+        while chunk := list(islice(rows, ROW_GROUP)):
+            columns: Mapping[str, list[Any]] = {name: [row[name] for row in chunk] for name in schema.names}
+            writer.write_table(arrow.table(columns, schema=schema))
 
 
 def _parquet() -> tuple[Any, Any]:
@@ -229,7 +218,7 @@ def _parquet() -> tuple[Any, Any]:
 
 _WRITERS: Mapping[str, "Callable[[TableClause, Iterator[Row], IO[bytes]], None]"] = {
     "csv": _write_csv,
-    "json": _write_json,
-    "jsonl": _write_json_lines,
+    "json": lambda _, rows, sink: _write_lines(as_json_array(rows), sink),
+    "jsonl": lambda _, rows, sink: _write_lines(map(as_json, rows), sink),
     "parquet": _write_parquet,
 }

@@ -1,5 +1,6 @@
 """check-health: the answer of a monitoring plugin."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -13,12 +14,11 @@ from monitor.clock import utc_now
 from monitor.core.messages.phrases import format_duration
 from monitor.core.model import Severity
 from monitor.core.scheduling.backoff import MAX_RETRY_AFTER
-from monitor.core.text import one_line
+from monitor.core.text import counted, one_line
 from monitor.errors import ConfigError, MonitorError
 
 if TYPE_CHECKING:
-    from monitor.config.model import Config
-    from monitor.storage.queries import Health, TargetStatus
+    from monitor.storage.queries import Health
 
 SLACK = timedelta(minutes=5)
 RECENTLY = timedelta(hours=24)
@@ -78,7 +78,7 @@ def assess(
         reasons += _reported_reasons(found)
     if not reasons:
         how = "polls and messages make progress" if only_itself else "nothing to do"
-        return Level.OK, f"{_many(found.connections, 'connection')}, {how}"
+        return Level.OK, f"{counted(found.connections, 'connection')}, {how}"
     worst = max(level for level, _ in reasons)
     return worst, ", ".join(text for _, text in sorted(reasons, key=lambda reason: -reason[0]))
 
@@ -86,69 +86,59 @@ def assess(
 def _load_health(
     session: Session, account: str | None, now: datetime
 ) -> "tuple[Health, Mapping[str, timedelta]]":
+    from monitor.app import build_token_bucket
     from monitor.storage import queries
 
     config = session.config()
-    every = {each.name: each.every or config.polling.every for each in config.accounts}
-    if account is not None and account not in every:
-        raise ConfigError(f"no account {account!r}; want one of {', '.join(every)}")
+    accounts = {each.name: each for each in config.accounts}
+    if account is not None and account not in accounts:
+        raise ConfigError(f"no account {account!r}; want one of {', '.join(accounts)}")
     with session.open_database(config) as database, database.read() as store:
         found = queries.health(store, now, account=account, recently=RECENTLY)
-    return found, {name: _max_interval(name, every[name], found, config) for name in every}
-
-
-def _max_interval(account: str, every: timedelta, found: "Health", config: "Config") -> timedelta:
-    """Return the longest time between two polls of a target, as the daemon would."""
-    from monitor.app import build_token_bucket
-
-    of_account = next(each for each in config.accounts if each.name == account)
-    targets = sum(1 for watched in found.targets if watched.account == account)
-    return build_token_bucket(of_account, config).min_interval(every, targets)
+    targets = Counter(watched.account for watched in found.targets)
+    # The longest time between two polls of a target, as the daemon would keep it.
+    return found, {
+        name: build_token_bucket(each, config).min_interval(each.every or config.polling.every, targets[name])
+        for name, each in accounts.items()
+    }
 
 
 def _own_reasons(
     found: "Health", every: Mapping[str, timedelta], now: datetime, *, only_itself: bool
 ) -> Iterator[tuple[Level, str]]:
-    late = [
-        watched
-        for watched in found.targets
-        if watched.account in every
-        and _is_late(watched, every[watched.account], now, only_itself=only_itself)
-    ]
-    if late:
-        names = ", ".join(sorted({watched.account for watched in late})[:3])
-        seen = [watched.last_polled_at if only_itself else watched.last_ok_at for watched in late]
+    late: set[str] = set()
+    seen: list[datetime | None] = []
+    for watched in found.targets:
+        if watched.account not in every or (only_itself and watched.is_paused):
+            continue
+        limit, seen_at = 3 * every[watched.account], watched.last_ok_at
+        if only_itself:  # a pause that the server asked for isn't the monitor's fault
+            limit, seen_at = max(limit, MAX_RETRY_AFTER), watched.last_polled_at
+        if now - (seen_at or watched.first_seen_at) > limit + SLACK:
+            late.add(watched.account)
+            seen.append(seen_at)
+    if seen:
         oldest = min((moment for moment in seen if moment), default=None)
         how_long = f"for {format_duration(now - oldest)}" if oldest else "ever"
         what = "no poll" if only_itself else "no successful poll"
-        yield Level.CRITICAL, f"{what} of {_many(len(late), 'target')} ({names}) {how_long}"
+        yield (
+            Level.CRITICAL,
+            f"{what} of {counted(len(seen), 'target')} ({', '.join(sorted(late)[:3])}) {how_long}",
+        )
     if found.pending_since and now - found.pending_since > MAX_DELIVERY_DELAY:
         yield Level.WARNING, f"a message has been waiting for {format_duration(now - found.pending_since)}"
 
 
-def _is_late(watched: "TargetStatus", every: timedelta, now: datetime, *, only_itself: bool) -> bool:
-    if only_itself:
-        if watched.is_paused:
-            return False
-        # A pause that the server asked for isn't the monitor's fault.
-        seen, limit = watched.last_polled_at, max(3 * every, MAX_RETRY_AFTER) + SLACK
-    else:
-        seen, limit = watched.last_ok_at, 3 * every + SLACK
-    return now - (seen or watched.first_seen_at) > limit
-
-
 def _reported_reasons(found: "Health") -> Iterator[tuple[Level, str]]:
-    critical, warning = (found.incidents.get(each, 0) for each in (Severity.CRITICAL, Severity.WARNING))
-    if critical:
-        yield Level.CRITICAL, f"{_many(critical, 'critical incident')} open"
-    if found.expired:
-        yield Level.CRITICAL, f"{_many(found.expired, 'token')} expired"
-    if warning:
-        yield Level.WARNING, f"{_many(warning, 'warning')} open"
-    if found.expiring:
-        yield Level.WARNING, f"{_many(found.expiring, 'token')} expiring soon"
-    if found.dead_letters:
-        yield Level.WARNING, f"{_many(found.dead_letters, 'message')} not delivered"
+    for level, count, noun, what in (
+        (Level.CRITICAL, found.incidents.get(Severity.CRITICAL, 0), "critical incident", "open"),
+        (Level.CRITICAL, found.expired, "token", "expired"),
+        (Level.WARNING, found.incidents.get(Severity.WARNING, 0), "warning", "open"),
+        (Level.WARNING, found.expiring, "token", "expiring soon"),
+        (Level.WARNING, found.dead_letters, "message", "not delivered"),
+    ):
+        if count:
+            yield level, f"{counted(count, noun)} {what}"
 
 
 def _performance(found: "Health", now: datetime) -> str:
@@ -164,7 +154,3 @@ def _performance(found: "Health", now: datetime) -> str:
         "outbox_age": f"{waiting.total_seconds():.0f}s",
     }
     return " ".join(f"{name}={number}" for name, number in numbers.items())
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from monitor.cli.tables import Cell, cleaned
+from monitor.core.text import counted
 from monitor.signals import handle_signals
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class LiveTable:
         def line(text: str, style: str = "") -> Text:
             return Text(text, style=style, no_wrap=True, overflow=overflow)
 
-        count = f"{self.total} connection{'' if self.total == 1 else 's'}, {self.problems} with a problem"
+        count = f"{counted(self.total, 'connection')}, {self.problems} with a problem"
         yield line(f"{count}  {self.read_at:%H:%M:%S} UTC  ctrl-C ends", "bold")
         if self.error:
             yield line(self.error, "bold red")

@@ -16,6 +16,7 @@ from monitor.cli.pass_result import PassResult, print_failures
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import known_connections, open_incidents, print_connections, print_sources
 from monitor.cli.tables import print_line
+from monitor.core.text import counted
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     finally:
         app.close()
     print_failures(done)
-    print_line(_delivery_text(done))
+    later = f", {done.undelivered} not: it is tried again later; see `postpost-monitor deliveries`"
+    print_line(f"{counted(done.delivered, 'message')} sent{later if done.undelivered else ''}.")
     return 1 if done.failures or done.undelivered else 0
 
 
@@ -159,7 +161,11 @@ def _poll(targets: "Sequence[Target]", app: "App", done: PassResult) -> None:
     if missing := [target for target in targets if target.id not in known]:
         with app.database.read() as store:
             states, paused = store.target_states(missing), store.paused_targets()
-        done.failures.extend(_print_paused([target for target in missing if target.id in paused]))
+        refused = Counter(target.account for target in missing if target.id in paused)
+        for account, count in sorted(refused.items()):
+            done.failures.append(
+                f"{account}: {counted(count, 'more target')} not polled, because the key is rejected"
+            )
         for target in missing:
             if target.id in paused:
                 continue
@@ -167,15 +173,6 @@ def _poll(targets: "Sequence[Target]", app: "App", done: PassResult) -> None:
             taken_at = states[target.id].taken_at
             if taken_at is None or taken_at < began_at:
                 done.failures.append(f"{_name(target)}: the answer could not be recorded; see the log")
-
-
-def _print_paused(targets: "Sequence[Target]") -> list[str]:
-    """Print for paused accounts what would be the same for each of their targets."""
-    counted = Counter(target.account for target in targets)
-    return [
-        f"{account}: {count} more target{'' if count == 1 else 's'} not polled, because the key is rejected"
-        for account, count in sorted(counted.items())
-    ]
 
 
 def _deliver(context: "JobContext", done: PassResult) -> None:
@@ -212,13 +209,6 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 def _name(target: "Target") -> str:
     user = target.managed_user or target.managed_user_id
     return f"{target.account}, user {user}" if user else target.account
-
-
-def _delivery_text(done: PassResult) -> str:
-    line = f"{done.delivered} message{'' if done.delivered == 1 else 's'} sent"
-    if done.undelivered:
-        line += f", {done.undelivered} not: it is tried again later; see `postpost-monitor deliveries`"
-    return line + "."
 
 
 def _limit_malloc_arenas() -> None:

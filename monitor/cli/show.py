@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from monitor.cli import charts, live_table
 from monitor.cli import status as known
+from monitor.cli.options import account_option, as_json_option, since_option
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import Row
 from monitor.cli.tables import STYLES, Cell, print_drawn, print_json, print_line, print_table, styled
@@ -19,41 +20,7 @@ from monitor.core.text import format_time
 if TYPE_CHECKING:
     from sqlalchemy import TableClause
 
-as_json_option = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print an array of objects with times in ISO 8601, or [] if there is no history yet.",
-)
-account_option = click.option("--account", metavar="NAME", help="Only this account.")
-
-
 _T = TypeVar("_T")
-
-
-class SinceTime(click.ParamType[datetime]):
-    """A time in ISO 8601, or a duration back from now."""
-
-    name = "when"
-
-    def convert(
-        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        from monitor.config.values import parse_duration
-
-        if isinstance(value, datetime):
-            return value
-        try:
-            return utc_now() - parse_duration(value)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"found {value[:40]!r}, want a duration such as 30d or a time such as 2026-02-22T20:00Z"
-            )
 
 
 @click.command()
@@ -128,7 +95,7 @@ def _watch(
 @click.command()
 @click.argument("platform_id", required=False)
 @account_option
-@click.option("--since", type=SinceTime(), metavar="WHEN", help="A time, or a duration such as 30d.")
+@since_option
 @as_json_option
 @pass_session
 def history(
@@ -167,12 +134,23 @@ def history(
                     store, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
                 )
                 print_drawn(charts.expiries(tokens, now=now))
-        story = [_transition(row) for row in found(queries.TRANSITIONS)]
+        story: list[tuple[datetime, list[Cell]]] = []
+        for row in found(queries.TRANSITIONS):
+            before = f"{row['from_status']} → " if row["from_status"] else "first seen, "
+            change = f"{before}{row['to_status']}", STYLES.get(row["to_status"], "")
+            until = f"until {format_time(row['expires_at'])}" if row["expires_at"] else ""
+            story.append((row["at"], [known.who(row), change, until]))
         for row in found(queries.INCIDENTS):
-            story.extend(line for line in _timeline_row(row) if since is None or line[0] >= since)
+            rule = f"{row['rule']} (incident {row['id']})"
+            for moment, word, look, text in (
+                (row["opened_at"], "opened", row["severity"], row["summary"]),
+                (row["resolved_at"], row["resolution"], "valid", ""),
+            ):
+                if moment and (since is None or moment >= since):
+                    story.append((moment, [known.who(row), (f"{word}: {rule}", STYLES[look]), text]))
         story.sort(key=lambda line: line[0])
-        notified = require_rows(iter(story), platform_id=platform_id, account=account)
-        lines = [[format_time(moment), *cells] for moment, cells in notified]
+        shown = require_rows(iter(story), platform_id=platform_id, account=account)
+        lines = [[format_time(moment), *cells] for moment, cells in shown]
         _print(("at", "who", "what", "detail"), lines, empty="Nothing happened.")
     return None
 
@@ -194,7 +172,23 @@ def incidents(session: Session, everything: bool, as_json: bool) -> None:
         if as_json:
             return print_json(rows)
         headers = ("id", "severity", "rule", "who", "summary", "since", "deadline", "acknowledged", "over")
-        _print(headers, [_incident(row) for row in rows], empty="Nothing is open." if wanted else "None yet.")
+        lines: list[list[Cell]] = [
+            [
+                str(row["id"]),
+                styled(row["severity"]),
+                row["rule"],
+                known.who(row),
+                row["summary"],
+                format_time(row["opened_at"]),
+                format_time(row["deadline_at"]) if row["deadline_at"] else "",
+                f"{row['acknowledged_by'] or 'somebody'}, {format_time(row['acknowledged_at'])}"
+                if row["acknowledged_at"]
+                else "",
+                f"{row['resolution']}, {format_time(row['resolved_at'])}" if row["resolved_at"] else "",
+            ]
+            for row in rows
+        ]
+        _print(headers, lines, empty="Nothing is open." if wanted else "None yet.")
     return None
 
 
@@ -217,7 +211,21 @@ def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool
         if as_json:
             return print_json(rows)
         headers = ("id", "channel", "state", "reason", "incident", "tries", "written", "delivered", "error")
-        _print(headers, [_delivery(row) for row in rows], empty="None.")
+        lines: list[list[Cell]] = [
+            [
+                str(row["id"]),
+                row["channel"],
+                styled(row["state"]),
+                row["reason"],
+                str(row["incident_id"] or ""),
+                str(row["attempts"]),
+                format_time(row["created_at"]),
+                format_time(row["delivered_at"]) if row["delivered_at"] else "",
+                row["error"] or "",
+            ]
+            for row in rows
+        ]
+        _print(headers, lines, empty="None.")
     return None
 
 
@@ -254,48 +262,3 @@ def require_rows(rows: Iterator[_T], **wanted: str | None) -> Iterator[_T]:
     asked = [f"{name.replace('_', ' ')} {value!r}" for name, value in wanted.items() if value]
     if asked and not some:
         click.echo(f"postpost-monitor: nothing found with {' and '.join(asked)}", err=True)
-
-
-def _transition(row: Row) -> tuple[datetime, list[Cell]]:
-    before = f"{row['from_status']} → " if row["from_status"] else "first seen, "
-    text = (f"{before}{row['to_status']}", STYLES.get(row["to_status"], ""))
-    until = f"until {format_time(row['expires_at'])}" if row["expires_at"] else ""
-    return row["at"], [known.who(row), text, until]
-
-
-def _timeline_row(row: Row) -> Iterator[tuple[datetime, list[Cell]]]:
-    rule = f"{row['rule']} (incident {row['id']})"
-    yield row["opened_at"], [known.who(row), (f"opened: {rule}", STYLES[row["severity"]]), row["summary"]]
-    if row["resolved_at"]:
-        yield row["resolved_at"], [known.who(row), (f"{row['resolution']}: {rule}", STYLES["valid"]), ""]
-
-
-def _incident(row: Row) -> list[Cell]:
-    acknowledged = ""
-    if row["acknowledged_at"]:
-        acknowledged = f"{row['acknowledged_by'] or 'somebody'}, {format_time(row['acknowledged_at'])}"
-    return [
-        str(row["id"]),
-        styled(row["severity"]),
-        row["rule"],
-        known.who(row),
-        row["summary"],
-        format_time(row["opened_at"]),
-        format_time(row["deadline_at"]) if row["deadline_at"] else "",
-        acknowledged,
-        f"{row['resolution']}, {format_time(row['resolved_at'])}" if row["resolved_at"] else "",
-    ]
-
-
-def _delivery(row: Row) -> list[Cell]:
-    return [
-        str(row["id"]),
-        row["channel"],
-        styled(row["state"]),
-        row["reason"],
-        str(row["incident_id"] or ""),
-        str(row["attempts"]),
-        format_time(row["created_at"]),
-        format_time(row["delivered_at"]) if row["delivered_at"] else "",
-        row["error"] or "",
-    ]

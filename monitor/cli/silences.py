@@ -1,49 +1,17 @@
 """ack, silence: acknowledge incidents and silence notifications."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
+from monitor.cli.options import Moment, as_json_option, author_option, comment_option
 from monitor.cli.session import Session, pass_session
-from monitor.cli.show import as_json_option
 from monitor.cli.tables import print_json, print_line, print_table
 from monitor.clock import utc_now
 from monitor.core.text import format_time
 
 MATCHES = ("account", "managed_user", "platform", "rule", "severity", "cause")
-
-
-class Until(click.ParamType[datetime]):
-    """A future time in ISO 8601, or a duration from now."""
-
-    name = "when"
-
-    def convert(
-        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Parse the value."""
-        from monitor.config.values import parse_duration
-
-        if isinstance(value, datetime):
-            return value
-        now = utc_now()
-        try:
-            return now + parse_duration(value)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"found {value[:40]!r}, want a duration such as 2h or a time such as 2026-02-22T20:00Z")
-        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-        if moment <= now:
-            self.fail(f"{format_time(moment)} is in the past; want a future time")
-        return moment
-
-
-author_option = click.option("--author", required=True, metavar="WHO", help="Who does this.")
-comment_option = click.option("--comment", required=True, metavar="WHY", help="Why. Kept in the history.")
 
 
 @click.command()
@@ -52,7 +20,7 @@ comment_option = click.option("--comment", required=True, metavar="WHY", help="W
 @comment_option
 @click.option(
     "--until",
-    type=Until(),
+    type=Moment(is_future=True),
     help="When the acknowledgement ends. By default it lasts until the incident escalates or resolves.",
 )
 @pass_session
@@ -93,7 +61,7 @@ def silence() -> None:
 )
 @click.option(
     "--until",
-    type=Until(),
+    type=Moment(is_future=True),
     required=True,
     help="When the silence ends. Problems that are still open are sent then.",
 )

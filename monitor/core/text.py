@@ -129,6 +129,11 @@ def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number of things: ``1 target``, ``2 targets``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def format_time(moment: datetime) -> str:
     """Return a point in time for people: UTC, to the minute."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

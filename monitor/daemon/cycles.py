@@ -10,6 +10,7 @@ from monitor.app import App
 from monitor.channels.channel import Channel
 from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
 from monitor.core.messages.lifecycle import Downtime, open_incidents_line, started_message, stopping_message
+from monitor.core.text import counted
 from monitor.daemon.systemd import Systemd
 from monitor.errors import DeliveryError
 from monitor.heartbeat import Heartbeat
@@ -50,9 +51,7 @@ class CycleReporter:
         take_counts: Callable[[], Mapping[str, int]] = lambda: {},
         on_ended: Callable[[CycleStatus], None] = lambda verdict: None,
     ) -> None:
-        self.text = (
-            f"watching {len(app.context.providers)} account{'' if len(app.context.providers) == 1 else 's'}"
-        )
+        self.text = f"watching {counted(len(app.context.providers), 'account')}"
         self._app = app
         self._stalled = stalled
         self._set_status = set_status

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from monitor.core.messages.phrases import format_duration
-from monitor.core.text import one_line
+from monitor.core.text import counted, one_line
 from monitor.storage import stats
 from monitor.storage.database import Database
 from monitor.storage.migrate import HEAD
@@ -57,4 +57,4 @@ def _late(
         names = ", ".join(one_line(name) for name in sorted(late)[:_NAMED]) + (
             ", …" if len(late) > _NAMED else ""
         )
-        yield f"{total} target{'' if total == 1 else 's'} should have been polled long ago ({names})"
+        yield f"{counted(total, 'target')} should have been polled long ago ({names})"

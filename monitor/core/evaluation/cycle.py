@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
+from monitor.core.text import counted
+
 MAX_DELIVERY_DELAY = timedelta(minutes=15)
 _NAMED = 3
 
@@ -89,7 +91,7 @@ def assess_cycle(
             blind.append(target.account)
     reasons = [f"{part} hangs" for part in stalled]
     if blind:
-        reasons.append(f"{_many(blind)} not seen in time ({_names(blind)})")
+        reasons.append(f"{counted(len(blind), 'target')} not seen in time ({_names(blind)})")
     unseen = [
         account
         for account, since in unlisted_since.items()
@@ -103,17 +105,13 @@ def assess_cycle(
         return Cycle(status=CycleStatus.FAILED, text=", ".join(reasons), is_round=not late)
     if late or failing:
         which, how = (late, "not looked at yet") if late else (failing, "failing")
-        text = f"{_many(which)} {how} ({_names(which)})"
+        text = f"{counted(len(which), 'target')} {how} ({_names(which)})"
         return Cycle(status=CycleStatus.PARTIAL, text=text, is_round=not late)
     if unlisted_since:
         return Cycle(
             status=CycleStatus.PARTIAL, text=f"users not listed ({_names([*unlisted_since])})", is_round=True
         )
     return Cycle(status=CycleStatus.COMPLETE, text=f"{count} of {count} targets seen", is_round=True)
-
-
-def _many(accounts: Sequence[str]) -> str:
-    return f"{len(accounts)} target{'' if len(accounts) == 1 else 's'}"
 
 
 def _names(accounts: Sequence[str]) -> str:
