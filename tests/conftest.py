@@ -27,6 +27,7 @@ settings.register_profile("ci", derandomize=True, max_examples=100, deadline=Non
 settings.register_profile(
     "explore", derandomize=False, max_examples=2000, deadline=None, database=None, print_blob=True
 )
+settings.register_profile("mutants", derandomize=True, max_examples=15, deadline=None, database=None)
 settings.load_profile("ci")
 
 # Makes a database of a kind, "sqlite" or "postgres", and gives its URL while the block lasts.
