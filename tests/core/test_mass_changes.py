@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.core.evaluation.evaluate import evaluate
-from monitor.core.model import Connection, Reason, Severity
+from monitor.core.model import Connection, Failure, Outcome, Reason, RuleName, Severity
 from monitor.core.rules.damping import MassChange
 from monitor.core.rules.registry import Rules
 from monitor.core.rules.token_expiry import TokenExpiry
@@ -84,3 +84,47 @@ def test_the_dates_that_are_counted_are_judged_by_the_clock_of_the_api() -> None
     before = state(*(known(each, id=n) for n, each in enumerate(well)))
     right = evaluate(before, snapshot(*moved, taken_at=NOW + 61 * DAY, clock_offset=-61 * DAY), rules=EARLY)
     assert (0, ()) == (right.suspect_changes, right.incidents)
+
+
+@pytest.mark.parametrize(
+    ("ill", "of", "limits", "is_doubted"),
+    [
+        pytest.param(4, 4, MassChange(share=0.5, count=4), True, id="as-many-as-the-limit"),
+        pytest.param(3, 3, MassChange(share=0.5, count=4), False, id="fewer-than-the-limit"),
+        pytest.param(3, 5, MassChange(share=0.5, count=4), False, id="fewer-in-a-longer-list"),
+        pytest.param(4, 8, MassChange(share=0.5, count=4), False, id="exactly-the-share"),
+        pytest.param(5, 8, MassChange(share=0.5, count=4), True, id="more-than-the-share"),
+        pytest.param(10, 10, MassChange(), True, id="ten-by-default"),
+        pytest.param(9, 9, MassChange(), False, id="nine-by-default"),
+    ],
+)
+def test_a_mass_change_is_as_many_as_the_limit_and_more_than_the_share(
+    ill: int, of: int, limits: MassChange, is_doubted: bool
+) -> None:
+    life = Life(rules=Rules(mass_change=limits))
+    well = soon(6 * DAY, of)
+    life.poll(*well)
+    life.poll(*soon(-DAY, of)[:ill], *well[ill:])
+    assert life.state.suspect_changes == (ill if is_doubted else 0)
+
+
+def test_a_doubted_answer_says_how_many_of_which_platforms() -> None:
+    seen = [known(each, id=n) for n, each in enumerate(soon(6 * DAY, 4))]
+    seen[0] = known(replace(seen[0].connection, platform_id="threads-1"), id=9)
+    gone = known(connection(platform_id="linkedin-gone"), id=10, removed_at=NOW - DAY)
+    worse = [replace(each.connection, expires_at=NOW - DAY) for each in seen]
+    evaluation = evaluate(state(*seen, gone), snapshot(*worse), rules=FEW)
+    assert evaluation.failure == Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        error="4 of 4 tokens got worse at once (linkedin 3, threads 1)",
+        remedy="wait for the next poll: if it shows the same, each of them is told",
+    )
+    assert (evaluation.changes, evaluation.incidents, evaluation.is_partial) == ((), (), False)
+
+
+def test_an_answer_that_is_seen_twice_is_doubted_twice() -> None:
+    before = state(*(known(each, id=n) for n, each in enumerate(soon(6 * DAY, 4))), suspect_changes=4)
+    again = snapshot(*soon(-DAY, 4))
+    assert evaluate(replace(before, taken_at=again.taken_at), again, rules=FEW).suspect_changes == 4
+    assert evaluate(before, again, rules=FEW).suspect_changes == 0

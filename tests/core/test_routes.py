@@ -1,5 +1,6 @@
 """Who is told of what, in which group, and when: patterns, labels, quiet hours."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.evaluation.incidents import IncidentChange
-from monitor.core.model import Incident, Reason, Resolution, RuleName, Severity, Subject, Target
+from monitor.core.model import Cause, Incident, Reason, Resolution, RuleName, Severity, Subject, Target
+from monitor.core.routing.client_channels import ClientUrl
 from monitor.core.routing.routes import (
     WEEKDAYS,
     Labels,
@@ -19,8 +21,13 @@ from monitor.core.routing.routes import (
     Routing,
     Schedule,
     Silence,
+    Suppression,
+    find_suppression,
+    labels_of,
     matching_routes,
     plan_notifications,
+    tell_operators,
+    unreachable_users,
 )
 from tests.factories import DAY, HOUR, MINUTE, NOW, target
 
@@ -373,3 +380,223 @@ def test_a_summary_was_due_within_the_last_day_or_week_and_never_ahead(
     if weekday is not None:
         number = WEEKDAYS.index(weekday)
         assert (due + HOUR).astimezone(zone).weekday() in {number, (number + 1) % 7}
+
+
+# Problems of the monitor itself
+
+
+FAILING = change(rule=RuleName.CHANNEL_FAILING, subject=Subject(channel="ops"))
+CLIENT = ClientUrl(template="mailto://x@example.com?to={managed_user.username}")
+
+
+@pytest.mark.parametrize(
+    ("routes", "told"),
+    [
+        pytest.param([], ["pager", "chat"], id="no-route"),
+        pytest.param([Route(channels=("ops",))], ["pager", "chat"], id="the-failing-channel-alone"),
+        pytest.param([Route(channels=("ops", "chat"))], ["chat"], id="a-route-names-another"),
+        pytest.param(
+            [Route(channels=("chat",), match=Matcher(account=("agency",)))],
+            ["pager", "chat"],
+            id="no-route-takes-it",
+        ),
+    ],
+)
+def test_operators_hear_of_the_monitor_by_a_route_or_by_every_other_channel(
+    routes: list[Route], told: list[str]
+) -> None:
+    routing = Routing(routes=routes, clients={"client": CLIENT})
+    notified = tell_operators(FAILING, ["ops", "pager", "client", "chat"], routing, NOW, itself="ops")
+    assert told == [each.channel for each in notified]
+    assert {NOW + timedelta(seconds=30)} == {each.due_at for each in notified}
+
+
+def test_nobody_is_left_to_hear_of_the_only_channel() -> None:
+    routing = Routing(routes=[Route(channels=("ops",))], clients={"client": CLIENT})
+    assert () == tell_operators(FAILING, ["ops", "client"], routing, NOW, itself="ops")
+
+
+# What is held back when it is about to be sent
+
+
+@pytest.mark.parametrize(
+    ("routing", "channel", "suppression"),
+    [
+        pytest.param(Routing(routes=[Route(channels=("ops",))]), "ops", None, id="nothing"),
+        pytest.param(
+            Routing(routes=[Route(channels=("ops",), quiet_hours=NIGHT)]),
+            "ops",
+            Suppression(until=berlin("2026-02-23 08:00")),
+            id="quiet-hours",
+        ),
+        pytest.param(
+            Routing(routes=[Route(channels=("ops",), quiet_hours=NIGHT)]),
+            "pager",
+            None,
+            id="of-another-channel",
+        ),
+        pytest.param(
+            Routing(routes=[Route(channels=("chat",)), Route(channels=("ops",), quiet_hours=NIGHT)]),
+            "ops",
+            Suppression(until=berlin("2026-02-23 08:00")),
+            id="of-the-route-that-names-it",
+        ),
+        pytest.param(
+            Routing(
+                routes=[Route(channels=("ops",))],
+                silences=[Silence(id=7, match=Matcher(), ends_at=NOW + HOUR)],
+            ),
+            "ops",
+            Suppression(until=NOW + HOUR, silence_id=7),
+            id="silence",
+        ),
+        pytest.param(
+            Routing(routes=[], silences=[Silence(id=7, match=Matcher(), ends_at=NOW + HOUR)]),
+            "ops",
+            Suppression(until=NOW + HOUR, silence_id=7),
+            id="silence-without-a-route",
+        ),
+        pytest.param(
+            Routing(
+                routes=[Route(channels=("ops",))], silences=[Silence(id=7, match=Matcher(), ends_at=NOW)]
+            ),
+            "ops",
+            None,
+            id="silence-that-is-over",
+        ),
+        pytest.param(
+            Routing(
+                routes=[Route(channels=("ops",), quiet_hours=NIGHT)],
+                silences=[Silence(id=7, match=Matcher(), ends_at=NOW + HOUR)],
+            ),
+            "ops",
+            Suppression(until=berlin("2026-02-23 08:00"), silence_id=7),
+            id="silence-that-ends-in-quiet-hours",
+        ),
+    ],
+)
+def test_quiet_hours_and_silences_hold_back_what_was_planned_before_them(
+    routing: Routing, channel: str, suppression: Suppression | None
+) -> None:
+    incident = change().incident
+    assert suppression == find_suppression(incident, target(), channel, routing, berlin("2026-02-22 21:00"))
+
+
+# Clients without an address
+
+
+def test_clients_that_a_channel_is_to_reach_and_cannot_are_found() -> None:
+    reachable = target(id=1, managed_user_id="a" * 24, username="a@example.com")
+    lost = target(id=2, managed_user_id="b" * 24, managed_user="Bakery", username="no address")
+    elsewhere = target(id=3, account="other", managed_user_id="c" * 24)
+    users = [reachable, lost, elsewhere]
+
+    def unreached(channel: str = "client", **match: Any) -> list[Target]:
+        routes = [Route(channels=("ops", "client"), match=Matcher(**match))]
+        labels = {"agency": {"team": "emea"}}
+        routing = Routing(routes=routes, clients={"client": CLIENT}, labels=labels)
+        return unreachable_users(channel, users, routing)
+
+    assert [lost, elsewhere] == unreached()
+    assert [] == unreached("ops")
+    assert [lost] == unreached(account=("agency",))
+    assert [lost] == unreached(managed_user=("Bakery",))
+    assert [lost] == unreached(managed_user=("b*",))
+    assert [lost] == unreached(labels={"team": ("emea",)})
+    # What a route takes of a client's problems says nothing of whether the client is meant.
+    assert [lost, elsewhere] == unreached(
+        platform=("threads",), rule=("token_expiry",), severity=("critical",)
+    )
+    assert [] == unreachable_users("client", users, Routing(routes=[], clients={"client": CLIENT}))
+
+
+@pytest.mark.parametrize(
+    ("given", "platform", "causes", "severity"),
+    [
+        pytest.param({}, "telegram", (), WARNING, id="open"),
+        pytest.param({"cause": Cause.CONTENT}, "telegram", ("content",), WARNING, id="cause"),
+        pytest.param(
+            {"cause": Cause.CONTENT, "max_severity": CRITICAL},
+            "telegram",
+            ("content",),
+            WARNING,
+            id="was-worse",
+        ),
+        pytest.param(
+            {"cause": Cause.CONTENT, "max_severity": CRITICAL, "resolved_at": NOW},
+            "telegram",
+            ("content", "authorization", "permission"),
+            CRITICAL,
+            id="ended-and-was-critical",
+        ),
+        pytest.param(
+            {"cause": Cause.CONTENT, "severity": NOTICE, "max_severity": WARNING, "resolved_at": NOW},
+            "telegram",
+            ("content",),
+            WARNING,
+            id="ended-and-was-a-warning",
+        ),
+        pytest.param(
+            {"cause": Cause.PERMISSION, "severity": CRITICAL, "max_severity": CRITICAL, "resolved_at": NOW},
+            "telegram",
+            ("permission",),
+            CRITICAL,
+            id="ended-critical",
+        ),
+        pytest.param({"subject": Subject(account="agency")}, "", (), WARNING, id="account"),
+    ],
+)
+def test_an_incident_is_matched_by_what_it_is_about(
+    given: dict[str, Any], platform: str, causes: tuple[str, ...], severity: Severity
+) -> None:
+    user = target(managed_user="Acme", managed_user_id="a" * 24)
+    routing = Routing(routes=[], labels={"agency": {"team": "emea"}})
+    assert labels_of(change(**given).incident, user, routing) == Labels(
+        account="agency",
+        rule="token_expiry",
+        severity=severity,
+        platform=platform,
+        cause=causes,
+        managed_user=("Acme", "a" * 24),
+        labels={"team": "emea"},
+    )
+
+
+def test_an_incident_about_nobody_has_no_managed_user_and_no_account() -> None:
+    labels = labels_of(FAILING.incident, None, Routing(routes=[]))
+    assert (labels.account, labels.managed_user, labels.labels) == ("", (), {})
+
+
+@pytest.mark.parametrize(
+    ("wait", "silenced", "suppressed_until"),
+    [
+        pytest.param(HOUR, None, None, id="the-wait-for-a-group"),
+        pytest.param(timedelta(), HOUR, NOW + HOUR, id="a-silence"),
+        pytest.param(HOUR, MINUTE, None, id="a-silence-within-the-wait"),
+    ],
+)
+def test_only_what_is_held_beyond_its_group_is_suppressed(
+    wait: timedelta, silenced: timedelta | None, suppressed_until: datetime | None
+) -> None:
+    silences = [Silence(id=1, match=Matcher(), ends_at=NOW + silenced)] if silenced else []
+    routing = Routing(routes=[Route(channels=("ops",), group_wait=wait)], silences=silences)
+    (notification,) = plan_notifications(change(), target(), routing, NOW)
+    assert notification.suppressed_until == suppressed_until
+
+
+def test_a_service_with_incidents_of_its_own_waits_for_no_group() -> None:
+    routes = [Route(channels=("ops", "pager"), group_wait=HOUR)]
+    routing = Routing(routes=routes, incident_channels=frozenset({"pager"}))
+    planned = plan_notifications(change(), target(), routing, NOW)
+    assert {"ops": NOW + HOUR, "pager": NOW} == {each.channel: each.due_at for each in planned}
+
+
+def test_a_client_is_told_of_its_own_connections_in_a_group_of_its_own() -> None:
+    client = target(managed_user_id="a" * 24, username="a@example.com")
+    routing = Routing(routes=[Route(channels=("client",))], clients={"client": CLIENT})
+    (notification,) = plan_notifications(change(), client, routing, NOW)
+    assert notification.group == f"client {'a' * 24} of agency"
+    assert () == plan_notifications(change(), replace(client, username=None), routing, NOW)
+    assert () == plan_notifications(change(), target(), routing, NOW)
+    assert () == plan_notifications(change(), None, routing, NOW)
+    assert () == plan_notifications(change(subject=Subject(account="agency")), client, routing, NOW)

@@ -1,14 +1,19 @@
 """Whom a workspace holds: who is new, who is missing, who is gone, and what isn't believed."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from monitor.core.evaluation.workspace import KnownUser, PollScope, diff_workspace
-from monitor.core.model import Target
+import pytest
+
+from monitor.core.evaluation.workspace import KnownUser, PollScope, diff_workspace, user_removed
+from monitor.core.model import Failure, FailureScope, Outcome, RuleName, Severity, Target
+from monitor.core.rules.base import Problem
 from tests.factories import DAY, HOUR, MINUTE, NOW
 
 EVERYONE = PollScope(account="agency", all_users=True, discover_every=15 * MINUTE)
+
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -98,3 +103,64 @@ def test_a_plan_names_whom_it_polls() -> None:
     )
     assert named.targets() == [("a", "u1"), ("a", "u2")]
     assert not PollScope(account="a").needs_user_list
+
+
+@pytest.mark.parametrize(
+    ("of", "gone", "is_doubted"),
+    [
+        pytest.param(10, 0, False, id="none"),
+        pytest.param(1, 1, True, id="the-only-one"),
+        pytest.param(2, 2, True, id="both"),
+        pytest.param(2, 1, False, id="one-of-two"),
+        pytest.param(3, 2, False, id="two-of-three"),
+        pytest.param(5, 3, True, id="three-of-five"),
+        pytest.param(6, 3, False, id="half"),
+    ],
+)
+def test_a_list_is_doubted_that_lacks_all_or_three_and_more_than_half(
+    of: int, gone: int, is_doubted: bool
+) -> None:
+    diff = diff_workspace(EVERYONE, [known(n) for n in range(of)], listed(*range(gone, of)), NOW)
+    assert (diff.anomaly is not None) is is_doubted
+    assert len(diff.missing) == (0 if is_doubted else gone)
+
+
+def test_a_doubted_list_says_what_it_lacks() -> None:
+    here = [known(n) for n in range(4)]
+    missed = known(8, missing_since=NOW - DAY)
+    diff = diff_workspace(EVERYONE, [*here, missed, known(9, is_deactivated=True)], listed(0), NOW)
+    assert diff.anomaly == Failure(
+        outcome=Outcome.BAD_ANSWER,
+        rule=RuleName.BAD_ANSWER,
+        scope=FailureScope.USERS,
+        error="the list of managed users suddenly lacks 3 of 4",
+        remedy="look into the dashboard; if they were detached on purpose, this ends after a day",
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing_for", "is_removed"),
+    [
+        pytest.param(7 * MINUTE + 29 * SECOND, False, id="less-than-half-the-interval"),
+        pytest.param(7 * MINUTE + 30 * SECOND, True, id="half-the-interval"),
+    ],
+)
+def test_who_is_missing_in_two_lists_is_removed(missing_for: timedelta, is_removed: bool) -> None:
+    here = [known(0), known(1), known(2, missing_since=NOW - missing_for)]
+    assert bool(diff_workspace(EVERYONE, here, listed(0, 1), NOW).removed) is is_removed
+
+
+@pytest.mark.parametrize(
+    ("missing_since", "since"),
+    [pytest.param(NOW, " since 2026-02-22 20:00 UTC", id="since"), pytest.param(None, "", id="at-once")],
+)
+def test_who_left_the_workspace_is_a_problem_that_says_since_when(
+    missing_since: datetime | None, since: str
+) -> None:
+    assert user_removed(known(1, missing_since=missing_since)) == Problem(
+        rule=RuleName.USER_NOT_MANAGED,
+        severity=Severity.WARNING,
+        summary=f"the workspace does not list this managed user any more{since}; it is polled no more",
+        remedy="if that was not meant, attach the user to the workspace again; else there is nothing to do",
+        dedup_key="user_not_managed",
+    )
