@@ -15,7 +15,7 @@ from monitor.jobs.check_channels import check_channels
 from monitor.jobs.deliver import deliver_channel
 from monitor.jobs.digest import write_digests
 from monitor.jobs.remind import remind
-from monitor.storage import dead_letters, outbox, silences
+from monitor.storage import acknowledgements, dead_letters, outbox, silences
 from monitor.storage.database import Database
 from monitor.storage.outbox import LEASE, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
@@ -59,7 +59,7 @@ def end_silence(simulator: Simulator, id_: int) -> None:
 
 def acknowledge(simulator: Simulator, id_: int = 1) -> None:
     with simulator.database.begin() as store:
-        silences.acknowledge(store, id_, simulator.clock(), author="mia", comment="on it", until=None)
+        acknowledgements.acknowledge(store, id_, simulator.clock(), author="mia", comment="on it", until=None)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from monitor.clock import utc_now
 from monitor.config.load import load_config
 from monitor.daemon.service import Daemon
 from monitor.sandbox.samples import SANDBOX_KEY
-from monitor.storage import silences
+from monitor.storage import acknowledgements
 from tests.daemon_process import wait_until
 from tests.incident_services import Alertmanager, Program
 from tests.receivers import http_receiver
@@ -60,7 +60,7 @@ def test_the_daemon_sends_events_passes_acknowledgements_on_and_sends_again(
             wait_until(lambda: len(program.open) == 2, what="an event for each incident")
             wait_until(lambda: len(one.requests) >= 3, what="what is open again")
             with app.database.begin() as store:
-                silences.acknowledge(store, 1, utc_now(), author="mia", comment="on it", until=None)
+                acknowledgements.acknowledge(store, 1, utc_now(), author="mia", comment="on it", until=None)
             wait_until(lambda: "acknowledged" in {each.what for each in program.seen}, what="word of it")
         finally:
             daemon.stop()

@@ -14,7 +14,7 @@ from monitor.channels.templates import compile_template
 from monitor.core.model import DeliveryState, Outcome
 from monitor.core.routing.routes import Route
 from monitor.jobs.poll import take_snapshot
-from monitor.storage import silences
+from monitor.storage import acknowledgements, silences
 from monitor.storage.database import Database
 from monitor.storage.tables import incidents, metadata, notifications
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
@@ -107,7 +107,7 @@ class World:
             self.alive(simulator.restart)
         elif what == "acknowledge":
             with simulator.database.begin() as store:
-                silences.acknowledge(
+                acknowledgements.acknowledge(
                     store, which, simulator.clock(), author="mia", comment="on it", until=None
                 )
         else:

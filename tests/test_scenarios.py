@@ -12,7 +12,7 @@ from monitor.core.model import Connection, Failure, Outcome, Severity
 from monitor.core.routing.routes import Matcher, QuietHours, Route, Routing, Schedule
 from monitor.errors import DeliveryError
 from monitor.jobs.deliver import deliver_channel
-from monitor.storage import silences
+from monitor.storage import acknowledgements, silences
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel
@@ -276,7 +276,7 @@ def test_nobody_is_reminded_of_what_is_in_hand_until_it_gets_worse(simulator: Si
     simulator.list_connections(SOON)
     [incident] = simulator.rows("incident_log")
     with simulator.database.begin() as store:
-        silences.acknowledge(
+        acknowledgements.acknowledge(
             store,
             incident["id"],
             simulator.clock(),
@@ -301,7 +301,7 @@ def test_an_acknowledgement_ends_when_it_said(simulator: Simulator) -> None:
     simulator.list_connections(EXPIRED)
     [incident] = simulator.rows("incident_log")
     with simulator.database.begin() as store:
-        silences.acknowledge(
+        acknowledgements.acknowledge(
             store,
             incident["id"],
             simulator.clock(),

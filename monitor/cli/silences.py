@@ -30,10 +30,10 @@ def ack(session: Session, incident_id: int, author: str, comment: str, until: da
 
     Stops reminders until the incident escalates or resolves.
     """
-    from monitor.storage import silences
+    from monitor.storage import acknowledgements
 
     with session.open_database() as database, database.begin() as store:
-        found = silences.acknowledge(
+        found = acknowledgements.acknowledge(
             store, incident_id, utc_now(), author=author, comment=comment, until=until
         )
     if found is None:

@@ -7,7 +7,7 @@ from monitor.core.model import Reason
 from monitor.core.routing.reminders import is_reminder_due
 from monitor.core.routing.routes import labels_of, matching_routes, plan_notifications
 from monitor.jobs.context import JobContext
-from monitor.storage import notification_log, silences
+from monitor.storage import acknowledgements, notification_log
 from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 
@@ -23,7 +23,7 @@ def remind(context: JobContext) -> int:
     """
     now = context.clock()
     with context.database.begin() as store:
-        silences.end_acknowledgements(store, now)
+        acknowledgements.end_due(store, now)
     if not any(route.remind_every for route in context.routing.routes):
         return 0
     with context.database.read() as store:

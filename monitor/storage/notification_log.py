@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, sel
 from monitor.core.model import DeliveryState, Incident, Reason, Severity, Target
 from monitor.core.routing.reminders import LastNotification
 from monitor.core.rules.channel_failing import ChannelState
+from monitor.storage import acknowledgements
 from monitor.storage.notification_items import item_query
 from monitor.storage.outbox import NOTIFIED_RESOLVED, UNDELIVERED, UNSENT, Claim, rows_of_claim
-from monitor.storage.recording import RoutedChange, end_acknowledgements
+from monitor.storage.recording import RoutedChange
 from monitor.storage.rows import as_incident, in_chunks, incident_query, notification_row, target_of
 from monitor.storage.tables import incidents, notifications
 from monitor.storage.transaction import Transaction
@@ -158,7 +159,7 @@ def write_notifications(store: Transaction, notified: Sequence[RoutedChange], no
     ]
     if rows:
         store.connection.execute(insert(notifications), rows)
-        end_acknowledgements(store, notified, now)
+        acknowledgements.end_outdated(store, [change for change, _ in notified], now)
 
 
 def last_client_notification(

@@ -21,7 +21,7 @@ from monitor.jobs.deliver import UnsavedDeliveries
 from monitor.jobs.refresh import refresh
 from monitor.jobs.remind import remind
 from monitor.jobs.sync_targets import sync_targets
-from monitor.storage import outbox, silences
+from monitor.storage import acknowledgements, outbox, silences
 from monitor.storage.installation import installation_id
 from monitor.storage.outbox import LEASE
 from monitor.storage.tables import notifications
@@ -52,7 +52,7 @@ def expiring(left: timedelta, **given: Any) -> Any:
 
 def acknowledge(simulator: JobSimulator, *, by: str = "mia", until: datetime | None = None) -> None:
     with simulator.database.begin() as store:
-        silences.acknowledge(store, 1, simulator.clock(), author=by, comment="on it", until=until)
+        acknowledgements.acknowledge(store, 1, simulator.clock(), author=by, comment="on it", until=until)
 
 
 def pass_on(simulator: JobSimulator) -> int:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from monitor.core.model import Connection, Outcome
-from monitor.storage import silences
+from monitor.storage import acknowledgements, silences
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, NOW, connection, error, failure
 from tests.fakes import FrozenClock
@@ -27,7 +27,7 @@ def live(database: Database) -> Simulator:
     simulator.api.lists(_client(), nameless, user=USERS[1])
     simulator.advance(2 * HOUR)
     with database.begin() as store:
-        silences.acknowledge(
+        acknowledgements.acknowledge(
             store, 1, simulator.clock(), author="mia", comment="asked the client", until=None
         )
         silences.add_silence(

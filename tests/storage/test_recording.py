@@ -239,7 +239,7 @@ def test_a_batch_is_recorded_whole_or_not_at_all(
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    where = "save_incidents" if broken == "run" else "_save_runs"
+    where = "save_incidents" if broken == "run" else "save_runs"
     monkeypatch.setattr(f"monitor.storage.recording.{where}", stumble)
     simulator.advance()
     with pytest.raises(ZeroDivisionError):
