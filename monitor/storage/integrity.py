@@ -54,7 +54,7 @@ def check_integrity(
 
 def _missing(store: Transaction) -> Iterator[str]:
     """Name the tables, columns and indexes that somebody took away."""
-    seen = inspect(store)
+    seen = inspect(store.connection)
     there = set(seen.get_table_names())
     for table in metadata.sorted_tables:
         if table.name not in there:

@@ -72,7 +72,7 @@ def test_every_view_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_columns_documented_are_the_columns_of_the_view(simulator: JobSimulator, view: str) -> None:
     with simulator.database.read() as store:
-        columns = inspect(store).get_columns(view)
+        columns = inspect(store.connection).get_columns(view)
     assert [name for name, _ in documented(view)] == [each["name"] for each in columns]
     if not simulator.database.is_sqlite:  # which gives what is computed no type
         for (name, kind), column in zip(documented(view), columns, strict=True):

@@ -25,7 +25,7 @@ def schema_of(database: Database) -> dict[str, Any]:
     """Describe every table, constraint and index as the database itself has them."""
     found: dict[str, Any] = {}
     with database.read() as store:
-        seen = inspect(store)
+        seen = inspect(store.connection)
         for table in metadata.tables:
             found[table] = {
                 "columns": [
@@ -83,7 +83,7 @@ def test_an_empty_database_is_brought_to_the_newest_schema(empty_database_url: s
     assert database.current_revision() == migrate.HEAD
     assert database.upgrade() == migrate.HEAD
     with database.read() as store:
-        seen = inspect(store)
+        seen = inspect(store.connection)
         assert set(seen.get_table_names()) == {*metadata.tables, "alembic_version"}
         assert set(seen.get_view_names()) == set(VIEWS)
     database.close()

@@ -102,10 +102,10 @@ def test_what_incident_services_are_sent_each_minute_is_found_from_what_is_open(
                 notified_levels="{}", opened_at=NOW, acknowledged_at=NOW, acknowledged_by="mia",
             )
         )  # fmt: skip
-        event.listen(store, "before_cursor_execute", note)
+        event.listen(store.connection, "before_cursor_execute", note)
         told_and_open(store, "pager", {})
         unknown_acknowledgements(store, ["pager"])
-        event.remove(store, "before_cursor_execute", note)
+        event.remove(store.connection, "before_cursor_execute", note)
         explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
         if not database.is_sqlite:
             store.connection.execute(text("SET LOCAL enable_seqscan = off"))
