@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import Processor
 
 from monitor.clock import utc_now
+from monitor.core.text import wire_time
 
 HIDDEN = "***"
 SHORTEST_SECRET = 4
@@ -160,8 +161,11 @@ def _forms(secret: str) -> set[str]:
 
 def _order_keys(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Begin with when, how bad and what."""
-    at = utc_now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    first = {"timestamp": at, "level": line.pop("level", ""), "event": line.pop("event", "")}
+    first = {
+        "timestamp": wire_time(utc_now()),
+        "level": line.pop("level", ""),
+        "event": line.pop("event", ""),
+    }
     return {**first, **line, **_global_context}
 
 

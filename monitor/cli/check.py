@@ -33,15 +33,17 @@ def check_config(session: Session, show: bool) -> None:
     Sends nothing and writes nothing.
     """
     config = session.config()
-    session.validate_channels(config)
+    session.validate(config)
     session.warn(config)
     from monitor.app import build_routing
+    from monitor.config.values import format_duration
 
-    session.validate_templates(config)
     routing = build_routing(config)
     ways = preview_routes(config, routing)
     if not show:
-        _print_accounts(config)
+        for account in config.accounts:
+            every = format_duration(account.every or config.polling.every)
+            print_line(f"account {account.name}: {account.provider} at {account.base_url}, every {every}")
         known = load_known_targets(session, config)
         print_poll_rates(config, known)
         _print_channels(config)
@@ -105,30 +107,20 @@ def _send_test_message(channel: "Channel") -> bool:
             for event in trial_events(channel.name, secrets.token_hex(8), utc_now()):
                 channel.send_event(event)
         else:
-            channel.send(_trial_message(channel))
+            channel.send(
+                Message(
+                    title="Test message of postpost-monitor",
+                    body=f"If you can read this, the channel {one_line(channel.name, 64)!r} works: "
+                    "this is where you will be told of tokens that need you.",
+                    severity=None,
+                    key=secrets.token_hex(5),
+                )
+            )
     except DeliveryError as error:
         print_line(f"{place}: not sent: {one_line(scrub(str(error)))}")
         return False
     print_line(f"{place}: sent")
     return True
-
-
-def _trial_message(channel: "Channel") -> Message:
-    return Message(
-        title="Test message of postpost-monitor",
-        body=f"If you can read this, the channel {one_line(channel.name, 64)!r} works: "
-        "this is where you will be told of tokens that need you.",
-        severity=None,
-        key=secrets.token_hex(5),
-    )
-
-
-def _print_accounts(config: "Config") -> None:
-    from monitor.config.values import format_duration
-
-    for account in config.accounts:
-        every = format_duration(account.every or config.polling.every)
-        print_line(f"account {account.name}: {account.provider} at {account.base_url}, every {every}")
 
 
 def _print_channels(config: "Config") -> None:

@@ -19,8 +19,8 @@ import click
 from monitor.cli.options import account_option, since_option
 from monitor.cli.session import Session, pass_session
 from monitor.cli.show import require_rows
-from monitor.cli.tables import BrokenOutputError, OutputError, as_json, as_json_array, print_line, wire_time
-from monitor.core.text import STORED_LENGTH, one_line
+from monitor.cli.tables import BrokenOutputError, OutputError, as_json, as_json_array, print_line
+from monitor.core.text import STORED_LENGTH, one_line, wire_time
 from monitor.errors import ExportError
 
 if TYPE_CHECKING:

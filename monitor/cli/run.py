@@ -69,8 +69,7 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     names = [each.name for each in config.accounts]
     if account is not None and account not in names:
         raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
-    session.validate_channels(config)
-    session.validate_templates(config)
+    session.validate(config)
     session.validate_routes(config)
     session.warn(config)
     from monitor.app import build_app
@@ -128,8 +127,7 @@ def _build_app(session: Session) -> "App":
     from monitor.app import build_app
 
     config = session.config(as_daemon=True)
-    session.validate_channels(config)
-    session.validate_templates(config)
+    session.validate(config)
     session.validate_routes(config)
     for warning in config.warnings:
         structlog.get_logger().warning("config.warning", warning=warning)

@@ -12,7 +12,7 @@ import click
 from monitor.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from monitor.config.model import Channel, Config
+    from monitor.config.model import Config
     from monitor.storage.database import Database
     from monitor.storage.store import Store
 
@@ -63,38 +63,26 @@ class Session:
         )
         return config
 
-    def validate_channels(self, config: "Config") -> None:
+    def validate(self, config: "Config") -> None:
         """
-        Check that every channel's URL leads to a service.
+        Check the channels' URLs and templates.
 
         Raises:
-            ConfigError: one doesn't.
-        """
-        from monitor.channels import check_url
-
-        for index, channel in enumerate(config.channels):
-            try:
-                check_url(channel.name, channel.url.get_secret_value())
-            except ConfigError as error:
-                key = "POSTPOST_MONITOR_NOTIFY"
-                if self._source != "environment":
-                    key = f"channels[{index}].{_key(channel)}"
-                raise ConfigError(f"{self._source}: {key}: {error}") from None
-
-    def validate_templates(self, config: "Config") -> None:
-        """
-        Check that the channels' templates can be read.
-
-        Raises:
-            ConfigError: one can't.
+            ConfigError: a URL leads to no service, or a template can't be read.
         """
         from monitor.app import build_templates
+        from monitor.channels import check_url
         from monitor.clock import utc_now
 
-        try:
+        for index, channel in enumerate(config.channels):
+            key = "url_env" if channel.url_env else "url_file" if channel.url_file else "url"
+            key = f"channels[{index}].{key}"
+            if self._source == "environment":
+                key = "POSTPOST_MONITOR_NOTIFY"
+            with self._naming_source(f"{key}: "):
+                check_url(channel.name, channel.url.get_secret_value())
+        with self._naming_source():
             build_templates(config, utc_now())
-        except ConfigError as error:
-            raise ConfigError(f"{self._source}: {error}") from None
 
     def validate_routes(self, config: "Config") -> None:
         """
@@ -106,12 +94,16 @@ class Session:
         from monitor.app import build_routing
         from monitor.cli.route_preview import preview_routes, refuse_unrouted
 
-        if not config.routes or config.unrouted != "error":
-            return
+        if config.routes and config.unrouted == "error":
+            with self._naming_source():
+                refuse_unrouted(preview_routes(config, build_routing(config)))
+
+    @contextmanager
+    def _naming_source(self, key: str = "") -> Iterator[None]:
         try:
-            refuse_unrouted(preview_routes(config, build_routing(config)))
+            yield
         except ConfigError as error:
-            raise ConfigError(f"{self._source}: {error}") from None
+            raise ConfigError(f"{self._source}: {key}{error}") from None
 
     def warn(self, config: "Config") -> None:
         """Print the warnings of the configuration."""
@@ -163,11 +155,6 @@ class Session:
                 raise
             click.echo(f"postpost-monitor: {error}", err=True)
             yield None
-
-
-def _key(channel: "Channel") -> str:
-    """Return the key that the channel's URL came from."""
-    return "url_env" if channel.url_env else "url_file" if channel.url_file else "url"
 
 
 pass_session = click.make_pass_decorator(Session)

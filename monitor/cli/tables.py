@@ -4,10 +4,10 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from monitor.core.text import one_line
+from monitor.core.text import one_line, wire_time
 from monitor.errors import MonitorError
 
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ def styled(word: str) -> Cell:
     return word, STYLES.get(word, "")
 
 
-def wire_time(moment: datetime) -> str:
-    """Return a time for programs: ISO 8601, UTC, milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
     """
     Print a table: drawn and in color on a terminal, aligned text elsewhere.
@@ -113,7 +108,9 @@ def as_json_array(rows: Iterable[Mapping[Any, Any]]) -> Iterator[str]:
 
 def as_json(row: Mapping[Any, Any]) -> str:
     """Return a row as a JSON object on one line, in ASCII so that it can't control a terminal."""
-    return json.dumps({str(key): _wire(value) for key, value in row.items()})
+    return json.dumps(
+        {str(key): wire_time(each) if isinstance(each, datetime) else each for key, each in row.items()}
+    )
 
 
 def _print_drawn(headers: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -154,7 +151,3 @@ def cleaned(cell: Cell) -> tuple[str, str]:
     """Return a cell's text, made harmless, and its style."""
     text, style = (cell, "") if isinstance(cell, str) else cell
     return one_line(text), style
-
-
-def _wire(value: object) -> object:
-    return wire_time(value) if isinstance(value, datetime) else value

@@ -129,6 +129,11 @@ def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
+def wire_time(moment: datetime) -> str:
+    """Write a point in time for programs: ISO 8601, UTC, milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def counted(count: int, noun: str) -> str:
     """Write a number of things: ``1 target``, ``2 targets``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

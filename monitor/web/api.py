@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement
 
+from monitor.core.text import wire_time
 from monitor.storage import queries
-from monitor.storage.pages import Page, read_page
+from monitor.storage.pages import read_page
 from monitor.storage.store import Store
 
 LIMIT = 100
@@ -52,7 +53,13 @@ def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
 def _page(store: Store, view: Any, wanted: list[ColumnElement[bool]], given: Mapping[str, str]) -> bytes:
     limit = _number(given, "limit", LIMIT, 1, MAX_LIMIT)
     after = _number(given, "cursor", 0, 0, _MAX_INTEGER)
-    return _as_json_object(read_page(store, view, *wanted, after=after, limit=limit))
+    found = read_page(store, view, *wanted, after=after, limit=limit)
+    following = None if found.next_after is None else str(found.next_after)
+    items = [
+        {name: wire_time(value) if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in found.rows
+    ]
+    return json.dumps({"items": items, "next": following}).encode()
 
 
 def _given(asked: Iterable[tuple[str, str]], *names: str) -> Mapping[str, str]:
@@ -77,15 +84,3 @@ def _number(given: Mapping[str, str], name: str, default: int, low: int, high: i
         what = "what next was" if name == "cursor" else f"a whole number from {low} to {high}"
         raise BadQuery(f"{name}: want {what}")
     return int(text)
-
-
-def _as_json_object(found: Page) -> bytes:
-    following = None if found.next_after is None else str(found.next_after)
-    items = [{name: _wire(value) for name, value in row.items()} for row in found.rows]
-    return json.dumps({"items": items, "next": following}).encode()
-
-
-def _wire(value: object) -> object:
-    if not isinstance(value, datetime):
-        return value
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """Whether the monitor does its work: the database answers, targets are looked at, messages go out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from monitor.core.messages.phrases import format_duration
@@ -31,7 +31,12 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     with database.read() as store:
         due_at = stats.due_since(store, now)
         unsent_at = stats.oldest_pending(store, now)
-    lines = list(_late(due_at, every, now))
+    lines = []
+    late = {account: count for account, count in count_overdue(due_at, every, now).items() if count}
+    if late:
+        names = ", ".join(one_line(name) for name in sorted(late)[:_NAMED])
+        names += ", …" if len(late) > _NAMED else ""
+        lines.append(f"{counted(sum(late.values()), 'target')} should have been polled long ago ({names})")
     if unsent_at and now - unsent_at > MAX_DELIVERY_DELAY:
         lines.append(f"a message has been due for {format_duration(now - unsent_at)}")
     return lines
@@ -46,15 +51,3 @@ def count_overdue(
         for account, moments in due_at.items()
         if account in every
     }
-
-
-def _late(
-    due_at: Mapping[str, list[datetime]], every: Mapping[str, timedelta], now: datetime
-) -> Iterator[str]:
-    late = {account: count for account, count in count_overdue(due_at, every, now).items() if count}
-    if late:
-        total = sum(late.values())
-        names = ", ".join(one_line(name) for name in sorted(late)[:_NAMED]) + (
-            ", …" if len(late) > _NAMED else ""
-        )
-        yield f"{counted(total, 'target')} should have been polled long ago ({names})"

@@ -7,16 +7,15 @@ an idle one makes way for a new one, no address takes all, and a probe of ``/hea
 
 import asyncio
 import socket
-import threading
 from typing import Any, cast
 
-import uvicorn
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from monitor.web.access import HEADERS, MAX_HEAD_BYTES, PUBLIC_PATH
 from monitor.web.app import WebApp
+from monitor.web.server_thread import ServerThread
 
 # A connection that has not sent a whole request head by then is closed.
 HEAD_SECONDS = 5.0
@@ -39,48 +38,21 @@ class Server:
     def __init__(self, site: WebApp, sock: socket.socket) -> None:
         self._site = site
         self._sock = sock
-        config = uvicorn.Config(
+        self._thread = ServerThread(
             site.asgi,
+            sock,
+            name="web",
             http=_Connection,
-            ws="none",
-            lifespan="off",
-            loop="asyncio",
-            log_config=None,
             log_level="error",
-            access_log=False,
-            server_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
-        self._engine = _Engine(config)
-        self._thread = threading.Thread(target=self._engine.run, args=([sock],), name="web", daemon=True)
-        self._thread.start()
-        self._engine.ready.wait()
 
     def close(self) -> None:
         """Answer nobody any more; who is being answered is cut off."""
-        self._engine.should_exit = True
-        self._thread.join()
+        self._thread.close()
         self._site.close()
         self._sock.close()
-
-
-class _Engine(uvicorn.Server):
-    """Uvicorn, with word of when it answers, and no patience with clients when it stops."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
-        await super().shutdown(sockets)
 
 
 class _Connection(H11Protocol):

@@ -65,10 +65,10 @@ class Server:
 
 
 @contextmanager
-def serve(fake_service: FakeService, *, port: int = 0, host: str = "127.0.0.1") -> Iterator[Server]:
+def serve(fake_service: FakeService, *, port: int = 0) -> Iterator[Server]:
     """Serve a service from a thread for as long as the context lasts."""
     app = _FaultyApp(sandbox_app(fake_service), fake_service)
-    with serve_app(app, port=port, host=host, protocol=OnePacketProtocol) as url:
+    with serve_app(app, port=port, protocol=OnePacketProtocol) as url:
         yield Server(fake_service, url, app.requests, app.faults)
 
 

@@ -7,11 +7,9 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -20,36 +18,13 @@ from monitor.clock import utc_now
 from monitor.sandbox.program_name import program
 from monitor.sandbox.samples import SANDBOX_KEY
 from tests.sandbox.faults import Fault
-from tests.sandbox.server import Server, serve
+from tests.sandbox.server import serve
 from tests.sandbox.service import FakeService
 from tests.sandbox.worlds import sample_world, seed_world
 
 NOW = datetime(2026, 2, 22, 20, tzinfo=UTC)
 INSTAGRAM = "instagram-17841412345678"
 AS_OWNER = {"x-api-key": SANDBOX_KEY}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serve(seed_world(lambda: NOW)) as server:
-        yield server
-
-
-def ask(server: Server, method: str, path: str, json: Any = None, **headers: str) -> requests.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.request(method, server.url + path, json=json, headers=named, timeout=5)
-
-
-def shown(server: Server, platform_id: str) -> dict[str, Any]:
-    answer = requests.get(f"{server.url}/api/v1/platform-connections", headers=AS_OWNER, timeout=5)
-    items: list[dict[str, Any]] = answer.json()["connections"]
-    return {item["platformId"]: item for item in items}[platform_id]
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])
-def test_only_a_loopback_address_is_served(host: str) -> None:
-    with pytest.raises(ValueError, match="loopback"), serve(FakeService(utc_now), host=host):
-        pass
 
 
 def test_a_taken_port_is_named_with_what_to_do() -> None:
