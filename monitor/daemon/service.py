@@ -43,7 +43,7 @@ from monitor.signals import Signals, handle_signals
 from monitor.storage.migrate import HEAD
 from monitor.storage.recording import PollRecord
 from monitor.web.listener import WebListener
-from monitor.workers.liveness import Liveness
+from monitor.workers.liveness import DISPATCHER, SENDER, Liveness
 from monitor.workers.poller import Poller
 from monitor.workers.sender import Sender
 
@@ -55,6 +55,8 @@ STOP_TIMEOUT = timedelta(seconds=8)
 UNAVAILABLE_LOG_INTERVAL = timedelta(minutes=1)
 # How often the main thread checks whether all parts move, unless the watchdog wants to know it more often.
 PROGRESS_INTERVAL = timedelta(seconds=10)
+# A standby takes over so soon after the daemon's end.
+LOCK_INTERVAL = timedelta(seconds=5)
 # A part that stays stalled for so long ends the process. Nothing in it can end a thread that hangs.
 STALL_LIMIT = timedelta(minutes=2)
 
@@ -108,6 +110,7 @@ class Daemon:
         tick: how often what is due is looked for.
         set_status: is told in one line how things are.
         is_start: the program starts; else a running one takes a new configuration.
+        acquire_lock: takes or checks the lock of the database, as ``Database.exclusive`` gives it.
 
     Attributes:
         progress: when each part last moved.
@@ -121,8 +124,11 @@ class Daemon:
         tick: timedelta = TICK,
         set_status: Callable[[str], None] = lambda text: None,
         is_start: bool = False,
+        acquire_lock: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._app = app
+        self._acquire_lock = acquire_lock
+        self._has_lock = True
         self._set_status = set_status
         self.liveness = Liveness(transaction_age=app.database.longest_transaction)
         self.metrics = Metrics(
@@ -178,6 +184,7 @@ class Daemon:
         self._schedule("deliver", self._sender.dispatch, SECOND)
         self._schedule("cycle", self.cycles.evaluate, 5 * SECOND)
         self._schedule("clock", self._clock_step.check, 3 * SECOND)
+        self._scheduler.add_job(self._check_lock, Every(LOCK_INTERVAL), id="lock", name="lock")
         self._scheduler.start()
         log.info("daemon.started", accounts=len(context.providers), channels=len(context.channels))
 
@@ -196,6 +203,23 @@ class Daemon:
         self._poller.close(within * 0.6)
         self._sender.close(timedelta(seconds=max(ends - monotonic(), 0.5)))
         log.info("daemon.stopped", **self._take_counts())
+
+    def _check_lock(self) -> None:
+        """Do nothing while the lock isn't held: another daemon may have taken over."""
+        try:
+            holder = self._acquire_lock()
+        except StorageError as error:
+            holder, reason = "", str(error)
+        else:
+            reason = f"{holder} monitors this database"
+        had_lock, self._has_lock = self._has_lock, holder is None
+        if holder is None and not had_lock:
+            log.info("daemon.lock_acquired")
+            self._guarded("sync_targets", partial(sync_targets, self._app.context))()
+        elif holder is not None and had_lock:
+            log.error("daemon.lock_lost", reason=reason)
+        if holder:
+            self._set_status(f"standing by for {holder}")
 
     def _schedule(self, name: str, job: Callable[[], object], every: timedelta) -> None:
         trigger = Every(every * (self._tick / TICK))
@@ -220,6 +244,10 @@ class Daemon:
         self.metrics.register_job(name)
 
         def run() -> None:
+            if not self._has_lock:
+                self.liveness.beat(DISPATCHER)
+                self.liveness.beat(SENDER)
+                return
             try:
                 job()
             except StorageError as error:
@@ -256,10 +284,15 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
     status = StatusLine(systemd or Systemd(os.environ))
     # Where each thread was, should the watchdog or the interpreter itself end us: names and lines, no values.
     faulthandler.enable()
-    with handle_signals() as signals, app.database.exclusive(), closing(WebListener()) as listener:
+    with (
+        handle_signals() as signals,
+        app.database.exclusive() as acquire_lock,
+        closing(WebListener()) as listener,
+    ):
         listener.serve(app)
+        app = _stand_by(app, acquire_lock, signals, reload=reload, status=status, listener=listener)
         is_start = True
-        while daemon := _wait_for_database(app, signals, status, is_start=is_start):
+        while daemon := _wait_for_database(app, acquire_lock, signals, status, is_start=is_start):
             stop_notices: list[threading.Thread] = []
             try:
                 listener.serve(app, daemon.liveness, daemon.metrics)
@@ -284,7 +317,48 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
     app.close()
 
 
-def _wait_for_database(app: App, signals: Signals, status: StatusLine, *, is_start: bool) -> Daemon | None:
+def _stand_by(
+    app: App,
+    acquire_lock: Callable[[], str | None],
+    signals: Signals,
+    *,
+    reload: Callable[[], App],
+    status: StatusLine,
+    listener: WebListener,
+) -> App:
+    """Wait until no other daemon monitors the database, or a signal says stop; return the newest configuration."""
+    standing_by_for = None
+    while not signals.stop:
+        try:
+            holder = acquire_lock()
+        except StorageError as error:
+            if not error.transient:
+                raise
+            log.error(
+                "database.unavailable", error=str(error), retry_in_seconds=LOCK_INTERVAL.total_seconds()
+            )
+            status.systemd.extend_timeout(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
+        else:
+            if holder is None:
+                return app
+            if holder != standing_by_for:
+                standing_by_for = holder
+                log.info("daemon.standing_by", holder=holder)
+                listener.serve(app, is_standby=True)
+                status.ready(f"standing by for {holder}")
+            status.systemd.notify_watchdog()
+        if signals.reload and (reloaded := _reload(reload, signals, status)):
+            app.close()
+            app = reloaded
+            listener.serve(app, is_standby=True)
+            status.ready(f"standing by for {standing_by_for}")
+        signals.wait(LOCK_INTERVAL.total_seconds())
+    return app
+
+
+def _wait_for_database(
+    app: App, acquire_lock: Callable[[], str | None], signals: Signals, status: StatusLine, *, is_start: bool
+) -> Daemon | None:
     """Start as soon as the database lets us; None when somebody says stop before that."""
     wait = 1.0
     while not signals.stop:
@@ -297,7 +371,7 @@ def _wait_for_database(app: App, signals: Signals, status: StatusLine, *, is_sta
                     warning=f"the database doesn't apply {', '.join(unapplied)} as asked: a connection pooler drops "
                     "them, or database.url sets them; set them with ALTER ROLE",
                 )
-            return _start(app, status, is_start=is_start)
+            return _start(app, acquire_lock, status, is_start=is_start)
         except StorageError as error:
             if not error.transient and is_start:  # who watches already waits, whatever it is
                 raise
@@ -308,8 +382,8 @@ def _wait_for_database(app: App, signals: Signals, status: StatusLine, *, is_sta
     return None
 
 
-def _start(app: App, status: StatusLine, *, is_start: bool) -> Daemon:
-    daemon = Daemon(app, set_status=status.set, is_start=is_start)
+def _start(app: App, acquire_lock: Callable[[], str | None], status: StatusLine, *, is_start: bool) -> Daemon:
+    daemon = Daemon(app, set_status=status.set, is_start=is_start, acquire_lock=acquire_lock)
     try:
         daemon.start()
     except BaseException:
@@ -348,15 +422,21 @@ def wait_for_reload(
             os._exit(1)
         was_stalled = stalled
         if signals.reload and not signals.stop:
-            signals.reload = False
-            status.systemd.notify_reloading()
-            try:
-                reloaded = reload()
-            except MonitorError as error:
-                log.error("config.reload_rejected", error=str(error))
-                status.rejection = f"new configuration refused: {one_line(str(error), 160)}"
-                status.ready(daemon.cycles.text)
-            else:
-                status.rejection = ""
+            if reloaded := _reload(reload, signals, status):
                 return reloaded
+            status.ready(daemon.cycles.text)
     return None
+
+
+def _reload(reload: Callable[[], App], signals: Signals, status: StatusLine) -> App | None:
+    """Take the new configuration; None if it is refused, and the old one stays."""
+    signals.reload = False
+    status.systemd.notify_reloading()
+    try:
+        reloaded = reload()
+    except MonitorError as error:
+        log.error("config.reload_rejected", error=str(error))
+        status.rejection = f"new configuration refused: {one_line(str(error), 160)}"
+        return None
+    status.rejection = ""
+    return reloaded

@@ -3,7 +3,7 @@
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +15,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
 
 from monitor.errors import StorageError
 from monitor.storage import migrate
-from monitor.storage.file_lock import daemon_lock
+from monitor.storage.file_lock import daemon_lock, lock_owner
+from monitor.storage.session_lock import SessionLock, find_holder, session_name
 from monitor.storage.store import Store
 
 BUSY_SECONDS = 10.0
@@ -158,21 +160,47 @@ class Database:
             yield Store(connection)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[Callable[[], str | None]]:
         """
-        Keep a SQLite file for one daemon; a server is shared.
+        Monitor this database with one daemon.
+
+        Yields:
+            Takes the lock, or checks that it is still held, and returns the host that holds it instead; None if
+            this daemon does. It raises a StorageError if the server can't be asked: then the lock isn't held.
 
         Raises:
-            StorageError: another daemon has it.
+            StorageError: another daemon has the SQLite file.
         """
-        if not self._file:
-            yield
+        if self._file:
+            with ExitStack() as held:
+                with self._translate_file_errors():
+                    self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    held.enter_context(daemon_lock(self._file))
+                yield lambda: None
             return
-        with ExitStack() as held:
-            with self._translate_file_errors():
-                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                held.enter_context(daemon_lock(self._file))
-            yield
+        # The server, too, must notice within 15 seconds that this machine is gone.
+        keepalives = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+        engine = _create_engine(
+            self.url.difference_update_query(["options", "application_name"]),
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={**_POSTGRES_SOCKET, "options": keepalives, "application_name": session_name()},
+        )
+        with closing(SessionLock(engine)) as lock:
+
+            def acquire() -> str | None:
+                with self._timed(), self._translate_errors():
+                    return lock.acquire()
+
+            yield acquire
+
+    def daemon(self) -> str | None:
+        """Name the host or process of the daemon that monitors this database; None if there is none."""
+        with self._translate_errors(), self._translate_file_errors():
+            if self._file:
+                return lock_owner(self._file)
+            with self._reader.connect() as connection:
+                return find_holder(connection)
 
     def close(self) -> None:
         """Give back every connection."""

@@ -37,12 +37,15 @@ class SiteState:
     What the site shows now.
 
     Args:
-        liveness, metrics: of the daemon that runs; None while there is none yet: it waits for its database.
+        liveness, metrics: of the daemon that runs; None while there is none: it stands by, or waits for its
+            database.
+        is_standby: another daemon monitors the database.
     """
 
     app: App
     liveness: Liveness | None = None
     metrics: Metrics | None = None
+    is_standby: bool = False
 
     @property
     def every(self) -> Mapping[str, timedelta]:
@@ -101,7 +104,7 @@ class WebApp:
 
     async def _readyz(self, request: Request) -> Response:
         shown = self._state()
-        if shown.liveness is None:
+        if shown.liveness is None and not shown.is_standby:
             return PlainTextResponse("waiting for the history database\n", 503)
         app = shown.app
         try:
@@ -115,7 +118,8 @@ class WebApp:
     async def _metrics(self, request: Request) -> Response:
         shown = self._state()
         if shown.metrics is None:
-            return PlainTextResponse("waiting for the history database\n", 503)
+            reason = "standing by" if shown.is_standby else "waiting for the history database"
+            return PlainTextResponse(f"{reason}\n", 503)
         now = shown.app.context.clock()
         try:
             standing = await self._read(

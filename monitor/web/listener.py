@@ -33,7 +33,14 @@ class WebListener:
         self._server: Server | None = None
         self._state: SiteState | None = None
 
-    def serve(self, app: App, liveness: Liveness | None = None, metrics: Metrics | None = None) -> None:
+    def serve(
+        self,
+        app: App,
+        liveness: Liveness | None = None,
+        metrics: Metrics | None = None,
+        *,
+        is_standby: bool = False,
+    ) -> None:
         """
         Serve a monitor from now on, opening the listener if this is the first one.
 
@@ -49,7 +56,7 @@ class WebListener:
         from monitor.web.app import SiteState
 
         web, is_first = app.config.web, self._state is None
-        self._state = SiteState(app=app, liveness=liveness, metrics=metrics)
+        self._state = SiteState(app=app, liveness=liveness, metrics=metrics, is_standby=is_standby)
         if web is None:
             self.close()
         elif is_first:
