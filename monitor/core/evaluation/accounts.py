@@ -6,7 +6,7 @@ be read) is the account's problem when most of its targets fail so, or when nobo
 else it is the problem of the one target that fails.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -127,13 +127,22 @@ def account_wide_failures(known: AccountState) -> list[TargetFailure]:
     unclear = [each for each in known.failing if each.scope is FailureScope.UNCLEAR]
     most_fail = len(unclear) * 2 > known.targets
     several_fail = len(unclear) > 1
-    chosen = [
-        each
-        for each in known.failing
-        if _is_account_wide(each, known, most_fail=most_fail, several_fail=several_fail)
-    ]
+
+    def is_account_wide(each: TargetFailure) -> bool:
+        match each.scope:
+            case FailureScope.KEY:  # a key that has worked since is no longer refused
+                return known.last_ok_at is None or each.failed_at >= known.last_ok_at
+            case FailureScope.USERS:
+                return known.last_user_ok_at is None or each.failed_at >= known.last_user_ok_at
+            case FailureScope.UNCLEAR:
+                others_answered = known.last_ok_at is not None and known.last_ok_at >= each.failing_since
+                return most_fail or (several_fail and not others_answered)
+            case FailureScope.USER:
+                return False
+
+    chosen = [each for each in known.failing if is_account_wide(each)]
     if known.workspace and (
-        known.workspace.scope is not FailureScope.KEY or _is_newer(known.workspace, known)
+        known.workspace.scope is not FailureScope.KEY or is_account_wide(known.workspace)
     ):
         chosen.append(known.workspace)
     return chosen
@@ -147,29 +156,6 @@ def pause_scope(known: AccountState) -> FailureScope | None:
         if each.rule in _REFUSALS and each is not known.workspace
     }
     return next((scope for scope in (FailureScope.KEY, FailureScope.USERS) if scope in refused), None)
-
-
-def _is_account_wide(
-    each: TargetFailure, known: AccountState, *, most_fail: bool, several_fail: bool
-) -> bool:
-    match each.scope:
-        case FailureScope.KEY:
-            return _is_newer(each, known)
-        case FailureScope.USERS:
-            return known.last_user_ok_at is None or each.failed_at >= known.last_user_ok_at
-        case FailureScope.UNCLEAR:
-            return most_fail or (several_fail and not _others_answered(each, known))
-        case FailureScope.USER:
-            return False
-
-
-def _others_answered(each: TargetFailure, known: AccountState) -> bool:
-    return known.last_ok_at is not None and known.last_ok_at >= each.failing_since
-
-
-def _is_newer(each: TargetFailure, known: AccountState) -> bool:
-    """A key that has worked since is no longer refused, though not everybody has asked again."""
-    return known.last_ok_at is None or each.failed_at >= known.last_ok_at
 
 
 def _account_result(rule: AccountFailure, of_source: Sequence[TargetFailure]) -> RuleResult:
@@ -218,29 +204,26 @@ def _unheard(known: AccountState, rules: Rules) -> Problem | None:
     if not known.unheard or severity is None:
         return None
     words = sorted(known.unheard)
-    named = [_with_names(word, *known.unheard[word]) for word in words[:UNHEARD_NAMED]]
+    named = []
+    for word in words[:UNHEARD_NAMED]:
+        count, names = known.unheard[word]
+        shown = [sanitize(name, 60) for name in names[:UNHEARD_NAMED]]
+        more = f" and {count - len(shown)} more" if count > len(shown) else ""
+        named.append(f'"{sanitize(word, 60)}" ({", ".join(shown)}{more})')
+    more = f" and {len(words) - len(named)} more" if len(words) > len(named) else ""
     is_one = len(words) == 1
     return Problem(
         rule=RuleName.BAD_ANSWER,
         severity=severity,
         summary=(
             f"the API reports {'a token status' if is_one else 'token statuses'} that the monitor doesn't know: "
-            f"{', '.join(named)}{_more(len(words) - len(named))}"
+            f"{', '.join(named)}{more}"
         ),
         remedy="check these connections in the dashboard; until a newer monitor knows the word, "
         "only their expiry dates count",
         dedup_key=f"words {' '.join(words)}"[:MARK_LENGTH],
         is_new_key=True,
     )
-
-
-def _with_names(word: str, count: int, names: Sequence[str]) -> str:
-    shown = ", ".join(sanitize(name, 60) for name in names[:UNHEARD_NAMED])
-    return f'"{sanitize(word, 60)}" ({shown}{_more(count - min(len(names), UNHEARD_NAMED))})'
-
-
-def _more(count: int) -> str:
-    return f" and {count} more" if count else ""
 
 
 def _reconcile_one(
@@ -281,7 +264,8 @@ def _reconcile_one(
     problems = [result for result in results.values() if isinstance(result, Problem)]
     worst = max(problems, key=lambda problem: problem.severity.rank, default=None)
     observed_at = list(open_ones)
-    if worst and worst.rule not in open_ones and _is_worse(worst, open_ones.values()):
+    worst_open = max((incident.severity.rank for incident in open_ones.values()), default=-1)
+    if worst and worst.rule not in open_ones and worst.severity.rank > worst_open:
         for incident in open_ones.values():
             yield resolve(incident, Resolution.SUPERSEDED, now, is_notified=False)
         observed_at = [worst.rule]
@@ -298,7 +282,3 @@ def _reconcile_one(
         )
         if change:
             yield change
-
-
-def _is_worse(problem: Problem, open_ones: Iterable[Incident]) -> bool:
-    return all(incident.severity.rank < problem.severity.rank for incident in open_ones)

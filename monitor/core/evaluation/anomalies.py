@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from monitor.core.evaluation.diff import missing_connections
 from monitor.core.model import (
@@ -58,12 +58,30 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
     is_replay = known.taken_at == snapshot.taken_at
     if (known.suspect_changes and not is_replay) or len(snapshot.connections) < limits.count:
         return None
+    now = snapshot.taken_at + snapshot.clock_offset
+
+    def severity(state: ConnectionState) -> tuple[int, int]:
+        """Rank the worst that the rules about dates find in a connection."""
+        results = (rule.check(state, now, now) for rule in rules.connection if rule.name in BY_API_TIME)
+        return max(
+            ((each.severity.rank, each.level) for each in results if isinstance(each, Problem)),
+            default=(-1, 0),
+        )
+
+    def is_worse(before: ConnectionState, seen: Connection) -> bool:
+        """Return whether a token's word or its date is worse than it was; that time has passed doesn't count."""
+        was = before.connection
+        if (was.token_status, was.expires_at) == (seen.token_status, seen.expires_at):
+            return False
+        if _STATUS_RANK[seen.status] > _STATUS_RANK[was.status]:
+            return True
+        return severity(replace(before, connection=seen)) > severity(before)
+
     present = [each for each in known.connections.values() if each.removed_at is None]
     worse = [
         connection
         for connection in snapshot.connections
-        if (before := known.connections.get(connection.platform_id))
-        and _is_worse(before, connection, snapshot, rules)
+        if (before := known.connections.get(connection.platform_id)) and is_worse(before, connection)
     ]
     if len(worse) < limits.count or len(worse) <= len(present) * limits.share:
         return None
@@ -80,23 +98,10 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
     )
 
 
-def _is_worse(before: ConnectionState, seen: Connection, snapshot: Snapshot, rules: Rules) -> bool:
-    """Return whether a token's word or its date is worse than it was; that time has passed doesn't count."""
-    was = before.connection
-    if (was.token_status, was.expires_at) == (seen.token_status, seen.expires_at):
-        return False
-    if _STATUS_RANK[seen.status] > _STATUS_RANK[was.status]:
-        return True
-    now = snapshot.taken_at + snapshot.clock_offset
-    after = replace(before, connection=seen)
-    return _severity(after, now, rules) > _severity(before, now, rules)
-
-
-def _severity(known: ConnectionState, now: datetime, rules: Rules) -> tuple[int, int]:
-    """Rank the worst that the rules about dates find in a connection."""
-    problems = (rule.check(known, now, now) for rule in rules.connection if rule.name in BY_API_TIME)
-    return max(
-        ((each.severity.rank, each.level) for each in problems if isinstance(each, Problem)), default=(-1, 0)
+def is_shrunk(missing: int, of: int) -> bool:
+    """Return whether a list lacks too much to be believed: all that it had, or several and most of it."""
+    return missing > 0 and (
+        missing == of or (missing >= SHRUNK_MIN_COUNT and missing > of * SHRUNK_MIN_SHARE)
     )
 
 
@@ -112,8 +117,7 @@ def detect_shrunk_list(known: TargetState, snapshot: Snapshot) -> Failure | None
         each for each in known.connections.values() if each.removed_at is None and not each.missed_polls
     ]
     lost = [each for each in missing_connections(known, snapshot) if not each.missed_polls]
-    is_short = len(lost) >= SHRUNK_MIN_COUNT and len(lost) > len(present) * SHRUNK_MIN_SHARE
-    if not lost or not (is_short or len(lost) == len(present)):
+    if not is_shrunk(len(lost), len(present)):
         return None
     return Failure(
         outcome=Outcome.BAD_ANSWER,

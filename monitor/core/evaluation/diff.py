@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from monitor.core.model import NO_HISTORY, Connection, ConnectionState, RenewalHistory, Snapshot, TargetState
 from monitor.core.rules.renewal import observe_renewal
@@ -75,7 +75,13 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
             changes.append(Change(before=before, after=after))
     if removed_after is not None:
         for before in missing_connections(known, snapshot):
-            after = _mark_missing(before, known.last_ok_at, snapshot.taken_at, removed_after=removed_after)
+            missed_polls = before.missed_polls + 1
+            after = replace(
+                before,
+                missed_polls=missed_polls,
+                last_seen_at=before.last_seen_at or known.last_ok_at,
+                removed_at=snapshot.taken_at if missed_polls >= removed_after else None,
+            )
             changes.append(Change(before=before, after=after))
     return tuple(changes)
 
@@ -104,7 +110,12 @@ def _unread(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
     """Return the connections that are known, not removed, and listed as something that can't be read."""
     if not snapshot.unreadable_ids:
         return []
-    mangled = [_pattern(each) for each in snapshot.unreadable_ids if REPLACEMENT in each]
+    # What matches every id that an id with unreadable bytes may have been.
+    mangled = [
+        re.compile(".+".join(map(re.escape, re.split(f"{REPLACEMENT}+", each))), re.DOTALL)
+        for each in snapshot.unreadable_ids
+        if REPLACEMENT in each
+    ]
     listed = {connection.platform_id for connection in snapshot.connections}
     return [
         each
@@ -116,11 +127,6 @@ def _unread(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
             or any(pattern.fullmatch(platform_id) for pattern in mangled)
         )
     ]
-
-
-def _pattern(mangled: str) -> re.Pattern[str]:
-    """Return what matches every id that an id with unreadable bytes may have been."""
-    return re.compile(".+".join(map(re.escape, re.split(f"{REPLACEMENT}+", mangled))), re.DOTALL)
 
 
 def apply_changes(known: TargetState, changes: Iterable[Change]) -> dict[str, ConnectionState]:
@@ -165,18 +171,6 @@ def _observe(
             observed_at=seen_at and min(seen_at + known.clock_offset, api_now),
             now=api_now,
         ),
-    )
-
-
-def _mark_missing(
-    before: ConnectionState, last_ok_at: datetime | None, taken_at: datetime, *, removed_after: int
-) -> ConnectionState:
-    missing = before.missed_polls + 1
-    return replace(
-        before,
-        missed_polls=missing,
-        last_seen_at=before.last_seen_at or last_ok_at,
-        removed_at=taken_at if missing >= removed_after else None,
     )
 
 

@@ -66,12 +66,13 @@ class Evaluation:
             and not seen.warnings
             and not any(change.after.missed_polls and not change.after.removed_at for change in self.changes)
             and not any(change.has_unheard_status for change in self.changes)
-            and not any(_awaits_second_recovery(change.incident) for change in self.incidents)
+            and not any(
+                change.incident.is_open
+                and change.incident.recovering_since
+                and not change.incident.flap_count
+                for change in self.incidents
+            )
         )
-
-
-def _awaits_second_recovery(incident: Incident) -> bool:
-    return incident.is_open and incident.recovering_since is not None and not incident.flap_count
 
 
 def is_stale(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bool:

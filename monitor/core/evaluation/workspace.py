@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from monitor.core.evaluation.anomalies import ACCEPT_AFTER, SHRUNK_MIN_COUNT, SHRUNK_MIN_SHARE
+from monitor.core.evaluation.anomalies import ACCEPT_AFTER, is_shrunk
 from monitor.core.model import Failure, FailureScope, Outcome, RuleName, Severity, Target
 from monitor.core.rules.base import Problem
 from monitor.core.text import format_time
@@ -149,8 +149,15 @@ def diff_workspace(
     missing = tuple(each for each in absent if each.missing_since is None)
     settled = sum(1 for each in watched.values() if each.missing_since is None)
     is_believed = shrunk_since is not None and now - shrunk_since >= ACCEPT_AFTER
-    if _is_shrunk(len(missing), settled) and not is_believed:
-        return replace(diff, anomaly=_anomaly(len(missing), settled))
+    if is_shrunk(len(missing), settled) and not is_believed:
+        anomaly = Failure(
+            outcome=Outcome.BAD_ANSWER,
+            rule=RuleName.BAD_ANSWER,
+            scope=FailureScope.USERS,
+            error=f"the list of managed users suddenly lacks {len(missing)} of {settled}",
+            remedy="look into the dashboard; if they were detached on purpose, this ends after a day",
+        )
+        return replace(diff, anomaly=anomaly)
     gone = tuple(
         each
         for each in absent
@@ -169,20 +176,4 @@ def user_removed(user: KnownUser) -> Problem:
         summary=f"the workspace does not list this managed user any more{since}; it is polled no more",
         remedy="if that was not meant, attach the user to the workspace again; else there is nothing to do",
         dedup_key=RuleName.USER_NOT_MANAGED.value,
-    )
-
-
-def _is_shrunk(missing: int, of: int) -> bool:
-    return missing > 0 and (
-        missing == of or (missing >= SHRUNK_MIN_COUNT and missing > of * SHRUNK_MIN_SHARE)
-    )
-
-
-def _anomaly(missing: int, of: int) -> Failure:
-    return Failure(
-        outcome=Outcome.BAD_ANSWER,
-        rule=RuleName.BAD_ANSWER,
-        scope=FailureScope.USERS,
-        error=f"the list of managed users suddenly lacks {missing} of {of}",
-        remedy="look into the dashboard; if they were detached on purpose, this ends after a day",
     )

@@ -42,9 +42,13 @@ HOSTS: Mapping[str, str] = MappingProxyType(
 
 def incident_service(url: str) -> str | None:
     """Name the service with incidents that a channel's URL leads to; None if the channel takes text."""
-    scheme = _scheme(url)
+    url = url.strip()
+    scheme = url.partition("://")[0].lower()
     if scheme in {"http", "https"}:
-        return HOSTS.get(_host(url))
+        try:
+            return HOSTS.get(urlsplit(url).hostname or "")
+        except ValueError:
+            return None
     if scheme in ON_REQUEST and events_wanted(url) == INCIDENT:
         return ON_REQUEST[scheme]
     return SERVICES.get(scheme)
@@ -54,14 +58,3 @@ def events_wanted(url: str) -> str | None:
     """Return what a channel's URL asks for by ``events=``; None if it doesn't say."""
     query = url.partition("?")[2]
     return next(iter(parse_qs(query, keep_blank_values=True).get(EVENTS, ())), None)
-
-
-def _scheme(url: str) -> str:
-    return url.strip().partition("://")[0].lower()
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url.strip()).hostname or ""
-    except ValueError:
-        return ""

@@ -222,24 +222,20 @@ def labels_of(incident: Incident, target: Target | None, routing: Routing) -> La
     """
     account = incident.subject.account or ""
     names = (target.managed_user, target.managed_user_id) if target else ()
+    causes = (incident.cause,) if incident.cause else ()
+    was_worse = not incident.is_open and incident.severity.rank < incident.max_severity.rank
+    if was_worse and incident.max_severity is Severity.CRITICAL:
+        # What lay behind it when it was at its worst isn't known any more: either may have.
+        causes = (*causes, Cause.AUTHORIZATION, Cause.PERMISSION)
     return Labels(
         account=account,
         rule=incident.rule,
         severity=incident.severity if incident.is_open else incident.max_severity,
         platform=(incident.subject.platform_id or "").partition("-")[0],
-        cause=_causes(incident),
+        cause=causes,
         managed_user=tuple(name for name in names if name),
         labels=routing.labels.get(account, {}),
     )
-
-
-def _causes(incident: Incident) -> tuple[str, ...]:
-    """Name what lies behind an incident; at its end, also what lay behind it when it was at its worst."""
-    causes = (incident.cause,) if incident.cause else ()
-    was_worse = not incident.is_open and incident.severity.rank < incident.max_severity.rank
-    if was_worse and incident.max_severity is Severity.CRITICAL:
-        return (*causes, Cause.AUTHORIZATION, Cause.PERMISSION)
-    return causes
 
 
 def matching_routes(about: Labels, routes: Sequence[Route]) -> list[Route]:
@@ -340,22 +336,18 @@ def unreachable_users(channel: str, users: Iterable[Target], routing: Routing) -
         return []
     ways = [route.match for route in routing.routes if channel in route.channels]
     whole = [replace(match, platform=(), rule=(), severity=()) for match in ways]
-    return [
-        user
-        for user in users
-        if not client.can_reach(user) and any(match.matches(_user_labels(user, routing)) for match in whole)
-    ]
 
+    def is_meant(user: Target) -> bool:
+        about = Labels(
+            account=user.account,
+            rule="",
+            severity=Severity.NOTICE,
+            managed_user=tuple(name for name in (user.managed_user, user.managed_user_id) if name),
+            labels=routing.labels.get(user.account, {}),
+        )
+        return any(match.matches(about) for match in whole)
 
-def _user_labels(target: Target, routing: Routing) -> Labels:
-    names = (target.managed_user, target.managed_user_id)
-    return Labels(
-        account=target.account,
-        rule="",
-        severity=Severity.NOTICE,
-        managed_user=tuple(name for name in names if name),
-        labels=routing.labels.get(target.account, {}),
-    )
+    return [user for user in users if not client.can_reach(user) and is_meant(user)]
 
 
 def _due_at(route: Route, severity: Severity, ready_at: datetime) -> datetime:

@@ -67,29 +67,25 @@ def check_channel(known: ChannelState, now: datetime) -> RuleResult:
             level=2,
         )
     if known.unreachable_users:
-        return _check_unreachable_users(known)
+        names = [
+            sanitize(user.managed_user or user.managed_user_id or "", 60) for user in known.unreachable_users
+        ]
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        many = "managed users have" if len(names) > 1 else "managed user has"
+        return Problem(
+            rule=RuleName.CHANNEL_FAILING,
+            severity=Severity.NOTICE,
+            summary=(
+                f"channel {sanitize(known.channel, 64)} can't tell everybody: {len(names)} {many} no plausible "
+                f"address: {', '.join(names[:MAX_NAMED])}{more}"
+            ),
+            remedy="give each a user name that is an address; until then tell them yourself",
+            dedup_key=" ".join(str(user.id) for user in known.unreachable_users[:MAX_NAMED])
+            + f" of {len(names)}",
+            is_new_key=True,
+        )
     if known.notifies_clients:
         return NoProblem.UNKNOWN if known.failing_since else NoProblem.OK
     if known.incident and known.delivered_at and known.delivered_at > known.incident.opened_at:
         return NoProblem.OK
     return NoProblem.UNKNOWN
-
-
-def _check_unreachable_users(known: ChannelState) -> Problem:
-    names = [
-        sanitize(user.managed_user or user.managed_user_id or "", 60) for user in known.unreachable_users
-    ]
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    many = "managed users have" if len(names) > 1 else "managed user has"
-    return Problem(
-        rule=RuleName.CHANNEL_FAILING,
-        severity=Severity.NOTICE,
-        summary=(
-            f"channel {sanitize(known.channel, 64)} can't tell everybody: {len(names)} {many} no plausible "
-            f"address: {', '.join(names[:MAX_NAMED])}{more}"
-        ),
-        remedy="give each a user name that is an address; until then tell them yourself",
-        dedup_key=" ".join(str(user.id) for user in known.unreachable_users[:MAX_NAMED])
-        + f" of {len(names)}",
-        is_new_key=True,
-    )
