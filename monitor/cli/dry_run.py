@@ -1,7 +1,7 @@
 """poll --dry-run: a whole pass on a copy of the history, with channels that only record messages."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from monitor.channels.client_channel import ClientChannel
@@ -21,77 +21,54 @@ if TYPE_CHECKING:
     from monitor.storage.database import Database
 
 
-@dataclass(slots=True)
 class _CapturingChannel:
     """A channel that records its messages, with the limits of the channel it replaces."""
 
-    real: "Channel"
-    messages: list[Message] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return self.real.name
-
-    @property
-    def allow_reconnect_links(self) -> bool:
-        return self.real.allow_reconnect_links
-
-    @property
-    def service(self) -> str:
-        return self.real.service
-
-    @property
-    def body_limit(self) -> int | None:
-        return self.real.body_limit
-
-    @property
-    def title_limit(self) -> int:
-        return self.real.title_limit
-
-    @property
-    def takes_attachments(self) -> bool:
-        return self.real.takes_attachments
+    def __init__(self, real: "Channel", messages: list[Message]) -> None:
+        self.name, self.service = real.name, real.service
+        self.body_limit, self.title_limit = real.body_limit, real.title_limit
+        self.allow_reconnect_links = real.allow_reconnect_links
+        self.takes_attachments = real.takes_attachments
+        self._messages = messages
 
     def send(self, message: Message) -> None:
-        self.messages.append(message)
+        self._messages.append(message)
 
 
 class _CapturingClientChannel(ClientChannel):
     """The same for a client channel."""
 
-    def __init__(self, real: ClientChannel) -> None:
+    def __init__(self, real: ClientChannel, messages: list[Message]) -> None:
         vars(self).update(vars(real))
-        self.messages: list[Message] = []
+        self._messages = messages
 
     def for_target(self, target: Target) -> "Channel | None":
         one = super().for_target(target)
-        return _CapturingChannel(one, self.messages) if one else None
+        return _CapturingChannel(one, self._messages) if one else None
 
 
 class _CapturingIncidentChannel(IncidentChannel):
     """The same for an incident service."""
 
-    def __init__(self, real: IncidentChannel) -> None:
+    def __init__(self, real: IncidentChannel, messages: list[Message]) -> None:
         super().__init__(
             name=real.name, service=real.service, allow_reconnect_links=real.allow_reconnect_links
         )
         self.takes_acknowledgements = real.takes_acknowledgements
-        self.messages: list[Message] = []
+        self._messages = messages
 
     def send_event(self, event: Event) -> None:
         severity = event.incident.severity
         title = f"{event.reason} {event.key}, {severity}: {events.title(event)}"
-        self.messages.append(Message(title=title, body="", severity=severity, key=event.message_key))
+        self._messages.append(Message(title=title, body="", severity=severity, key=event.message_key))
 
 
-def _capturing_channel(
-    channel: "Channel",
-) -> "_CapturingChannel | _CapturingClientChannel | _CapturingIncidentChannel":
-    if isinstance(channel, IncidentChannel):
-        return _CapturingIncidentChannel(channel)
-    return (
-        _CapturingClientChannel(channel) if isinstance(channel, ClientChannel) else _CapturingChannel(channel)
-    )
+def _capture(real: "Channel", messages: list[Message]) -> "Channel":
+    if isinstance(real, IncidentChannel):
+        return _CapturingIncidentChannel(real, messages)
+    if isinstance(real, ClientChannel):
+        return _CapturingClientChannel(real, messages)
+    return _CapturingChannel(real, messages)
 
 
 def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
@@ -103,23 +80,24 @@ def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
     """
     from monitor.storage.dry_run import DryRunDatabase
 
-    listeners: dict[str, _CapturingChannel | _CapturingClientChannel | _CapturingIncidentChannel] = {
-        name: _capturing_channel(channel) for name, channel in app.context.channels.items()
-    }
+    messages: dict[str, list[Message]] = {name: [] for name in app.context.channels}
+    channels = {name: _capture(each, messages[name]) for name, each in app.context.channels.items()}
     copy = DryRunDatabase(_original(app.database))
     try:
         before = copy.incidents()
         # Creating a link would change data at the API.
-        context = replace(app.context, database=copy, channels=listeners, reconnect_link=lambda target: "")
+        context = replace(app.context, database=copy, channels=channels, reconnect_link=lambda target: "")
         done = play(replace(app, context=context))
         after = copy.incidents()
     finally:
         copy.close()
     _print_transitions(done)
     _print_incidents(before, after)
-    for name, listener in listeners.items():
-        for message in listener.messages:
-            _print_message(name, message)
+    for name, captured in messages.items():
+        for message in captured:
+            print_line(f"would notify {name}: {one_line(message.title)}")
+            for line in message.body.splitlines():
+                print_line(f"    {one_line(line, 1000)}".rstrip())
     print_failures(done)
     print_line("Dry run: nothing was written, nothing was sent.")
     return 1 if done.failures else 0
@@ -160,9 +138,3 @@ def _print_incidents(before: Mapping[int, Incident], after: Mapping[int, Inciden
         about = incident.subject.platform_id or incident.subject.account or ""
         text = f"{incident.severity} {incident.rule}, {about}: {incident.summary}"
         print_line(f"would {what}: incident {id_}, {one_line(text)}")
-
-
-def _print_message(channel: str, message: Message) -> None:
-    print_line(f"would notify {channel}: {one_line(message.title)}")
-    for line in message.body.splitlines():
-        print_line(f"    {one_line(line, 1000)}".rstrip())

@@ -13,7 +13,7 @@ from monitor.cli import status as known
 from monitor.cli.options import account_option, as_json_option, since_option
 from monitor.cli.session import Session, pass_session
 from monitor.cli.status import Row
-from monitor.cli.tables import STYLES, Cell, print_drawn, print_json, print_line, print_table, styled
+from monitor.cli.tables import STYLES, Cell, print_json, print_line, print_table, styled
 from monitor.clock import utc_now
 from monitor.core.text import format_time
 
@@ -124,16 +124,19 @@ def history(
                 require_rows(found(queries.TRANSITIONS), platform_id=platform_id, account=account)
             )
         if sys.stdout.isatty():
-            now = utc_now()
+            from rich.console import Console, Group
+
+            now, console = utc_now(), Console(highlight=False)
             if platform_id:
                 wanted = queries.equals(queries.TIMELINE, account=account, platform_id=platform_id)
                 periods = queries.rows(store, queries.TIMELINE, *wanted)
-                print_drawn(charts.timelines(periods, since=since, now=now))
+                chart = charts.timelines(periods, since=since, now=now, console=console)
             else:
                 tokens = queries.rows(
                     store, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
                 )
-                print_drawn(charts.expiries(tokens, now=now))
+                chart = charts.expiries(tokens, now=now, console=console)
+            console.print(Group(*chart))
         story: list[tuple[datetime, list[Cell]]] = []
         for row in found(queries.TRANSITIONS):
             before = f"{row['from_status']} → " if row["from_status"] else "first seen, "

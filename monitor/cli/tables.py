@@ -5,13 +5,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from monitor.core.text import one_line, wire_time
 from monitor.errors import MonitorError
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 # Text, or text and its style on a terminal.
 Cell: TypeAlias = str | tuple[str, str]
@@ -80,15 +77,6 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         _print_drawn(headers, clean)
     else:
         _print_plain([header.upper() for header in headers], clean)
-
-
-def print_drawn(parts: "Iterable[RenderableType]") -> None:
-    """Print a rich renderable on a terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for part in parts:
-        console.print(part)
 
 
 def print_json(rows: Iterable[Mapping[Any, Any]]) -> None:

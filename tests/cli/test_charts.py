@@ -12,14 +12,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 
 from monitor.cli import charts
 from monitor.cli.live_table import LiveTable
@@ -29,12 +29,13 @@ from tests.factories import DAY, HOUR, NOW
 INSTAGRAM = "instagram-17841412345678"
 
 
-def drawn(parts: Iterable[Any], *, width: int, height: int = 24, encoding: str = "utf-8") -> list[str]:
+def drawn(
+    draw: Callable[[Console], Iterable[Any]], *, width: int, height: int = 24, encoding: str = "utf-8"
+) -> list[str]:
     """Draw for a terminal without colors, and give its lines."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=width, height=height, no_color=True, force_terminal=True)
-    for part in parts:
-        console.print(part)
+    console.print(Group(*draw(console)))
     file.flush()
     shown = file.buffer.getvalue().decode(encoding)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
@@ -55,7 +56,9 @@ def period(status: str, began_at: datetime, ended_at: datetime | None, **given: 
 
 def timeline(*periods: dict[str, Any], width: int = 40, now: datetime, **given: Any) -> list[str]:
     since = given.pop("since", None)
-    return drawn(charts.timelines(periods, since=since, now=now), width=width, **given)
+    return drawn(
+        lambda console: charts.timelines(periods, since=since, now=now, console=console), width=width, **given
+    )
 
 
 def test_a_timeline_is_as_long_as_the_terminal_is_wide_and_marks_each_period() -> None:
@@ -134,7 +137,9 @@ def test_no_chart_is_wider_than_the_terminal(width: int, encoding: str) -> None:
         for n in range(60)
     ]
     lines = timeline(period("valid", NOW - DAY, None, username=hostile), now=NOW, width=width)
-    lines += drawn(charts.expiries(tokens, now=NOW), width=width, encoding=encoding)
+    lines += drawn(
+        lambda console: charts.expiries(tokens, now=NOW, console=console), width=width, encoding=encoding
+    )
     assert max(map(cell_len, lines)) <= width
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e]", "".join(lines))
 
@@ -154,7 +159,9 @@ def token(days: float, platform: str = "instagram") -> dict[str, Any]:
 def test_coming_expiries_stand_on_their_days() -> None:
     tokens = [token(0.5), *[token(3.5)] * 8, *[token(3.5, "linkedin")] * 2, token(59.9, "linkedin")]
     tokens += [token(-1), token(60), {**token(1), "expires_at": None}]
-    heading, instagram, linkedin, axis = drawn(charts.expiries(tokens, now=NOW), width=72)
+    heading, instagram, linkedin, axis = drawn(
+        lambda console: charts.expiries(tokens, now=NOW, console=console), width=72
+    )
     assert heading == "12 tokens end within 60 days"
     assert instagram.rstrip() == "Instagram  ▁  █"
     assert linkedin == "LinkedIn      █" + " " * 55 + "▄"
@@ -163,12 +170,16 @@ def test_coming_expiries_stand_on_their_days() -> None:
 
 def test_on_a_narrow_terminal_days_share_a_bar_and_none_is_lost() -> None:
     tokens = [token(day + 0.5) for day in range(60)]
-    _, line, _ = drawn(charts.expiries(tokens, now=NOW), width=31, encoding="ascii")
+    _, line, _ = drawn(
+        lambda console: charts.expiries(tokens, now=NOW, console=console), width=31, encoding="ascii"
+    )
     assert line == "Instagram  " + "3" * 20
 
 
 def test_no_expiry_within_sixty_days_is_said() -> None:
-    assert drawn(charts.expiries([token(61)], now=NOW), width=80) == ["No token expires within 60 days."]
+    assert drawn(lambda console: charts.expiries([token(61)], now=NOW, console=console), width=80) == [
+        "No token expires within 60 days."
+    ]
 
 
 def board(**given: Any) -> LiveTable:
@@ -194,7 +205,7 @@ def board(**given: Any) -> LiveTable:
 
 @pytest.mark.parametrize(("width", "height"), [(20, 8), (36, 12), (80, 24), (200, 50)])
 def test_the_board_fits_the_terminal_and_says_what_it_leaves_out(width: int, height: int) -> None:
-    lines = drawn([board()], width=width, height=height)
+    lines = drawn(lambda _: [board()], width=width, height=height)
     assert len(lines) <= height
     assert max(map(cell_len, lines)) <= width
     shown = sum("expired" in line for line in lines)
