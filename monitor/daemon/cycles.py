@@ -16,7 +16,7 @@ from monitor.errors import DeliveryError
 from monitor.heartbeat import Heartbeat
 from monitor.jobs.lifecycle_notices import send_lifecycle_notice
 from monitor.logs import bind_global, scrub
-from monitor.storage import account_status, downtimes, queries
+from monitor.storage import discovery, downtimes, queries
 from monitor.storage.queries import Health
 
 log = structlog.get_logger()
@@ -200,7 +200,7 @@ class CycleReporter:
         plans = self._app.context.poll_scopes
         with self._app.database.read() as store:
             found = queries.health(store, self._app.context.clock(), recently=RECENTLY)
-            unlisted_since = account_status.unlisted_since(store)
+            unlisted_since = discovery.unlisted_since(store)
         asked = {
             name: at for name, at in unlisted_since.items() if name in plans and plans[name].needs_user_list
         }

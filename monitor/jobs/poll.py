@@ -16,7 +16,7 @@ from monitor.errors import FetchError
 from monitor.jobs.context import JobContext
 from monitor.jobs.incident_changes import log_incident_changes, record_changes
 from monitor.logs import scrub
-from monitor.storage import account_status
+from monitor.storage import account_status, pauses
 from monitor.storage.recording import PollRecord
 from monitor.storage.store import PolledTarget, Store
 
@@ -162,11 +162,11 @@ def pause_or_resume(account: AccountState, store: Store, context: JobContext, no
     if wanted is account.paused:
         return
     if wanted:
-        account_status.pause(store, account.account, wanted, now)
+        pauses.pause(store, account.account, wanted, now)
         log.warning("polling.paused", account=account.account, concerns=wanted, targets=account.targets)
         return
     every = context.rate_limits.interval(account.account)
-    resumed = account_status.resume(
+    resumed = pauses.resume(
         store,
         account.account,
         next_poll_at=lambda id_: next_slot(now, every=every, target_id=id_),

@@ -9,7 +9,7 @@ from monitor.core.evaluation.workspace import REMEMBER_FOR
 from monitor.core.model import Incident, Resolution, RuleName, Target
 from monitor.core.scheduling.slots import next_slot
 from monitor.jobs.context import JobContext
-from monitor.storage import account_status
+from monitor.storage import discovery
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ def sync_targets(context: JobContext) -> list[Target]:
             latest = now + max(2 * limits.interval(account), MAX_POLL_DELAY)
             store.cap_next_poll(account, latest=latest)
         unlisted = [scope.account for scope in scopes if not scope.needs_user_list]
-        account_status.clear_discovery(store, unlisted)
+        discovery.clear_discovery(store, unlisted)
         orphans = [each for each in store.orphaned_incidents(accounts) if not left_recently(each)]
         store.save_incidents(
             [(resolve(incident, Resolution.REMOVED, now, is_notified=False), ()) for incident in orphans],

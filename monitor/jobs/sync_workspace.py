@@ -26,7 +26,7 @@ from monitor.jobs.context import JobContext
 from monitor.jobs.incident_changes import log_incident_changes, record_changes
 from monitor.logs import scrub
 from monitor.providers.base import Workspace
-from monitor.storage import account_status, managed_users, notification_log, registration
+from monitor.storage import discovery, managed_users, notification_log, registration
 from monitor.storage.recording import RoutedChange
 from monitor.storage.store import Store
 
@@ -63,7 +63,7 @@ def is_due(scope: PollScope, context: JobContext) -> bool:
     """Return whether it is time to ask for the managed users of an account."""
     now = context.clock()
     with context.database.read() as store:
-        known = account_status.load_discovery(store, scope.account)
+        known = discovery.load_discovery(store, scope.account)
     if known.is_refused:
         return False  # its canary target is polled, and that is enough
     if not context.managed_users.is_loaded(scope.account) and not known.consecutive_failures:
@@ -89,7 +89,7 @@ def sync_workspace(scope: PollScope, context: JobContext) -> None:
     now = context.clock()
     with context.database.begin() as store:
         changes: Changes = []
-        discovery = account_status.load_discovery(store, account)
+        before = discovery.load_discovery(store, account)
         if listed:
             diff = diff_workspace(
                 scope,
@@ -97,7 +97,7 @@ def sync_workspace(scope: PollScope, context: JobContext) -> None:
                 listed.users,
                 now,
                 unreadable_ids=listed.unreadable_ids,
-                shrunk_since=discovery.shrunk_since,
+                shrunk_since=before.shrunk_since,
             )
             failure = diff.anomaly
             changes += apply_diff(diff, listed, account, store, context, now=now)
@@ -107,10 +107,10 @@ def sync_workspace(scope: PollScope, context: JobContext) -> None:
             jitter=0,
             chance=0,
             failure=failure,
-            failures=discovery.consecutive_failures + 1,
+            failures=before.consecutive_failures + 1,
         )
-        account_status.save_discovery(
-            store, account, now, next_at=next_at, failure=failure, is_shrunk=listed is not None
+        discovery.save_discovery(
+            store, account, before, now, next_at=next_at, failure=failure, is_shrunk=listed is not None
         )
         for state in store.account_states([account], recent_since=context.recent_since(now)):
             changes += [

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from monitor.core.model import ConnectionState, Severity, TokenStatus
 from monitor.core.rules.token_expiry import has_expired
 from monitor.storage import dead_letters, outbox
-from monitor.storage.account_status import is_paused
+from monitor.storage.pauses import is_paused
 from monitor.storage.rows import as_connection, as_renewals
 from monitor.storage.tables import (
     account_status,

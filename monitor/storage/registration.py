@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, insert, select, update
 
 from monitor.core.model import Target
-from monitor.storage import account_status
+from monitor.storage import pauses
 from monitor.storage.rows import TARGET_COLUMNS, as_target, in_chunks
 from monitor.storage.tables import target_schedule, targets
 from monitor.storage.transaction import Transaction
@@ -41,7 +41,7 @@ def register(
     ]
     deactivate(store, gone, now)
     activate(store, wanted, now, due_at=due_at)
-    account_status.choose_canaries(store)
+    pauses.choose_canaries(store)
 
 
 def activate(
@@ -68,7 +68,7 @@ def activate(
         return []
     new = {*fresh, *back}
     found = [each for each in active_targets(store, of_them) if each.id in new]
-    account_status.set_next_polls(store, {each.id: due_at(each) if due_at else now for each in found})
+    pauses.set_next_polls(store, {each.id: due_at(each) if due_at else now for each in found})
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import and_, case, func, not_, or_, select, text
 
 from monitor.core.model import DeliveryState
 from monitor.storage import outbox
-from monitor.storage.account_status import is_paused
+from monitor.storage.pauses import is_paused
 from monitor.storage.tables import (
     account_status,
     connections,

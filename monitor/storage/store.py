@@ -20,7 +20,7 @@ from monitor.core.model import (
     TargetState,
 )
 from monitor.core.routing.routes import Silence
-from monitor.storage import account_status, recording, registration
+from monitor.storage import account_status, pauses, recording, registration
 from monitor.storage.recording import PollRecord, RoutedChange
 from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_known, as_silence, as_target, incident_query
 from monitor.storage.tables import account_status as sources_table
@@ -131,7 +131,7 @@ class Store(Transaction):
             .where(
                 targets.c.deactivated_at.is_(None),
                 target_schedule.c.next_poll_at <= now,
-                not_(account_status.is_paused()),
+                not_(pauses.is_paused()),
             )
         )
         if of_each is not None:
@@ -171,7 +171,7 @@ class Store(Transaction):
         query = (
             select(targets.c.id)
             .join(sources_table, sources_table.c.account == targets.c.account)
-            .where(targets.c.deactivated_at.is_(None), account_status.is_paused())
+            .where(targets.c.deactivated_at.is_(None), pauses.is_paused())
         )
         return frozenset(self.connection.execute(query).scalars())
 
