@@ -98,7 +98,7 @@ class Heartbeat:
         try:
             return self._http.prepare(urlunsplit(self._url._replace(path=path, query=query)), {})
         except ConfigError:
-            raise ConfigError("heartbeat: not a URL that can be asked; want https://host/…") from None
+            raise ConfigError("heartbeat: not a usable URL; want https://host/…") from None
 
     def _send(self, request: Request) -> None:
         refusal = self._error(request)

@@ -166,7 +166,7 @@ def test_a_token_is_a_secret_of_the_configuration(sqlite_url: str) -> None:
     assert TOKEN in config.secrets()
     assert TOKEN not in repr(config)
     assert TOKEN not in str(config.shown())
-    assert any("beyond this machine" in warning for warning in config.warnings)
+    assert any("reachable from other machines" in warning for warning in config.warnings)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_a_part_that_does_not_move_is_unhealthy(visit_of_a_file: Visit) -> None:
         for other in parts - {part}:
             visit.liveness.beat(other)
         answer = visit.get("/healthz")
-        assert (answer.status, answer.text) == (503, f"stuck: {part}\n")
+        assert (answer.status, answer.text) == (503, f"stalled: {part}\n")
         visit.liveness.beat(part)
         assert visit.get("/healthz").text == "ok\n"
 
@@ -447,7 +447,7 @@ def test_a_target_that_is_late_by_three_intervals_is_told(visit: Visit) -> None:
     visit.clock.advance(15 * MINUTE + 3 * 15 * MINUTE + 2 * MINUTE)
     answer = visit.get("/readyz")
     assert answer.status == 503
-    assert answer.text == "1 target should have been polled long ago (agency)\n"
+    assert answer.text == "1 target not polled for three intervals (agency)\n"
 
 
 def test_a_target_is_not_late_while_its_budget_keeps_no_better_pace(visit: Visit) -> None:
@@ -528,7 +528,7 @@ def test_a_mistake_of_ours_is_an_answer_and_a_line_in_the_log(
     monkeypatch.setattr("monitor.web.status_page.render_page", broken)
     with capture_logs() as lines:
         answer = visit_of_a_file.get("/")
-    assert (answer.status, answer.text) == (500, "a mistake in the monitor; its log says more\n")
+    assert (answer.status, answer.text) == (500, "an error in the monitor; see its log\n")
     assert answer.headers["content-security-policy"]
     assert [line["event"] for line in lines] == ["web.request_failed"]
 
@@ -571,7 +571,7 @@ def test_the_page_of_an_empty_history_says_so(visit: Visit) -> None:
 def test_the_page_says_when_all_is_well(visit: Visit) -> None:
     visit.simulator().poll_connections(connection())
     text = visit.get("/").text
-    assert "Nothing to act on" in text
+    assert "Nothing to do" in text
     assert "Open incidents" not in text
 
 
@@ -585,7 +585,7 @@ def test_the_page_tells_what_is_late_and_what_was_given_up(visit: Visit) -> None
     visit.clock.advance(2 * HOUR)
     text = visit.get("/").text
     assert "1 overdue" in text
-    assert "1 given up" in text
+    assert "1 undeliverable" in text
 
 
 HOSTILE = "<script>alert(1)</script>'\"&\u202etxt\x1b[31m"

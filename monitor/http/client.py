@@ -106,7 +106,7 @@ class HttpClient:
             prepared.proxies = {urlsplit(prepared.url).scheme: proxy} if proxy else {}
             self._adapter.get_connection_with_tls_context(prepared, verify=True, proxies=prepared.proxies)
         except (ValueError, requests.RequestException):
-            raise ConfigError("base_url: not a URL that can be asked; write https://host") from None
+            raise ConfigError("base_url: not a usable URL; write https://host") from None
         prepared.method, prepared.body = "GET", None
         prepared.headers = {
             "User-Agent": self._user_agent,
@@ -124,8 +124,8 @@ class HttpClient:
             limit: maximum bytes of the body, after decompression.
 
         Raises:
-            FetchError: there was no complete HTTP answer. It has no cause and no context, because the library's own
-                errors contain the request and with it the key.
+            FetchError: there was no complete HTTP answer. It has no cause and no context, because the library's
+                own errors contain the request and with it the key.
         """
         outcome = self._outcome(request, limit)  # a frame of its own, so that no traceback shows its values
         if isinstance(outcome, Failure):

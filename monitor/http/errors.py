@@ -19,8 +19,8 @@ from urllib3 import exceptions as urllib3
 from monitor.core.model import Failure, Outcome, RuleName
 from monitor.core.text import one_line
 
-_NO_ACTION = "nothing to do here: it is tried again"
-_BASE_URL = "check base_url and what stands between this machine and the API"
+_NO_ACTION = "wait: the monitor keeps retrying"
+_BASE_URL = "check base_url and the network between this machine and the API"
 
 
 class OversizedError(Exception):
@@ -142,7 +142,7 @@ def _tls_reason(error: Any) -> str:
 _CAUSES = (
     _Cause(
         kinds=(ClosedError,),
-        error="{host}: not asked, since the monitor is stopping",
+        error="{host}: not requested, because the monitor is stopping",
         remedy="nothing to do",
     ),
     _Cause(
@@ -152,13 +152,13 @@ _CAUSES = (
         outcome=Outcome.TIMEOUT,
         error="{host}: no complete answer within {seconds} s",
         may_be_received=True,
-        remedy="it is tried again; if it lasts, check the network or raise polling.timeout",
+        remedy="wait: the monitor keeps retrying; if it lasts, check the network or raise polling.timeout",
     ),
     _Cause(
         kinds=(ssl.SSLCertVerificationError,),
         applies=lambda error: error.verify_code in _OUTSIDE_ITS_TIME,
         is_clock_suspect=True,
-        error="{host}: its TLS certificate is not valid now, by this machine's clock: {detail}",
+        error="{host}: its TLS certificate is not valid now by this machine's clock: {detail}",
         remedy="check this machine's clock first: turn on time synchronization (NTP)",
         detail=lambda error: str(error.verify_message).partition(",")[0].rstrip("."),
     ),
@@ -171,14 +171,14 @@ _CAUSES = (
     ),
     _Cause(
         kinds=(ssl.SSLError,),
-        error="{host}: TLS could not be agreed on: {detail}",
-        remedy="check that base_url names an https port and that no proxy is in the way",
+        error="{host}: the TLS handshake failed: {detail}",
+        remedy="check that base_url names an https port and that no proxy interferes",
         detail=_tls_reason,
     ),
     _Cause(
         kinds=(OSError,),
         applies=lambda error: _tunnel_status(error) == "407",
-        error="the proxy wants a user name and a password that it accepts",
+        error="the proxy requires a user name and a password",
         remedy="put them in the proxy's URL: http://user:password@host:port",
     ),
     _Cause(
@@ -200,13 +200,13 @@ _CAUSES = (
     ),
     _Cause(
         kinds=(urllib3.LocationValueError, UnicodeError),
-        error="{host}: not the name of a host",
+        error="{host}: not a host name",
         remedy="check base_url and the URL of the proxy",
     ),
     _Cause(
         kinds=(ConnectionRefusedError,),
         error="{host}: the connection was refused",
-        remedy="check base_url; else nothing listens there at the moment, and it is tried again",
+        remedy="check base_url; if it is right, wait: the monitor keeps retrying",
     ),
     _Cause(
         kinds=(OSError,),
@@ -219,7 +219,7 @@ _CAUSES = (
         kinds=(OversizedError,),
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
-        error="the answer is longer than {detail} MiB, which is where reading stops",
+        error="the answer is longer than {detail} MiB, the limit of the monitor",
         may_be_received=True,
         remedy=_BASE_URL,
         detail=lambda error: f"{error.limit / 2**20:g}",
@@ -242,7 +242,7 @@ _CAUSES = (
     ),
     _Cause(
         kinds=(ConnectionError,),
-        error="{host}: the connection was closed before an answer came",
+        error="{host}: the connection was closed before an answer arrived",
         may_be_received=True,
         remedy=_NO_ACTION,
     ),
@@ -250,7 +250,7 @@ _CAUSES = (
         kinds=(http.client.HTTPException, urllib3.InvalidHeader, urllib3.HeaderParsingError),
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
-        error="what answered does not speak HTTP as it should",
+        error="the answer is not valid HTTP",
         may_be_received=True,
         remedy=_BASE_URL,
     ),

@@ -58,7 +58,7 @@ def _failing(error: str) -> _ApiError:
     return _ApiError(
         rule=RuleName.API_UNREACHABLE,
         error=error,
-        remedy="nothing to do here: it is tried again; if it lasts, ask the provider's support",
+        remedy="wait: the monitor keeps retrying; if it lasts, ask the provider's support",
     )
 
 
@@ -68,34 +68,34 @@ _BAD_USER_ID = _not_managed(
 )
 _NOT_MANAGED = _not_managed(
     "the user is not managed by this API key",
-    "if the user has left, take it out of managed_users; else attach it again at {dashboard}",
+    "if the user left, remove it from managed_users; otherwise attach it again at {dashboard}",
 )
 _API_ERRORS: Mapping[tuple[int, str], _ApiError] = {
     (400, "invalid x-postpost-user-id"): _BAD_USER_ID,
     (400, "invalid x-publora-user-id"): _BAD_USER_ID,
     (401, "api key is required"): _rejected(
         "the API saw no API key",
-        "check that provider names the brand the key is of, and that no proxy drops {key_header}",
+        "check that provider names the key's provider and that no proxy drops {key_header}",
     ),
     (401, "invalid api key"): _rejected(
-        "the API key is wrong or was revoked", "put a valid key of {dashboard} in its place"
+        "the API key is invalid or was revoked", "replace it with a valid key from {dashboard}"
     ),
     (401, "invalid api key owner"): _rejected(
-        "the owner of the API key is gone", "make a key of an account that still exists at {dashboard}"
+        "the owner of the API key no longer exists", "create a key of an existing account at {dashboard}"
     ),
     (403, "api access is not enabled for this account"): _denied(
         "the account's plan has no API access",
-        "have API access enabled for the account at {dashboard}",
+        "enable API access for the account at {dashboard}",
         FailureScope.KEY,
     ),
     (403, "mcp access is not enabled for this account"): _denied(
-        "the account's plan has no MCP access, and the request was taken for an MCP client",
+        "the account's plan has no MCP access, and the API took the monitor for an MCP client",
         "check that no proxy adds a client header",
         FailureScope.KEY,
     ),
     (403, "workspace access is not enabled for this key"): _denied(
-        "the API key may not act for managed users",
-        "have workspace access enabled for the key at {dashboard}, or set managed_users: none",
+        "the API key has no access to managed users",
+        "enable workspace access for the key at {dashboard}, or set managed_users: none",
         FailureScope.USERS,
     ),
     (403, "user is not managed by key"): _NOT_MANAGED,
@@ -131,9 +131,9 @@ def from_response(reply: Response, *, brand: Brand, for_user: bool, now: datetim
     """
     if reply.status < 400:
         return bad_answer(
-            f"the API redirects to {_redirect_host(reply)}; not followed, since the key would travel along",
+            f"the API redirects to {_redirect_host(reply)}; the monitor doesn't follow, because the key would leak",
             status=reply.status,
-            remedy="set base_url to where the API really is",
+            remedy="set base_url to the address of the API",
         )
     said = _error_words(reply.body)
     refusal = next(
@@ -203,20 +203,20 @@ def read_wait(text: str | None, now: datetime) -> timedelta | None:
 def _by_status(status: int) -> _ApiError:
     """Return the failure of a status whose text is unknown."""
     if status == 401:
-        return _rejected("the API key was rejected: {words}", "put a valid key of {dashboard} in its place")
+        return _rejected("the API key was rejected: {words}", "replace it with a valid key from {dashboard}")
     if status == 403:
-        return _denied("the API denied access: {words}", "see what the key may do at {dashboard}")
+        return _denied("the API denied access: {words}", "check the permissions of the key at {dashboard}")
     if status == 407:
         return _ApiError(
             rule=RuleName.API_UNREACHABLE,
-            error="the proxy wants a user name and a password that it accepts",
+            error="the proxy requires a user name and a password",
             remedy="put them in the proxy's URL: http://user:password@host:port",
         )
     if status == 429:
         return _ApiError(
             rule=RuleName.API_UNREACHABLE,
-            error="the API was asked more often than it allows",
-            remedy="it is asked again later; if it lasts, lower polling.requests_per_minute",
+            error="the API's rate limit was exceeded",
+            remedy="wait: the monitor retries later; if it lasts, lower polling.requests_per_minute",
             scope=FailureScope.KEY,
         )
     if status == 408 or status >= 500:

@@ -155,11 +155,11 @@ def json_document(body: bytes) -> Any:
         text = error.doc.strip()
         ends_early = error.msg.startswith("Unterminated") or not error.doc[error.pos :].strip()
     except (ValueError, RecursionError):
-        raise UnreadableError("the answer is JSON of a shape that can't be read") from None
+        raise UnreadableError("the answer is JSON that can't be read") from None
     if not text:
         raise UnreadableError("the answer is empty")
     if text[0] in "{[":
-        raise UnreadableError(f"the answer is not valid JSON{', it ends too early' if ends_early else ''}")
+        raise UnreadableError(f"the answer is not valid JSON{', it is cut off' if ends_early else ''}")
     raise UnreadableError(f'the answer is not JSON, it begins "{normalize_text(text, 60)}"')
 
 

@@ -49,7 +49,7 @@ class PostPost:
     ) -> None:
         if not _SENDABLE.fullmatch(api_key):
             raise ConfigError(
-                "the API key holds a character that no key has (a space, a line break, an accent)"
+                "the API key contains an invalid character (a space, a line break, an accent)"
                 " or is longer than 255 characters; copy it again"
             )
         _refuse_open_http(base_url)
@@ -128,7 +128,7 @@ class PostPost:
                 Failure(
                     outcome=Outcome.BAD_REQUEST,
                     rule=RuleName.USER_NOT_MANAGED,
-                    error="the managed-user id holds a character that can't be sent",
+                    error="the managed-user id contains a character that can't be sent",
                     remedy="correct it in managed_users: an id has 24 hexadecimal characters",
                     scope=FailureScope.USER,
                 )
@@ -210,6 +210,6 @@ def _refuse_open_http(base_url: str) -> None:
     except ValueError:  # the host is a name, or it is no URL at all
         is_loopback = False
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("base_url: no user, password, query or fragment belongs there; write https://host")
+        raise ConfigError("base_url: it must have no user, password, query or fragment; write https://host")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback):
-        raise ConfigError("base_url: it must begin with https://; plain http is for loopback alone")
+        raise ConfigError("base_url: it must begin with https://; plain http is for loopback only")

@@ -72,7 +72,7 @@ def read_connections(body: bytes) -> ConnectionList:
         try:
             connection = _connection(item, notes)
             if connection.platform_id in connections:
-                raise UnreadableError("platformId: listed before; the first one counts")
+                raise UnreadableError("platformId: listed twice; the first one counts")
         except UnreadableError as error:
             notes.skip_item(str(error))
             continue
@@ -120,7 +120,7 @@ def read_workspace(body: bytes) -> Workspace:
         try:
             user = _user(item, notes)
             if user.id in users:
-                raise UnreadableError("_id: listed before; the first one counts")
+                raise UnreadableError("_id: listed twice; the first one counts")
         except UnreadableError as error:
             notes.skip_item(str(error))
             continue

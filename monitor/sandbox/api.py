@@ -1,4 +1,4 @@
-"""The vendor's endpoints, answered from a world."""
+"""The vendor's endpoints, answered from a fake service."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -108,7 +108,7 @@ def _nothing_here(request: Request, _body: bytes) -> Response:
 
 
 def _read_link_wish(body: bytes) -> tuple[float, bool]:
-    """Read ``expiresInDays`` and ``rotate``, both optional, as is the body."""
+    """Read ``expiresInDays`` and ``rotate``. Both are optional, and so is the body."""
     try:
         options = json.loads(body or b"{}")
     except ValueError:
@@ -142,7 +142,7 @@ def _bare_user(person: Person) -> dict[str, object]:
 
 
 def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Write JSON as the vendor's server does: compact, UTF-8, a lone surrogate as its escape."""
+    """Return JSON as the vendor's server does: compact, UTF-8, a lone surrogate as an escape."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         text = json.dumps(body, separators=(",", ":"))

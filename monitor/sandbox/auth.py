@@ -1,4 +1,4 @@
-"""Who may ask: the vendor's table of refusals, word for word, and the rate limit."""
+"""Authentication: the vendor's error answers, word for word, and the rate limit."""
 
 import math
 import re
@@ -11,14 +11,14 @@ from monitor.sandbox.fake_service import Account, FakeService, Person
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _WINDOW = timedelta(minutes=1)
 
-# The service runs under two names and takes the headers of both.
+# The service runs under two names and accepts the headers of both.
 KEY_HEADERS = ("x-api-key", "x-publora-key")
 USER_HEADERS = ("x-postpost-user-id", "x-publora-user-id")
 CLIENT_HEADERS = ("x-postpost-client", "x-publora-client")
 
 
 class ApiError(Exception):
-    """The request gets an error; carries the answer whole."""
+    """The error answer to a request."""
 
     def __init__(
         self, status: int, error: str, headers: Mapping[str, str] | None = None, **more: object
@@ -32,11 +32,11 @@ class ApiError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """
-    Who was let in.
+    An authorized caller.
 
     Args:
-        person: whose profiles the request is about: the key's owner, or a managed user.
-        headers: what every answer to this caller carries.
+        person: the owner of the requested profiles: the key's owner, or a managed user.
+        headers: headers of every answer to this caller.
     """
 
     account: Account
@@ -45,7 +45,7 @@ class Caller:
 
 
 class AuthChecker:
-    """Lets requests in or raises RefusalError. Call it with the world's lock held."""
+    """Authorizes requests or raises ApiError. Call it while holding the service's lock."""
 
     def __init__(self, fake_service: FakeService) -> None:
         self._fake_service = fake_service
@@ -53,11 +53,11 @@ class AuthChecker:
 
     def authorize(self, headers: Mapping[str, str], *, to_workspace: bool = False) -> Caller:
         """
-        Decide on one request, in the order in which the vendor's middleware asks.
+        Authorize one request, with checks in the order of the vendor's middleware.
 
         Args:
-            headers: of the request, names in lower case or a mapping that doesn't mind.
-            to_workspace: the endpoint is about the workspace itself.
+            headers: of the request; names in lower case, or a mapping that ignores case.
+            to_workspace: whether the endpoint is about the workspace itself.
         """
         account = self._account(one_of(KEY_HEADERS, headers)[1])
         limits = self._count(account.key)
@@ -105,12 +105,12 @@ class AuthChecker:
             "X-RateLimit-Reset": str(math.ceil(ends_at.timestamp())),
         }
         if used > limit:
-            # The wording is ours: the vendor documents the numbers alone.
+            # The text is made up, because the vendor documents only the numbers.
             wait = math.ceil((ends_at - now).total_seconds())
             raise ApiError(429, "Too many requests", {**headers, "Retry-After": str(wait)}, retryAfter=wait)
         return headers
 
 
 def one_of(names: tuple[str, ...], headers: Mapping[str, str]) -> tuple[str, str]:
-    """Find the first of these headers that is sent: its name and value, or the first name and ``""``."""
+    """Return the first of these headers that is present: its name and value, or the first name and ``""``."""
     return next(((name, headers[name]) for name in names if headers.get(name)), (names[0], ""))

@@ -1,4 +1,4 @@
-"""A clock that runs faster than the world, so that tokens age while one watches."""
+"""A clock that runs faster than real time, so that tokens age while you watch."""
 
 import time
 from datetime import datetime, timedelta
@@ -8,18 +8,18 @@ from monitor.core.model import to_milliseconds
 
 class FastClock:
     """
-    A clock: called, it tells the time, aware UTC in whole milliseconds.
+    A callable clock that returns the time, aware UTC in whole milliseconds.
 
-    It never steps back: it hangs on the machine's monotonic clock alone.
+    It never steps back, because it uses only the machine's monotonic clock.
 
     Args:
-        speed: seconds that pass here while one second passes outside.
-        start_at: what it shows when it is made, aware.
+        speed: seconds of this clock for each real second.
+        start_at: its initial time, aware.
     """
 
     def __init__(self, speed: float, start_at: datetime) -> None:
         if not speed > 0:
-            raise ValueError(f"a clock can't run at {speed} times the speed of time; give a number above 0")
+            raise ValueError(f"a clock can't run {speed} times as fast; give a number above 0")
         self._speed = speed
         self._start_at = to_milliseconds(start_at)
         self._started = time.monotonic()

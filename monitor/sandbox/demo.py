@@ -1,8 +1,8 @@
 """
-The demo: a token's whole life in about a minute, watched by the real monitor.
+The demo: a token's whole life in about a minute, monitored by the real code.
 
-The sandbox serves the API on loopback, the monitor polls it and keeps its history in a throw-away SQLite
-file; only the clock is not the real one, and messages go to the terminal instead of a channel.
+The sandbox serves the API on loopback. The monitor polls it and keeps its history in a temporary SQLite file.
+Only the clock isn't real, and messages go to the terminal instead of a channel.
 """
 
 import sys
@@ -56,10 +56,10 @@ _COLORS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.NOTICE
 
 def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> None:
     """
-    Play the demo and print it.
+    Run the demo and print it.
 
     Args:
-        seconds: how long the sixteen days of the story take.
+        seconds: the duration of the story's sixteen days.
     """
     console = console or Console(highlight=False)
     clock = FastClock(DAYS * 86400 / seconds, utc_now())
@@ -67,7 +67,7 @@ def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> Non
     configure_logs(format="console", level="error", secrets=[], stream=sys.stderr)
     fake_service = _fake_service(clock)
     stage.say("A bakery with three accounts; its Instagram token has 9 days left.")
-    stage.say(f"The monitor asks every 2 hours; a second of yours is {24 * DAYS / seconds:.0f} of them.")
+    stage.say(f"The monitor polls every 2 hours; one second is {24 * DAYS / seconds:.0f} of them.")
     with (
         tempfile.TemporaryDirectory(prefix="postpost-demo-") as folder,
         serve(sandbox_app(fake_service)) as url,
@@ -78,7 +78,7 @@ def run_demo(*, seconds: float = SECONDS, console: Console | None = None) -> Non
 
 
 class _Stage:
-    """The terminal: what the story does, and what the monitor says of it."""
+    """The terminal output: the story, and the monitor's messages."""
 
     name = "terminal"
     allow_reconnect_links = False
@@ -95,12 +95,12 @@ class _Stage:
         self.sent = 0
 
     def say(self, what: str) -> None:
-        """Tell what happens in the world."""
+        """Print what happens in the story."""
         with self._lock:
             self._console.print(Text(f"{self._day()}  {what}", style="dim"))
 
     def send(self, message: Message) -> None:
-        """Show a message as it is sent."""
+        """Print a message as it is sent."""
         color = _COLORS[message.severity]
         with self._lock:
             self.sent += 1
@@ -114,12 +114,12 @@ class _Stage:
             )
 
     def wait_until(self, days: float) -> None:
-        """Sleep until the story has come this far."""
+        """Sleep until this time of the story."""
         while self._clock() < self._began_at + timedelta(days=days):
             Event().wait(0.02)
 
     def sum_up(self, app: App) -> None:
-        """Print what the history database holds of the story."""
+        """Print the story from the history database."""
         table = Table(title="What happened, from the history database", title_justify="left")
         for column in ("at", "connection", "what", "lasted"):
             table.add_column(column)
@@ -151,7 +151,7 @@ class _Stage:
         self._console.print(table)
         self._console.print(
             f"{self.sent} messages sent in {format_duration(self._clock() - self._began_at)} of the demo's time.\n\n"
-            "Next: watch your own account (ctrl-c ends it):\n"
+            "Next: monitor your own account (Ctrl-C ends it):\n"
             f"  POSTPOST_API_KEY=sk_… POSTPOST_MONITOR_NOTIFY='slack://…' {program()} run"
         )
 
@@ -189,16 +189,16 @@ def _play(fake_service: FakeService, stage: _Stage) -> None:
             "LinkedIn refuses a post: the picture is too large.",
             lambda: fake_service.fail(LINKEDIN, "Media upload failed: image exceeds 8 MB"),
         ),
-        (5.0, "The post is mended and goes out.", lambda: fake_service.post(LINKEDIN)),
+        (5.0, "The picture is resized, and the post succeeds.", lambda: fake_service.post(LINKEDIN)),
         (
             10.0,
-            "The API goes away: every call answers 500.",
+            "The API fails: every call answers 500.",
             lambda: setattr(fake_service, "is_failing", True),
         ),
         (11.0, "The API is back.", lambda: setattr(fake_service, "is_failing", False)),
         (
             13.0,
-            "Somebody reconnects Instagram and posts.",
+            "The owner reconnects Instagram and posts.",
             lambda: _reconnect(fake_service),
         ),
     ]

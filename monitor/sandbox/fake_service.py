@@ -1,4 +1,4 @@
-"""What the service knows: keys, managed users and linked profiles, changed at any time from any thread."""
+"""The data of the service: keys, managed users and linked profiles. Any thread may change it at any time."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from monitor.sandbox.profiles import TOKEN_LIFETIMES, Contract, SocialProfile
 
 
 class Shape(StrEnum):
-    """How the workspace endpoints word their answers: both wordings are documented somewhere."""
+    """The shape of the workspace endpoints' answers. Both shapes are documented."""
 
     DOCUMENTED = "documented"  # {"users": [{"_id", "username", …}]}, {"url", "tokenExpiresAt"}
     BARE = "bare"  # [{"id", "email", …}], {"connectionUrl", "expiresAt"}
@@ -20,7 +20,7 @@ class Shape(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Person:
-    """Whose profiles are linked: the owner of a key, or a managed user."""
+    """The owner of profiles: the owner of a key, or a managed user."""
 
     id: str
     username: str
@@ -32,7 +32,7 @@ class Person:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """A key, whose it is, and what its plan allows."""
+    """A key with its owner and the permissions of its plan."""
 
     key: str = field(repr=False)
     owner: Person
@@ -45,16 +45,16 @@ class Account:
 
 class FakeService:
     """
-    The state of the sandbox. Each method is one change, done whole before anybody can ask again.
+    The state of the sandbox. Each method is one atomic change.
 
-    ``key`` may be left out everywhere where the world has one account; ``user`` is the id of a managed user,
-    None for the owner. Naming what doesn't exist raises LookupError.
+    ``key`` may be left out if there is one account. ``user`` is the id of a managed user, None for the owner. An
+    unknown name raises LookupError.
 
     Args:
-        clock: tells the time by which tokens age, aware.
-        shape: how the workspace endpoints word their answers.
+        clock: the clock by which tokens age, aware.
+        shape: the shape of the workspace endpoints' answers.
         requests_per_minute: the rate limit of each key, by ``clock``; None for no limit.
-        contract: how the API reports tokens; it may change while the world is served.
+        contract: how the API reports tokens; it may change while the service runs.
 
     Attributes:
         is_failing: every request is answered with a 500.
@@ -78,7 +78,7 @@ class FakeService:
         self.is_failing = False
 
     def now(self) -> datetime:
-        """Tell the time of this world: aware UTC, whole milliseconds."""
+        """Return the time of the service: aware UTC, whole milliseconds."""
         return to_milliseconds(self._clock())
 
     # Keys and plans
@@ -99,7 +99,7 @@ class FakeService:
         user_id: str | None = None,
         key: str | None = None,
     ) -> str:
-        """Bring a managed user into the workspace; returns its id, 24 hex characters."""
+        """Add a managed user to the workspace; returns its id, 24 hex characters."""
         with self.lock:
             account = self.account(key)
             user_id = user_id or _new_id(account.key, username, len(account.users))
@@ -114,7 +114,7 @@ class FakeService:
         rotate: bool = False,
         key: str | None = None,
     ) -> tuple[str, datetime]:
-        """Return the link by which a managed user reconnects: the one it holds while that is good, or a new."""
+        """Return a managed user's reconnect link: the existing one while it is valid, or a new one."""
         with self.lock:
             person = self.person(key, user)
             held = person.link_url, person.link_expires_at
@@ -131,7 +131,7 @@ class FakeService:
     def add_connection(
         self, profile: SocialProfile, *, key: str | None = None, user: str | None = None
     ) -> None:
-        """Link a profile, at the end of the list; one of the same id is replaced where it stands."""
+        """Link a profile at the end of the list, or replace the one with the same id in place."""
         with self.lock:
             self.person(key, user).profiles[profile.platform_id] = profile
 
@@ -144,10 +144,10 @@ class FakeService:
         user: str | None = None,
     ) -> None:
         """
-        Grant the permission anew, as a person does in the dashboard. What was posted and what failed stay.
+        Grant access again, as a person does in the dashboard. Past posts and errors stay.
 
         Args:
-            lifetime: of the new token; by default what the platform usually gives.
+            lifetime: lifetime of the new token; by default the platform's usual one.
         """
         with self.lock:
             lifetime = lifetime or TOKEN_LIFETIMES.get(platform_id.partition("-")[0])
@@ -155,7 +155,7 @@ class FakeService:
             self._change(platform_id, key, user, expires_at=expires_at, is_revoked=False, is_rejected=False)
 
     def post(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> None:
-        """Post successfully now. The last error stays: it is still the last that occurred."""
+        """Post successfully now. The last error stays, because it is still the last one."""
         self._change(platform_id, key, user, last_successful_post_at=self.now())
 
     def fail(
@@ -168,10 +168,10 @@ class FakeService:
         user: str | None = None,
     ) -> None:
         """
-        Fail to post now: that is when a platform shows the vendor that a grant was withdrawn.
+        Fail to post now. This is when a platform shows the vendor that access was withdrawn.
 
         Args:
-            has_time: without it the API shows the error as bare text.
+            has_time: False: the API shows the error as bare text.
         """
         error = PublishError(message=message, occurred_at=self.now() if has_time else None)
         with self.lock:
@@ -179,10 +179,10 @@ class FakeService:
             is_rejected = profile.is_rejected or profile.is_revoked
             self._change(platform_id, key, user, last_error=error, is_rejected=is_rejected)
 
-    # Looking things up; hold ``lock`` while using what they return
+    # Lookups. Hold ``lock`` while using the results
 
     def account(self, key: str | None = None) -> Account:
-        """Find an account by its key; without one, the only account there is."""
+        """Return the account of a key; without a key, the only account."""
         if key is None and len(self._accounts) == 1:
             return next(iter(self._accounts.values()))
         if key is None or key not in self._accounts:
@@ -190,7 +190,7 @@ class FakeService:
         return self._accounts[key]
 
     def person(self, key: str | None = None, user: str | None = None) -> Person:
-        """Find whose profiles are meant: the owner's, or a managed user's."""
+        """Return the owner of the profiles: the account's owner, or a managed user."""
         account = self.account(key)
         if user is None or user == account.owner.id:
             return account.owner
@@ -199,7 +199,7 @@ class FakeService:
         return account.users[user]
 
     def profile(self, platform_id: str, *, key: str | None = None, user: str | None = None) -> SocialProfile:
-        """Find a linked profile by its id."""
+        """Return a linked profile by its id."""
         with self.lock:
             profiles = self.person(key, user).profiles
             if platform_id not in profiles:
@@ -213,5 +213,5 @@ class FakeService:
 
 
 def _new_id(*parts: object) -> str:
-    """Make an id of 24 hex characters, the same in every run."""
+    """Return an id of 24 hex characters, the same in every run."""
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:24]

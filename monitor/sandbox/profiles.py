@@ -1,4 +1,4 @@
-"""One linked social profile, and what the API says of it."""
+"""One linked social profile, and how the API shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,25 +13,25 @@ _HOUR = timedelta(hours=1)
 _SOON = timedelta(days=7)
 
 _MONTH = timedelta(days=30)
-# What may stand in a URL as it is; the percent sign too, since it may be encoded already.
+# Characters that a URL may contain; also the percent sign, since the text may be encoded already.
 _IN_URL = "%:/?#[]@!$&'()*+,;=~"
 
 
 class Contract(StrEnum):
     """
-    How the API reports tokens. Both contracts are in the field, and no answer says which one it keeps to.
+    How the API reports tokens. Both contracts are in use, and no answer says which one applies.
 
     Source: PostPost API reference of 2026-02 and Publora API reference of 2026-11, "Token Status Values".
     """
 
-    SEED = "seed"  # by the date alone
-    NEWER = "2026"  # by what the vendor knows of the credential, deployed on 2026-08-24
+    SEED = "seed"  # by the date only
+    NEWER = "2026"  # by what the vendor knows about the credential, since 2026-08-24
 
 
-# The newer contract gives no date for these: their credentials don't expire on a schedule that anybody knows.
+# The newer contract gives no date for these, because the expiry of their credentials isn't known.
 UNDATED = frozenset({"youtube", "facebook", "twitter", "mastodon", "bluesky", "telegram"})
 
-# How long a fresh grant lasts. Platforms that aren't listed hand out tokens that don't expire.
+# The lifetime of a new token. Tokens of other platforms don't expire.
 TOKEN_LIFETIMES: Mapping[str, timedelta] = {
     "linkedin": timedelta(days=60),
     "instagram": timedelta(days=60),
@@ -61,12 +61,12 @@ class SocialProfile:
 
     Args:
         expires_at: aware UTC; None for a token that doesn't expire.
-        last_error: without a time it is shown as bare text, as the vendor's OpenAPI file has it.
-        is_revoked: withdrawn at the platform. The list of connections doesn't show it; a test does.
-        is_rejected: the platform refused the credential when it was used. The newer contract shows it.
-        lost: permissions that were withdrawn at the platform; a test shows that they are gone.
-        is_bot: for Telegram; false for a user account, which no test can judge.
-        overrides: fields of the answer to put in place of the true ones, of any name and type.
+        last_error: without a time it is shown as bare text, as in the vendor's OpenAPI file.
+        is_revoked: access was withdrawn at the platform. Only a test shows it, not the list of connections.
+        is_rejected: the platform rejected the credential in use. The newer contract shows it.
+        lost: permissions that were withdrawn at the platform. A test shows it.
+        is_bot: for Telegram; false for a user account, which the test can't check.
+        overrides: fields that replace those of the answer, of any name and type.
         left_out: fields that the answer lacks.
     """
 
@@ -87,12 +87,12 @@ class SocialProfile:
 
     @property
     def platform(self) -> str:
-        """What stands before the first dash."""
+        """The part before the first dash."""
         return self.platform_id.partition("-")[0]
 
 
 def token_status(expires_at: datetime | None, now: datetime) -> str:
-    """Tell a token's health: seven days left to the millisecond are still ``valid``."""
+    """The status of the token. Exactly seven days left are still ``valid``."""
     if expires_at is None:
         return "unknown"
     left = expires_at - now
@@ -126,7 +126,7 @@ def reported(
 
 
 def token_expires_in(expires_at: datetime | None, now: datetime) -> str | None:
-    """Tell people how long a token still lives, rounded down as the vendor does it."""
+    """Return the time left in words, rounded down as the vendor does."""
     if expires_at is None:
         return None
     left = expires_at - now
@@ -140,7 +140,7 @@ def token_expires_in(expires_at: datetime | None, now: datetime) -> str | None:
 
 
 def listed(profile: SocialProfile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
-    """Show a profile as one item of ``GET /platform-connections``, keys in the documented order."""
+    """Return the profile as an item of ``GET /platform-connections``, keys in the documented order."""
     status, expires_at = reported(profile, now, contract)
     item: dict[str, object] = {
         "platformId": profile.platform_id,
@@ -161,10 +161,10 @@ def listed(profile: SocialProfile, now: datetime, contract: Contract = Contract.
 
 
 def diagnosed(profile: SocialProfile, now: datetime, contract: Contract = Contract.SEED) -> dict[str, object]:
-    """Show a profile as the answer of ``POST /test-connection``, its blind spots included."""
+    """Return the answer of ``POST /test-connection``, including its blind spots."""
     complaint = _complaint(profile, now, contract)
     granted = _PERMISSIONS.get(profile.platform, ())
-    if profile.platform == "pinterest":  # the vendor's answer holds nothing of the connection itself
+    if profile.platform == "pinterest":  # the vendor's answer has nothing about the connection itself
         profile = SocialProfile(platform_id=profile.platform_id, username="unknown")
     name = profile.display_name or profile.username
     is_bot_tested = profile.platform == "telegram" and contract is Contract.NEWER
@@ -182,11 +182,11 @@ def diagnosed(profile: SocialProfile, now: datetime, contract: Contract = Contra
 
 
 def _complaint(profile: SocialProfile, now: datetime, contract: Contract) -> str | None:
-    """Return what a test finds wrong, rightly or not; None if it finds nothing."""
+    """Return the error of a test, right or wrong; None if it passes."""
     if profile.platform == "pinterest":
         return "Unknown platform: pinterest"
     if profile.platform == "bluesky":
-        # The validator looks for an access token; an app password is stored instead. The wording is ours.
+        # The validator expects an access token, and Bluesky has an app password. The text is made up.
         return "Missing credentials"
     if profile.platform == "telegram":
         return _bot_complaint(profile, contract)
@@ -198,7 +198,7 @@ def _complaint(profile: SocialProfile, now: datetime, contract: Contract) -> str
 
 
 def _bot_complaint(profile: SocialProfile, contract: Contract) -> str | None:
-    """Return what a test finds wrong with a Telegram connection: it takes every one for a bot's."""
+    """Return the error of a Telegram test, which treats every connection as a bot's."""
     if contract is Contract.SEED:
         return None if profile.is_bot and not profile.is_revoked else "Invalid bot token"
     if not profile.is_bot:
@@ -215,7 +215,7 @@ def _last_error(error: PublishError | None) -> object:
 
 
 def wire_time(moment: datetime | None) -> str | None:
-    """Write a time as the vendor does: ISO 8601, milliseconds, ``Z``."""
+    """Return a time as the vendor does: ISO 8601, milliseconds, ``Z``."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,4 +1,4 @@
-"""How the program is called on this machine, for commands that people copy."""
+"""The name of the program on this machine, for commands that people copy."""
 
 import shlex
 import shutil
@@ -10,10 +10,10 @@ NAME = "postpost-monitor"
 
 def program(called: str | None = None) -> str:
     """
-    Name the program as it can be typed here: by its path where the shell wouldn't find it.
+    Return the program as people can type it here: its path if the shell wouldn't find it.
 
     Args:
-        called: what it was started as; by default this process's.
+        called: the name it was started with; by default this process's.
     """
     path = Path(called or sys.argv[0]).absolute()
     if path.name != NAME or shutil.which(NAME) == str(path):

@@ -6,7 +6,7 @@ from monitor.core.model import PublishError
 from monitor.sandbox.fake_service import FakeService
 from monitor.sandbox.profiles import SocialProfile
 
-# Of the legal shape, and a key to nothing but the sandbox.
+# A key of valid shape that works only in the sandbox.
 SANDBOX_KEY = "sk_sandbox0_5a4db0c5.0123456789abcdef0123456789abcdef0123456789abcdef"
 
 

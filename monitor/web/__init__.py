@@ -1,12 +1,12 @@
 """
-The web door: how things stand, for people and for machines; nothing can be changed through it.
+The web server: the state of the monitor, for people and for programs. It is read-only.
 
-``door``
-    The listening socket, and the thread behind it.
-``guard``
-    Who may come in, and what every answer carries.
-``site``
-    What is answered: the page, ``/healthz``, ``/readyz``, ``/metrics``, ``/api/…``.
-``page``, ``readiness``, ``gauges``, ``api``
+``listener``, ``server``
+    The listening socket, kept open through reloads, and the HTTP server on a thread of its own.
+``access``
+    Which requests are allowed, and the headers of every answer.
+``app``
+    The routes: the page, ``/healthz``, ``/readyz``, ``/metrics``, ``/api/…``.
+``status_page``, ``readiness``, ``gauges``, ``api``
     One kind of answer each.
 """

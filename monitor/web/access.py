@@ -1,4 +1,4 @@
-"""Who may come in, and what every answer carries."""
+"""Which requests are allowed, and the headers of every answer."""
 
 import base64
 import binascii
@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 log = structlog.get_logger()
 
 PUBLIC_PATH = "/healthz"
-# How long the answer to a wrong token takes, in seconds.
+# The delay of the answer to a wrong token, in seconds.
 WRONG_TOKEN_DELAY = 1.0
-# Of one request: its address and its headers.
+# The limit of a request head: its target and its headers.
 MAX_HEAD_BYTES = 16 * 1024
 
 HEADERS = {
@@ -26,17 +26,17 @@ HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    # A connection is one request: an idle one holds up nobody, and none outlives a reload.
+    # A connection serves one request, so idle ones don't block others, and none outlives a reload.
     "connection": "close",
 }
 
 
 class AccessMiddleware:
     """
-    The door's keeper: reading only, and only for those who may.
+    Middleware that allows only reading, and only with access.
 
     Args:
-        token: gives what everybody must show for all but ``/healthz``; None if nobody must.
+        token: returns the token that every request except ``/healthz`` must send; None if none is needed.
         policy: the content security policy of every answer.
     """
 
@@ -46,7 +46,7 @@ class AccessMiddleware:
         self._headers = {**HEADERS, "content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it in."""
+        """Pass on an allowed request, or refuse it."""
         has_begun = False
 
         async def guarded(message: Message) -> None:
@@ -66,7 +66,7 @@ class AccessMiddleware:
         except Exception:
             log.exception("web.request_failed", path=scope["path"])
             if not has_begun:
-                broken = PlainTextResponse("a mistake in the monitor; its log says more\n", 500)
+                broken = PlainTextResponse("an error in the monitor; see its log\n", 500)
                 await broken(scope, receive, guarded)
         return None
 
@@ -74,12 +74,12 @@ class AccessMiddleware:
         headers = Headers(scope=scope)
         said = sum(len(name) + len(value) + 4 for name, value in headers.raw)
         if said + len(scope["raw_path"]) + len(scope["query_string"]) > MAX_HEAD_BYTES:
-            return PlainTextResponse("too much was asked at once\n", 431)
+            return PlainTextResponse("the request head is too large\n", 431)
         if scope["method"] not in {"GET", "HEAD"}:
-            return PlainTextResponse("nothing can be changed here\n", 405, {"allow": "GET, HEAD"})
+            return PlainTextResponse("read-only: only GET and HEAD\n", 405, {"allow": "GET, HEAD"})
         token = self._token()
         if token is None:
-            # A page from elsewhere can make its own name stand for this machine; it can't show a token.
+            # A page from elsewhere can make its own name lead to this machine, but it can't send a token.
             if not _is_local(headers.get("host")):
                 return PlainTextResponse("want localhost or a loopback address as the host\n", 421)
         elif scope["path"] != PUBLIC_PATH and not _has_token(headers.getlist("authorization"), token):
@@ -89,7 +89,7 @@ class AccessMiddleware:
 
 
 def _is_local(host: str | None) -> bool:
-    """Return whether a Host header names this machine; no browser leaves it out."""
+    """Return whether a Host header names this machine. Every browser sends one."""
     if host is None:
         return True
     name, _, port = host.removeprefix("[").partition("]") if host.startswith("[") else host.partition(":")
@@ -102,7 +102,7 @@ def _is_local(host: str | None) -> bool:
 
 
 def _has_token(authorization: list[str], token: str) -> bool:
-    """Return whether a request shows the token: as a bearer, or as a browser's password with any name."""
+    """Return whether a request has the token: as a bearer, or as a browser's password with any name."""
     if len(authorization) != 1:
         return False
     scheme, _, shown = authorization[0].partition(" ")

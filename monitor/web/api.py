@@ -1,4 +1,4 @@
-"""What programs ask: connections and incidents as JSON, page by page."""
+"""The JSON API: connections and incidents, in pages."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,15 +18,15 @@ _MAX_INTEGER = 2**31 - 1
 
 
 class BadQuery(ValueError):  # noqa: N818 - reads as what happened
-    """A question that has no answer; the text says what would have one."""
+    """A request with a wrong parameter. The text says what is valid."""
 
 
 def connections(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
     """
-    List connections, removed ones included: what ``status --json`` prints.
+    List connections, including removed ones, as ``status --json`` does.
 
     Raises:
-        AskedWrongly: a parameter isn't one of ours, or its value isn't.
+        BadQuery: a parameter is unknown, or its value is wrong.
     """
     given = _given(asked, "account", "platform")
     wanted = queries.equals(queries.CONNECTIONS, account=given.get("account"), platform=given.get("platform"))
@@ -35,10 +35,10 @@ def connections(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
 
 def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
     """
-    List open incidents, or with ``all=true`` every one: what ``incidents --json`` prints.
+    List open incidents, or all with ``all=true``, as ``incidents --json`` does.
 
     Raises:
-        AskedWrongly: a parameter isn't one of ours, or its value isn't.
+        BadQuery: a parameter is unknown, or its value is wrong.
     """
     given = _given(asked, "account", "all")
     wanted = queries.equals(queries.INCIDENTS, account=given.get("account"))

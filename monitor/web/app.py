@@ -99,7 +99,7 @@ class WebApp:
     async def _healthz(self, request: Request) -> Response:
         progress = self._state().liveness
         if stalled := progress.stalled() if progress else []:
-            return PlainTextResponse(f"stuck: {', '.join(stalled)}\n", 503)
+            return PlainTextResponse(f"stalled: {', '.join(stalled)}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""How things stand, as Prometheus reads it: made anew for every scrape, so what is gone leaves no trace."""
+"""The current state for Prometheus, read for every scrape, so removed connections leave no series."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,12 +26,12 @@ _UNSENT = tuple(state for state in DeliveryState if state is not DeliveryState.D
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsData:
     """
-    What the history database says at one moment.
+    The state in the history database at one moment.
 
     Args:
-        overdue: how many targets are late by far, by account.
-        expiries: the tokens that expire, the first first; as many as are wanted.
-        dropped_expiries: how many more expire than that.
+        overdue: overdue targets, by account.
+        expiries: the tokens that expire first, up to the limit.
+        dropped_expiries: how many more tokens have an expiry date.
     """
 
     stats: Stats
@@ -44,11 +44,11 @@ def load_metrics_data(
     store: Store, now: datetime, *, every: Mapping[str, timedelta], expiries_at_most: int
 ) -> MetricsData:
     """
-    Read what the gauges show.
+    Load the state for the gauges.
 
     Args:
         every: how often the targets of each account are polled.
-        expiries_at_most: how many tokens are shown one by one; 0 for none.
+        expiries_at_most: maximum of tokens with a series of their own; 0 for none.
     """
     found = stats.collect(store, now)
     shown = stats.expiries(store, limit=expiries_at_most) if expiries_at_most else []
@@ -62,14 +62,14 @@ def load_metrics_data(
 
 class Gauges(Collector):
     """
-    What one scrape shows of how things stand.
+    The gauges of one scrape.
 
     Args:
-        data: None if the database doesn't answer: then it is missing, and nothing is made up.
+        data: None if the database doesn't answer. Its gauges are then missing.
         rates: of all accounts.
         skews: how far the local clock is ahead of each API's, by base URL.
-        idle: for how many seconds each part of the daemon has been silent.
-        now: when that was.
+        idle: seconds since each part of the daemon last made progress.
+        now: the time of the scrape.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Gauges(Collector):
         self._now = now
 
     def collect(self) -> Iterable[Metric]:
-        """Return every family, those without a sample too."""
+        """Return every family, also those without samples."""
         yield _family("database_up", "Whether the history database answers.", [((), self._data is not None)])
         now = self._now.timestamp()
         yield _family(
             "component_last_progress_timestamp_seconds",
-            "When each part of the daemon last moved.",
+            "When each part of the daemon last made progress.",
             [((part,), now - age) for part, age in self._idle.items()],
             "component",
         )
@@ -113,7 +113,7 @@ class Gauges(Collector):
 def _rate_metrics(rates: Sequence[PollRate]) -> Iterator[Metric]:
     yield _by_account(
         "request_budget_per_minute",
-        "Requests that the key of the account has a minute.",
+        "Requests a minute that the account's key may make.",
         {rate.account: rate.per_minute for rate in rates},
     )
     yield _by_account(
@@ -123,7 +123,7 @@ def _rate_metrics(rates: Sequence[PollRate]) -> Iterator[Metric]:
     )
     yield _by_account(
         "poll_interval_effective_seconds",
-        "How often each target of the account can be polled with the budget of its key.",
+        "How often the rate limit of the key allows polling each target of the account.",
         {rate.account: rate.effective_interval.total_seconds() for rate in rates},
     )
 
@@ -131,14 +131,14 @@ def _rate_metrics(rates: Sequence[PollRate]) -> Iterator[Metric]:
 def _poll_metrics(data: MetricsData) -> Iterator[Metric]:
     found = data.stats
     accounts = sorted(found.targets)
-    yield _by_account("targets", "Targets that are watched.", found.targets)
+    yield _by_account("targets", "Targets that the monitor polls.", found.targets)
     due = {account: len(found.due_at.get(account, ())) for account in accounts}
     yield _by_account("targets_due", "Targets whose next poll is due.", due)
     late = {account: data.overdue.get(account, 0) for account in accounts}
     yield _by_account("targets_overdue", "Targets whose poll is late by three intervals or more.", late)
     yield _by_account(
         "last_poll_timestamp_seconds",
-        "When a target of the account was last polled, whatever came of it.",
+        "When a target of the account was last polled, successfully or not.",
         {account: at.timestamp() for account, at in found.last_polled_at.items()},
     )
     yield _by_account(
@@ -152,12 +152,12 @@ def _poll_metrics(data: MetricsData) -> Iterator[Metric]:
 def _connection_metrics(data: MetricsData) -> Iterator[Metric]:
     counted: Counter[tuple[str, str, str]] = Counter()
     for (account, platform, status), count in data.stats.connections.items():
-        # Both are words from outside; a label knows only those of a closed set.
+        # Both values come from outside, and a label has only values of a closed set.
         known = status if status in _STATUSES else TokenStatus.UNKNOWN.value
         counted[account, _platform(platform), known] += count
     yield _family(
         "connections",
-        "Connections that are listed.",
+        "Listed connections.",
         counted.items(),
         "account",
         "platform",
@@ -180,13 +180,13 @@ def _connection_metrics(data: MetricsData) -> Iterator[Metric]:
     )
     yield _family(
         "token_expiry_series_dropped",
-        "Tokens that expire and aren't shown one by one: those that expire last.",
+        "Tokens with an expiry date that have no series of their own.",
         [((), data.dropped_expiries)],
     )
     kinds = [(rule.value, severity.value) for rule in RuleName for severity in Severity]
     yield _family(
         "open_incidents",
-        "Incidents that are open.",
+        "Open incidents.",
         [(kind, data.stats.incidents.get(kind, 0)) for kind in kinds],
         "rule",
         "severity",
@@ -196,14 +196,14 @@ def _connection_metrics(data: MetricsData) -> Iterator[Metric]:
 def _notification_metrics(found: Stats) -> Iterator[Metric]:
     yield _family(
         "notifications",
-        "Notifications that are not delivered; failed are the dead letters.",
+        "Undelivered notifications; failed are the dead letters.",
         [((state.value,), found.notifications.get(state, 0)) for state in _UNSENT],
         "state",
     )
     oldest = found.oldest_pending_at
     yield _family(
         "oldest_pending_notification_timestamp_seconds",
-        "Since when the oldest notification that should be on its way has been due; absent where none is.",
+        "Since when the oldest pending notification has been due; absent if none is.",
         [((), oldest.timestamp())] if oldest else [],
     )
 

@@ -1,4 +1,4 @@
-"""The listening socket, and the thread behind it."""
+"""The listening socket, and the server on it."""
 
 import os
 import socket
@@ -21,10 +21,10 @@ log = structlog.get_logger()
 
 class WebListener:
     """
-    The web door of the program, kept open through reloads.
+    The web server of the program, kept open through reloads.
 
     Attributes:
-        port: where it listens; None while it is closed.
+        port: the port it listens on; None while it is closed.
     """
 
     def __init__(self) -> None:
@@ -42,16 +42,16 @@ class WebListener:
         is_standby: bool = False,
     ) -> None:
         """
-        Serve a monitor from now on, opening the listener if this is the first one.
+        Serve a monitor, and open the listener if it isn't open yet.
 
-        The address stays as it was first configured, since a socket that moved while the daemon runs would
-        break whatever probes it. A configuration without the section closes the listener at once.
+        The address stays as first configured, because moving the socket of a running daemon would break its
+        probes. A configuration without the section closes the listener at once.
 
         Args:
-            liveness, metrics: of the daemon that runs; None while it waits for its database.
+            liveness, metrics: of the running daemon; None while it waits for its database.
 
         Raises:
-            MonitorError: the address can't be had; the text says what to do.
+            MonitorError: the address can't be used. The text says what to do.
         """
         from monitor.web.app import SiteState
 
@@ -63,7 +63,7 @@ class WebListener:
             self._open(web)
 
     def needs_restart(self, web: Web | None) -> bool:
-        """Return whether a configuration asks for an address that only a restart can open."""
+        """Return whether a configuration has an address that needs a restart."""
         return web is not None and (web.host, web.port) != self._address
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ def _open_socket(web: Web) -> socket.socket:
         both = web.host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(found[:2], family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
-        # Names that lead nowhere have numbers of their own; Python adds the address to the rest.
+        # Errors of name resolution have their own numbers. Python adds the address to the others.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise MonitorError(
             f"web.listen: can't listen on {web.listen} ({reason}); "

@@ -36,7 +36,7 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     if late:
         names = ", ".join(one_line(name) for name in sorted(late)[:_NAMED])
         names += ", …" if len(late) > _NAMED else ""
-        lines.append(f"{counted(sum(late.values()), 'target')} should have been polled long ago ({names})")
+        lines.append(f"{counted(sum(late.values()), 'target')} not polled for three intervals ({names})")
     if unsent_at and now - unsent_at > MAX_DELIVERY_DELAY:
         lines.append(f"a message has been due for {format_duration(now - unsent_at)}")
     return lines

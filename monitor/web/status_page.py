@@ -1,4 +1,4 @@
-"""The status page: what needs somebody first, then what will, then everything."""
+"""The status page: open incidents, then coming expiries, then everything."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ CONNECTIONS = 300
 
 _STYLE = files("monitor.web").joinpath("status.css").read_text("utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# Nothing may be loaded and nothing may run; the one style sheet of the page is let in by its hash.
+# The policy allows no scripts and no loading. It allows the one style sheet of the page by its hash.
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,7 +46,7 @@ class _Account:
 
 def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) -> str:
     """
-    Write the status page.
+    Render the status page.
 
     Args:
         every: how often the targets of each account are polled.
@@ -108,7 +108,7 @@ def _until(moment: datetime, now: datetime) -> str:
 
 
 def _one_line(value: object) -> str:
-    """Let no text from outside hide, turn around or break what stands beside it."""
+    """Make text from outside safe on one line of the page."""
     return "" if value is None else one_line(str(value))
 
 

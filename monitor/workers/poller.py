@@ -304,6 +304,6 @@ def _internal_error(error: Exception) -> Failure:
     return Failure(
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
-        error=f"the monitor stumbled over the answer ({type(error).__name__})",
+        error=f"the monitor failed on the answer ({type(error).__name__})",
         remedy="see the monitor's log and report it",
     )

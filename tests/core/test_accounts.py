@@ -201,7 +201,7 @@ def test_a_list_of_users_that_cannot_be_had_is_a_problem_of_the_account() -> Non
         failing_since=NOW,
         failed_at=NOW,
         rule=RuleName.ACCESS_DENIED,
-        error="the API key may not act for managed users",
+        error="the API key has no access to managed users",
         remedy="set managed_users: none",
         scope=FailureScope.USERS,
     )

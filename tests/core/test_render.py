@@ -60,8 +60,8 @@ def source(**given: Any) -> Item:
         "rule": RuleName.API_KEY_REJECTED,
         "subject": Subject(account="agency"),
         "severity": CRITICAL,
-        "summary": "the API key is wrong or was revoked",
-        "remedy": "put a valid key of https://app.postpost.dev in its place",
+        "summary": "the API key is invalid or was revoked",
+        "remedy": "replace it with a valid key from https://app.postpost.dev",
         "deadline_at": None,
     }
     return item(incident(**usual | given), connection=None, target=None)
@@ -148,8 +148,8 @@ def test_a_rejected_key_word_for_word() -> None:
     assert message.title == "CRITICAL: the API key is rejected (agency)"
     assert message.body == (
         "Account agency\n"
-        "CRITICAL: The API key is wrong or was revoked. Noticed at 2026-02-22 20:00 UTC.\n"
-        "To do: put a valid key of https://app.postpost.dev in its place\n"
+        "CRITICAL: The API key is invalid or was revoked. Noticed at 2026-02-22 20:00 UTC.\n"
+        "To do: replace it with a valid key from https://app.postpost.dev\n"
         "\n"
         "Incident 12 · message 0a1b2c3d4e"
     )

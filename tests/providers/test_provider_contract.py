@@ -138,7 +138,7 @@ def _limits(answer: object) -> tuple[object, ...]:
     [
         (400, "Invalid {user}", "bad_request", "access_denied", "not an id", "managed_users"),
         (401, "API key is required", "unauthorized", "api_key_rejected", "no API key", "{key}"),
-        (401, "Invalid API key", "unauthorized", "api_key_rejected", "wrong or was revoked", "{app}"),
+        (401, "Invalid API key", "unauthorized", "api_key_rejected", "invalid or was revoked", "{app}"),
         (401, "Invalid API key owner", "unauthorized", "api_key_rejected", "owner", "{app}"),
         (401, "Token of yore", "unauthorized", "api_key_rejected", "401 Token of yore", "{app}"),
         (403, "API access is not enabled for this account", "forbidden", "access_denied", "plan", "{app}"),
@@ -147,13 +147,20 @@ def _limits(answer: object) -> tuple[object, ...]:
         (403, "User is not managed by key", "forbidden", "access_denied", "not managed", "managed_users"),
         (403, "Go away", "forbidden", "access_denied", "403 Go away", "{app}"),
         (404, "Cannot GET /api/v9", "bad_request", "access_denied", "404 Cannot GET #", "base_url"),
-        (408, "", "timeout", "api_unreachable", "408 Request Timeout", "tried again"),
-        (429, "", "rate_limited", "api_unreachable", "more often", "requests_per_minute"),
-        (500, "Internal server error", "server_error", "api_unreachable", "internal", "tried again"),
-        (500, "Failed to fetch platform connections", "server_error", "api_unreachable", "fetch", "again"),
-        (502, "<html>", "server_error", "api_unreachable", "502 Bad Gateway", "tried again"),
-        (504, "", "timeout", "api_unreachable", "504 Gateway Timeout", "tried again"),
-        (599, "", "server_error", "api_unreachable", "599", "tried again"),
+        (408, "", "timeout", "api_unreachable", "408 Request Timeout", "keeps retrying"),
+        (429, "", "rate_limited", "api_unreachable", "rate limit was exceeded", "requests_per_minute"),
+        (500, "Internal server error", "server_error", "api_unreachable", "internal", "keeps retrying"),
+        (
+            500,
+            "Failed to fetch platform connections",
+            "server_error",
+            "api_unreachable",
+            "fetch",
+            "keeps retrying",
+        ),
+        (502, "<html>", "server_error", "api_unreachable", "502 Bad Gateway", "keeps retrying"),
+        (504, "", "timeout", "api_unreachable", "504 Gateway Timeout", "keeps retrying"),
+        (599, "", "server_error", "api_unreachable", "599", "keeps retrying"),
     ],
 )
 def test_a_refusal_is_named_with_its_remedy(
@@ -270,7 +277,7 @@ def test_equal_causes_give_equal_text(server: StandIn, http: HttpClient, brand: 
 def test_a_code_that_is_known_counts_before_the_words(server: StandIn, http: HttpClient) -> None:
     provider = account(server.url, http)
     server.says({"code": "E_KEY", "error": "Invalid API key", "message": "sorry"}, status=401)
-    assert "wrong or was revoked" in failure_of(provider).error
+    assert "invalid or was revoked" in failure_of(provider).error
     server.says({"code": "E_NEW", "error": "Something", "message": "sorry"}, status=401)
     assert "401 E_NEW" in failure_of(provider).error
     server.says({"error": {"message": "User is not managed by key"}}, status=403)
@@ -337,8 +344,8 @@ def test_an_answer_that_is_not_whole_is_a_bad_answer_whatever_it_holds(
     [
         (b"", "empty"),
         (b"<html><body>Log in</body></html>", "not JSON, it begins"),
-        (b'{"connections": [{"platformId": "x-1"}', "ends too early"),
-        (b'{"connections": [{"platformId": "x-', "ends too early"),
+        (b'{"connections": [{"platformId": "x-1"}', "cut off"),
+        (b'{"connections": [{"platformId": "x-', "cut off"),
         (b'{"connections": [,]}', "not valid JSON"),
         (b"[]", "should be a JSON object, but is a list"),
         (b"null", "should be a JSON object, but is nothing"),
@@ -348,7 +355,7 @@ def test_an_answer_that_is_not_whole_is_a_bad_answer_whatever_it_holds(
         (b'{"connections": "none"}', 'should be a list, but is "none"'),
         (b'{"success": false, "error": "Try later"}', 'success: false, which says "Try later"'),
         (b'{"success": false, "connections": []}', "success: false"),
-        (b'{"connections": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "shape that can't be read"),
+        (b'{"connections": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "JSON that can't be read"),
     ],
 )
 def test_an_unreadable_answer_is_named(server: StandIn, http: HttpClient, body: bytes, in_error: str) -> None:

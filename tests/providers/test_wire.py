@@ -257,7 +257,7 @@ def test_of_two_with_one_id_the_first_counts() -> None:
         {"platformId": "x-2", "username": "readable"},
     )
     assert [connection.username for connection in answer.connections] == ["first", "readable"]
-    assert answer.warnings[0] == "connections[1] (x-1): platformId: listed before; the first one counts"
+    assert answer.warnings[0] == "connections[1] (x-1): platformId: listed twice; the first one counts"
     assert answer.unreadable_ids == frozenset()
 
 

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""How long to wait before a retry."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ PERMANENT_GIVE_UP_AFTER = timedelta(hours=1)
 GIVE_UP_ATTEMPTS = 8
 MAX_RETRY_AFTER = timedelta(hours=1)
 
-# Failures that asking again soon can't mend: a person must act, so polling keeps its pace.
+# Retrying soon helps only these failures. For all others a person must act, so polling keeps its interval.
 _BACKOFF_HELPS = frozenset({"rate_limited", "server_error", "network_error", "timeout", "bad_answer"})
 
 
@@ -30,15 +30,15 @@ def next_poll_at(
     """
     Return when a target is due again.
 
-    A failed poll is tried again after a minute, then two, then four, never later than ``every`` would have it
-    and never sooner than the server asked for.
+    A failed poll is retried after a minute, then two, then four, at the latest after ``every``, and never sooner
+    than the server asked for. A retry within seconds would open ``api_unreachable`` for every short failure.
 
     Args:
-        jitter: the share of the interval that may be added or taken away, 0 to 1.
-        chance: where in that range, 0 to 1; the caller's dice.
+        jitter: the share of the interval to add or subtract at most, 0 to 1.
+        chance: a random number from 0 to 1.
         failures: failed polls in a row, this one included.
-        sharing: the target's id where others are asked about with the same key: it then keeps to its place
-            in the interval, so that they stay evenly spread.
+        sharing: the target's id if several targets share the key. The target then keeps its slot in the
+            interval, so that they stay evenly spread.
     """
     shift = jitter * (2 * chance - 1)
     if failure and failure.outcome.value in _BACKOFF_HELPS:
@@ -56,11 +56,12 @@ def next_attempt_at(
     now: datetime, *, attempts: int, chance: float, retry_after: timedelta | None
 ) -> datetime:
     """
-    Return when a message that was not taken is sent again: from seconds to an hour, doubling.
+    Return when a refused message is sent again: after seconds to an hour, doubling.
 
     Args:
-        attempts: how often it was tried, this time included.
-        chance: 0 to 1; up to a quarter is taken off, so that channels don't retry in step.
+        attempts: the number of attempts, including this one.
+        chance: a random number from 0 to 1. It subtracts up to a quarter, so that channels don't retry at the
+            same time.
     """
     wait = min(MAX_SEND_RETRY, SEND_RETRY * _backoff_factor(attempts)) * (1 - chance / 4)
     return now + max(wait, min(retry_after or timedelta(), MAX_RETRY_AFTER))
@@ -70,9 +71,8 @@ def should_give_up(now: datetime, *, first_attempt_at: datetime, attempts: int, 
     """
     Return whether a message becomes a dead letter.
 
-    A failure that looks permanent is given up sooner, but not at once: a service that answers 403 during its
-    own outage must not cost an alert. Time alone gives nothing up: a monitor that was stopped in between has
-    hardly tried.
+    A failure that looks permanent ends sooner, but not at once: a service that answers 403 during an outage must
+    not cost an alert. Time alone isn't enough, because a monitor that was stopped in between has hardly tried.
 
     Args:
         attempts: how often it was tried, this time included.

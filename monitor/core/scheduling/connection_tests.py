@@ -1,4 +1,4 @@
-"""Connections of which the list says too little: the ones worth an active test."""
+"""Which connections to test, and when."""
 
 from datetime import datetime, timedelta
 
@@ -10,11 +10,11 @@ from monitor.core.rules.publish_error import PublishErrorRule
 
 def should_test_connection(known: ConnectionState, now: datetime) -> bool:
     """
-    Return whether a test would say something that the list doesn't.
+    Return whether a test can show more than the list.
 
-    That is so for a connection without an expiry date, whatever its status: nothing in the list shows that its
-    grant was revoked. It is so for an ``unknown`` status, for a last error that sounds like a lost authorization,
-    and if the newest test found something, which another one must take back.
+    It can for a connection without an expiry date, because the list doesn't show revoked access. It can for an
+    ``unknown`` status and for a last error that suggests a lost authorization. If the newest test failed, only
+    another test can clear it.
     """
     if known.removed_at or known.missed_polls or known.connection.platform in UNTESTABLE:
         return False
