@@ -1,4 +1,4 @@
-"""The words of the monitor as values: what the API says, what is known, what is wrong."""
+"""The values that core uses: connections, targets, snapshots, problems, incidents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class TokenStatus(StrEnum):
-    """The four words that the API documents for a token; whatever their case."""
+    """The four statuses that the API documents for a token."""
 
     VALID = "valid"
     EXPIRING_SOON = "expiring_soon"
@@ -15,12 +15,12 @@ class TokenStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-# What is kept where the API sent no word for a token, or null.
+# The stored status if the API sent none, or null.
 NO_STATUS = "null"
 
 
 class Severity(StrEnum):
-    """How bad a problem is. The order of definition is the ladder."""
+    """The severity of a problem, from the mildest to the worst."""
 
     NOTICE = "notice"
     WARNING = "warning"
@@ -28,7 +28,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position on the ladder: 0 is the mildest."""
+        """The position in that order; 0 is the mildest."""
         return _SEVERITY_RANKS[self]
 
 
@@ -36,7 +36,7 @@ _SEVERITY_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class RuleName(StrEnum):
-    """Every kind of problem there can be."""
+    """Every kind of problem."""
 
     TOKEN_EXPIRY = "token_expiry"  # noqa: S105 - the name of a rule
     RENEWAL_OVERDUE = "renewal_overdue"
@@ -54,18 +54,18 @@ class RuleName(StrEnum):
 
 
 class Cause(StrEnum):
-    """What lies behind a failure: it says who can mend it."""
+    """The cause of a failure, which says who can fix it."""
 
-    AUTHORIZATION = "authorization"  # the platform takes the token no more: a person must reconnect
-    PERMISSION = "permission"  # the token may not do this: a person must reconnect and grant more
+    AUTHORIZATION = "authorization"  # the platform rejects the token: a person must reconnect
+    PERMISSION = "permission"  # a permission is missing: a person must reconnect and grant it
     POLICY = "policy"  # the platform blocks or limits the account
     CONTENT = "content"  # the platform refused what was posted
-    TRANSIENT = "transient"  # it may well work the next time
-    UNKNOWN = "unknown"  # not recognized, and never dropped for that
+    TRANSIENT = "transient"  # a retry may succeed
+    UNKNOWN = "unknown"  # not recognized; still reported
 
     @property
     def needs_reconnect(self) -> bool:
-        """Whether only a person who reconnects the account can mend it."""
+        """Whether a person must reconnect the account."""
         return self in {Cause.AUTHORIZATION, Cause.PERMISSION}
 
 
@@ -84,14 +84,14 @@ class Reason(StrEnum):
     ESCALATED = "escalated"
     UPDATED = "updated"
     REMINDER = "reminder"
-    ACKNOWLEDGED = "acknowledged"  # for services with incidents of their own alone
+    ACKNOWLEDGED = "acknowledged"  # only for incident services
     RESOLVED = "resolved"
     DIGEST = "digest"
     TEST = "test"
 
 
 class DeliveryState(StrEnum):
-    """Where a notification stands. ``FAILED`` ones were given up: the dead letters."""
+    """The state of a notification. ``FAILED`` ones are dead letters."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -116,10 +116,10 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishError:
     """
-    The last error that a platform gave when something was posted.
+    The last error of a platform when publishing.
 
     Args:
-        message: the platform's words, cut to length and free of what no database can store.
+        message: the platform's text, cut to length and storable in a database.
         occurred_at: aware UTC, or None if the API gave bare text.
     """
 
@@ -130,15 +130,14 @@ class PublishError:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """
-    One linked social profile, as one answer of the API shows it.
+    One linked social profile, as in one answer of the API.
 
     Args:
-        platform_id: ``platform-id`` as the API gives it; the id may hold colons and a leading dash.
-        token_status: one of the four words in lower case, or whatever else the API sent, as it came; what is
-            no text is kept as JSON, and ``NO_STATUS`` stands for no word at all. ``status`` is how it is
-            understood.
+        platform_id: ``platform-id`` as the API gives it; the id may contain colons and a leading dash.
+        token_status: one of the four statuses in lower case, or any other value as it came. A value that isn't
+            text is kept as JSON, and ``NO_STATUS`` means none. See ``status``.
         expires_at: aware UTC, or None if the token doesn't expire.
-        last_successful_post_at: aware UTC, or None if never or not told.
+        last_successful_post_at: aware UTC, or None if never or unknown.
     """
 
     platform_id: str
@@ -151,17 +150,17 @@ class Connection:
 
     @property
     def platform(self) -> str:
-        """The platform's name: what stands before the first dash."""
+        """The platform: the part before the first dash."""
         return self.platform_id.partition("-")[0]
 
     @property
     def status(self) -> TokenStatus | None:
-        """The status as the monitor understands it, whatever its case: None for any word but the four."""
+        """The status, in any letter case; None for any value but the four."""
         return _STATUSES.get(self.token_status.lower())
 
     @property
     def name(self) -> str:
-        """What people call it: the display name, else the handle, else the id."""
+        """The display name, else the handle, else the id."""
         return self.display_name or self.username or self.platform_id
 
 
@@ -176,8 +175,8 @@ class Target:
     Args:
         id: the key of its row in the history database.
         managed_user_id: None for the account itself.
-        managed_user: the name people know the managed user by, where known.
-        username: what the managed user itself goes by, often an address.
+        managed_user: the display name of the managed user, if known.
+        username: the user's own name, often an address.
     """
 
     id: int
@@ -188,27 +187,27 @@ class Target:
 
 
 class FailureScope(StrEnum):
-    """Whom a failure concerns, as far as the failure itself says."""
+    """What a failure concerns, if the failure says so."""
 
-    KEY = "key"  # whatever is asked with this key
+    KEY = "key"  # everything with this key
     USERS = "users"  # every managed user of this key, not the account itself
-    USER = "user"  # this one target alone
-    UNCLEAR = "unclear"  # one or all: how many fail will tell
+    USER = "user"  # only this target
+    UNCLEAR = "unclear"  # one or all, depending on how many fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """
-    Why a poll saw nothing, in words that stay the same as long as the cause does.
+    Why a poll failed. The text stays the same as long as the cause does.
 
     Args:
-        rule: the kind of problem this failure is when it lasts.
+        rule: the rule of the problem if this failure lasts.
         error: what happened, one line, no secrets and nothing that varies from poll to poll.
         remedy: what the operator can do about it, one line.
-        http_status: where the API answered at all.
-        retry_after: how long the server asked us to stay away.
-        limit: requests a minute that the server grants, where it says so.
-        may_be_received: whether the server may have had the request all the same.
+        http_status: None if there was no answer.
+        retry_after: how long the server asked the monitor to wait.
+        limit: requests a minute that the server allows, if it says so.
+        may_be_received: whether the server may have received the request.
         is_clock_suspect: whether a wrong local clock would explain it.
     """
 
@@ -227,17 +226,17 @@ class Failure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """
-    What one poll saw, or why it saw nothing.
+    What one poll saw, or why it failed.
 
     Args:
         taken_at: when the answer was complete, local time, aware UTC.
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
         connections: in the order given, each ``platform_id`` once; empty after a failure.
         failure: None after a good answer.
-        warnings: what was wrong with single connections of a good answer; they are left out.
-        unreadable_ids: the ``platform_id`` of those left out, where it could be read: a connection that
-            is listed but unreadable is not missing.
-        response_digest: equal for equal answers, across restarts; empty if the answer must be looked at.
+        warnings: problems with single connections of a good answer, which are left out.
+        unreadable_ids: the ``platform_id`` of those left out, if it could be read: an unreadable connection is
+            not missing.
+        response_digest: equal for equal answers, across restarts; empty if the answer must be evaluated.
         unknown_fields: names in the answer that the monitor doesn't know, a sign that the API changed.
     """
 
@@ -260,12 +259,12 @@ class Snapshot:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewal:
     """
-    One renewal, as it was seen.
+    One observed renewal.
 
     Args:
-        lead: how long before the old token's end; negative where it had ended.
-        lifetime: what the new token had ahead of it.
-        gap: since the look before, when the old token was still there.
+        lead: time until the old token's end; negative if it had ended.
+        lifetime: time until the new token's end.
+        gap: time since the previous poll, which saw the old token.
     """
 
     lead: timedelta
@@ -276,14 +275,14 @@ class Renewal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalHistory:
     """
-    What is remembered of the renewals of one connection.
+    The observed renewals of one connection.
 
     Args:
-        count: how many were ever seen.
+        count: number of renewals ever seen.
         renewed_at: when the newest was seen.
-        expiry_set_at: since when the token has had the date that it has; None for since it was first seen. So the
-            date was never further ahead than it was then.
-        recent: the newest that tell something, oldest first, at most ``MAX_RENEWALS``.
+        expiry_set_at: since when the token has had its date; None for since it was first seen. The date was
+            never further ahead than it was then.
+        recent: the newest usable ones, oldest first, at most ``MAX_RENEWALS``.
     """
 
     count: int = 0
@@ -300,20 +299,20 @@ class ConnectionTestResult(StrEnum):
 
     PASSED = "passed"
     FAILED = "failed"
-    INCONCLUSIVE = "inconclusive"  # it can't be tested this way, or something passing was in the way
+    INCONCLUSIVE = "inconclusive"  # it can't be tested this way, or a temporary problem prevented it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTestHistory:
     """
-    What is known from the tests of a connection.
+    The results of the tests of a connection.
 
     Args:
-        result: of the newest test that proved something; None before the first.
+        result: of the newest conclusive test; None before the first.
         result_at: when that was.
-        message: the API's words about it.
-        permissions: those that its tests have shown.
-        missing_permissions: those of them that were missing when it last passed.
+        message: the API's text about it.
+        permissions: the permissions that its tests have shown.
+        missing_permissions: those that were missing when it last passed.
         passed_at: when a test last passed; None if none ever did.
     """
 
@@ -325,7 +324,7 @@ class ConnectionTestHistory:
     passed_at: datetime | None = None
 
     def is_older_than(self, *good: datetime | None) -> bool:
-        """Return whether something good was seen since: a post that went well, a new token."""
+        """Return whether a successful post or a new token was seen since."""
         return self.result_at is not None and any(each > self.result_at for each in good if each)
 
 
@@ -335,17 +334,17 @@ NEVER_TESTED = ConnectionTestHistory()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionState:
     """
-    A connection as the history database remembers it.
+    A connection as stored in the history database.
 
     Args:
         id: the key of its row; None until it is recorded.
-        error_seen_at: when the monitor first saw the error that ``connection.last_error`` holds.
-        error_cleared_at: errors that occurred up to here are history and open nothing.
+        error_seen_at: when the monitor first saw ``connection.last_error``.
+        error_cleared_at: errors up to this time open no incident.
         missed_polls: successful polls in a row that did not list it.
-        last_seen_at: when the newest report of it was made; None while every good poll brings one.
-        removed_at: when it was taken as gone.
-        renewals: how its token was renewed so far.
-        last_test: what active tests have shown.
+        last_seen_at: when it was last listed; None while every good poll lists it.
+        removed_at: when it counted as removed.
+        renewals: the renewals of its token.
+        last_test: the results of active tests.
     """
 
     connection: Connection
@@ -368,8 +367,8 @@ class Subject:
     """
     What a problem is about: exactly one of a connection, a target, an account, a channel, an API.
 
-    A connection is named by its target and its ``platform_id``, an API by its base URL; the database key follows
-    from them.
+    A connection is identified by its target and its ``platform_id``, an API by its base URL. The database key
+    follows from them.
     """
 
     account: str | None = None
@@ -380,7 +379,7 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """One text for one subject: two problems about the same thing have the same."""
+        """A text that identifies the subject."""
         if self.base_url is not None:
             return f"{API_KEY_PREFIX}{self.base_url}"
         if self.channel is not None:
@@ -399,17 +398,18 @@ class Incident:
 
     Args:
         id: the key of its row; None until it is recorded.
-        summary: one line in plain words, outside text cleaned.
+        summary: one line in plain words, with outside text made harmless.
         remedy: what to do about it, one line.
-        max_severity: the worst severity it ever had; who was told of that is told of the end.
-        cause: what lies behind it, where that can be told.
-        deadline_at: when it gets worse by itself (a token's expiry), aware UTC.
-        notified_levels: what the rule must remember of what was told; mark to step.
-        notified_severity: the severity that people were last to hear of; None if that is how it began.
-        flap_count: how often it came within the window when it was told as flapping; 0 if it isn't.
-        recovering_since: since when a flapping one shows no problem.
-        acknowledged_by: who has it in hand; None if nobody does.
-        acknowledged_until: when the acknowledgement ends by itself; None for not at all.
+        max_severity: the worst severity it ever had. The channels that were notified of it are notified of the
+            end.
+        cause: the cause, if known.
+        deadline_at: when it gets worse without a change (a token's expiry), aware UTC.
+        notified_levels: the levels that were notified, by dedup key.
+        notified_severity: the severity of the newest notification; None if that is the initial one.
+        flap_count: how often it opened within the window when it was marked as flapping; 0 if it isn't.
+        recovering_since: since when a flapping incident has shown no problem.
+        acknowledged_by: who acknowledged it; None if it isn't acknowledged.
+        acknowledged_until: when the acknowledgement ends; None for no limit.
     """
 
     rule: RuleName
@@ -434,33 +434,33 @@ class Incident:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody still must act."""
+        """Whether it is open."""
         return self.resolved_at is None
 
     @property
     def is_notifiable(self) -> bool:
-        """Whether people are to hear of it: not as long as nothing but a doubt stands behind it."""
+        """Whether it is sent to channels. An incident at level 0 still waits for confirmation."""
         return not self.notified_levels or any(self.notified_levels.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """
-    All that is known of one target: what a decision is taken on.
+    The stored state of one target, on which an evaluation is based.
 
     Args:
         taken_at: when the newest recorded snapshot was taken; None before the first.
         last_ok_at: when the newest good snapshot was taken; None before the first.
         consecutive_failures: failed polls in a row; 0 after a good one.
         failing_since: when the first of them was; None after a good one.
-        response_digest: of the newest good snapshot; empty if the next one must be looked at.
-        next_evaluation_at: when the clock alone changes a verdict; None if never.
-        suspect_changes: how many connections the newest snapshot would have changed at once, had it been believed.
-        shrunk_since: since when the list has been too short to be believed; None after a good one.
-        clock_offset: the API's time minus local time when the connections were last seen as they are known.
-        connections: by ``platform_id``, removed ones included.
+        response_digest: of the newest good snapshot; empty if the next one must be evaluated.
+        next_evaluation_at: when the clock alone changes a result; None if never.
+        suspect_changes: how many connections the newest, unconfirmed snapshot would have changed at once.
+        shrunk_since: since when the list has been suspiciously short; None after a good one.
+        clock_offset: the API's time minus local time at the newest report of the connections.
+        connections: by ``platform_id``, including removed ones.
         incidents: the open ones about this target or its connections.
-        recent_opens: how often each problem was opened lately, by subject key and rule.
+        recent_opens: how often each problem opened lately, by subject key and rule.
     """
 
     target: Target
@@ -480,7 +480,7 @@ class TargetState:
 
 def to_milliseconds(moment: datetime) -> datetime:
     """
-    Cut an aware time to UTC milliseconds, the precision that every part of the monitor keeps.
+    Cut an aware time to UTC milliseconds, the precision of all stored times.
 
     Raises:
         ValueError: the time is naive.

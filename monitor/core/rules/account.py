@@ -1,4 +1,4 @@
-"""Accounts that can't be asked: from which failed poll on that is a problem, and how severe."""
+"""Failures of an account: after how many failed polls they are a problem, and how severe."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,11 @@ from monitor.core.model import RuleName, Severity
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFailure:
     """
-    An account that can't be asked: its key, its plan, the way to the API, or the answers; ``source`` judges it.
+    A kind of failure of an account: key, access, connection to the API, or answers. ``evaluation.accounts``
+    evaluates it.
 
     Args:
-        name: which kind of failure it looks for.
+        name: the kind of failure.
         after: failed polls in a row of one target until it is a problem.
     """
 

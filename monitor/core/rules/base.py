@@ -1,4 +1,4 @@
-"""What a rule answers when it is asked whether something is wrong."""
+"""The interface of a rule, and its results."""
 
 from dataclasses import Field, dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from monitor.core.model import Cause, ConnectionState, Resolution, RuleName, Sev
 
 
 class NoProblem(Enum):
-    """What a rule says when it sees no problem."""
+    """The result if there is no problem: ``OK`` resolves an incident, ``UNKNOWN`` leaves it as it is."""
 
     OK = "ok"
     UNKNOWN = "unknown"
@@ -18,10 +18,10 @@ class NoProblem(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superseded:
     """
-    What a rule says when its problem is over without anything being well again.
+    The result if a problem ended although nothing recovered.
 
     Args:
-        is_notified: False where another message says it, or nobody needs to be told.
+        is_notified: False if another message says so, or no message is needed.
     """
 
     resolution: Resolution
@@ -31,7 +31,7 @@ class Superseded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateAhead:
     """
-    What a rule answers if nothing but a date speaks for a token: it ends what an earlier date opened, no more.
+    The result if only a date shows that a token is valid. It resolves only what an earlier date opened.
 
     Args:
         date: when the token expires, aware UTC; further ahead than any threshold.
@@ -43,17 +43,17 @@ class DateAhead:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """
-    Something wrong, as a rule sees it now.
+    A problem that a rule found.
 
     Args:
-        summary: one line in plain words, outside text made harmless; no countdowns, since it is kept.
+        summary: one line in plain words, with outside text made harmless; no countdowns, because it is stored.
         remedy: what to do, one line; empty if the message says it better.
-        deadline_at: when it gets worse by itself.
-        level: how far up the rule's own ladder it stands, from 1; 0 is a doubt that nobody is told of yet.
-        dedup_key: what the steps are counted for (an expiry date, an error): each is told once for each mark.
-        is_new_key: whether a mark never seen before is told even if its step was told for another.
-        cause: what lies behind it; None if that can't be told, or isn't the platform's matter.
-        keeps_worse: whether an incident that is open and at least as bad stays as it is.
+        deadline_at: when it gets worse without a change.
+        level: the number of the threshold that was reached, from 1; 0 waits for confirmation and notifies nobody.
+        dedup_key: what the levels belong to (an expiry date, an error). Each level is notified once for each key.
+        is_new_key: whether a new key is notified even if its level was notified for another key.
+        cause: the cause; None if unknown, or if no platform is involved.
+        keeps_worse: whether an open incident of at least this severity stays as it is.
     """
 
     rule: RuleName
@@ -86,7 +86,7 @@ class ConnectionRule(Protocol):
         Judge a connection.
 
         Args:
-            observed_at: when it was last seen as it is known; by default now.
+            observed_at: when its state was last confirmed; by default now.
         """
         ...
 
@@ -94,9 +94,9 @@ class ConnectionRule(Protocol):
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
         """
-        Return when the verdict may next change though nothing new is reported.
+        Return when the result may next change without a new report.
 
         Returns:
-            None if never; else a moment ahead. A report that repeats the newest one may change it then, too.
+            None if never, else a future time. From then on, a repeated report may change it too.
         """
         ...

@@ -1,4 +1,4 @@
-"""A channel that takes no messages is a problem too: told through the others."""
+"""A channel that refuses messages is a problem, sent through the other channels."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,17 +15,17 @@ MAX_NAMED = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
     """
-    How a channel took what it was sent.
+    How deliveries to a channel went.
 
     Args:
-        attempts: the most that a message still waiting was tried.
-        dead: how many messages were given up since it last took one.
-        failing_since: when the oldest of either was first tried; None if there is none.
-        delivered_at: when it last took a message; None if never.
-        error: what the newest failure said.
+        attempts: the most attempts of a pending message.
+        dead: dead letters since its last delivery.
+        failing_since: the first attempt of the oldest of either; None if there is none.
+        delivered_at: its last delivery; None if never.
+        error: the newest error.
         incident: the open one about it.
-        notifies_clients: whether it is another place for each managed user.
-        unreachable_users: those of them that it can't tell, for want of an address.
+        notifies_clients: whether its URL differs for each managed user.
+        unreachable_users: managed users without a usable address.
     """
 
     channel: str
@@ -41,12 +41,12 @@ class ChannelState:
 
 def check_channel(known: ChannelState, now: datetime) -> RuleResult:
     """
-    Judge a channel: failing after several attempts and some minutes, well when it takes a message again.
+    Return whether a channel fails: after several attempts and some minutes, until it accepts a message.
 
-    Silence is no proof: a channel that nothing was sent to since stays as it is.
+    If nothing was sent to the channel since, the result stays the same.
     """
     lasts = known.failing_since is not None and now - known.failing_since >= MIN_FAILING_TIME
-    # Where each message goes to somebody else, one that isn't taken says nothing of the others.
+    # If each message goes to another address, one failure says nothing about the others.
     is_one_of_many = (
         known.notifies_clients
         and known.delivered_at is not None

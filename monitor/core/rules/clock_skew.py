@@ -1,5 +1,5 @@
 """
-The clock of an API against the local clock: how far they are apart, and what follows from that.
+Compare the clock of an API with the local clock.
 
 An offset is the API's time minus the local time: a local time plus the offset is the API's time.
 """
@@ -11,15 +11,15 @@ from monitor.core.messages.phrases import format_duration
 from monitor.core.model import RuleName, Severity
 from monitor.core.rules.base import NoProblem, Problem, RuleResult
 
-# How far the clocks may be apart before the log says so and expiry is judged by the API's time.
+# Beyond this difference, the log reports it and expiry is judged by the API's time.
 APPLIED_BEYOND = timedelta(minutes=2)
-# How far apart they are a problem that somebody must solve.
+# Beyond this difference, it is a problem.
 ALERTED_BEYOND = timedelta(minutes=10)
-# Further apart than this, nobody can say which of the two is wrong.
+# Beyond this difference, it is unknown which clock is wrong.
 UNDECIDED_BEYOND = timedelta(days=366)
-# How many `Date` headers the median is taken of.
+# The number of `Date` headers for the median.
 KEPT = 5
-# The API didn't exist before: an earlier time is a zero, or the time of a clock that was never set.
+# The API didn't exist before. An earlier time is a zero, or comes from a clock that was never set.
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
 FARTHEST_AHEAD = timedelta(days=3653)
 
@@ -34,7 +34,7 @@ def is_plausible_date_header(date: datetime, now: datetime) -> bool:
     Return whether the ``Date`` header of an answer counts.
 
     Args:
-        now: local time, aware UTC. Before 2015 it is the local clock that was never set.
+        now: local time, aware UTC. Before 2015, the local clock was never set.
     """
     return date >= EARLIEST and (now < EARLIEST or is_plausible(date, now))
 
@@ -43,8 +43,8 @@ def date_offset(date: datetime, *, sent_at: datetime, answered_at: datetime) -> 
     """
     Return the smallest offset that explains a ``Date`` header.
 
-    A server may write the header at any moment between the request and the end of the answer. A header from
-    within that time shows no offset, so a slow answer is no skew; any other counts from the nearer end.
+    A server may write the header at any time between the request and the end of the answer. A header within that
+    time shows no offset, so a slow answer is no skew. Any other counts from the nearer end.
 
     Args:
         date: whole seconds, aware UTC.
@@ -58,7 +58,7 @@ def date_offset(date: datetime, *, sent_at: datetime, answered_at: datetime) -> 
 
 
 def median_offset(offsets: Iterable[timedelta]) -> timedelta | None:
-    """Return the middle of some offsets, of two in the middle the smaller one; None if there are none."""
+    """Return the median of offsets, the smaller one of two; None if there are none."""
     found = sorted(offsets)
     if not found:
         return None
@@ -68,10 +68,10 @@ def median_offset(offsets: Iterable[timedelta]) -> timedelta | None:
 
 def expiry_offset(offset: timedelta | None, now: datetime) -> timedelta:
     """
-    Return what local time is corrected by when the expiry of a token is judged.
+    Return the correction of local time for judging the expiry of a token.
 
-    Clocks that are more than a year apart don't show which of them is wrong: then the earlier time counts. It
-    takes no date for past by mistake, and what the API says of a token counts in any case.
+    If the clocks are more than a year apart, it is unknown which one is wrong, so the earlier time counts. No
+    date is then past by mistake, and the API's status counts in any case.
 
     Args:
         offset: the median of the newest ``Date`` headers; None if there was none.
@@ -89,7 +89,7 @@ def expiry_offset(offset: timedelta | None, now: datetime) -> timedelta:
 
 def check_clock(base_url: str, offset: timedelta | None) -> RuleResult:
     """
-    Judge how far the local clock and an API's clock are apart.
+    Return whether the local clock and an API's clock are too far apart.
 
     Args:
         offset: the median of the newest ``Date`` headers; None if none was seen since the start, or since the
@@ -109,7 +109,7 @@ def check_clock(base_url: str, offset: timedelta | None) -> RuleResult:
 
 
 def describe_skew(offset: timedelta) -> str:
-    """Write how far the local clock is ahead or behind, in a few words that stay the same while it hardly moves."""
+    """Return how far the local clock is ahead or behind, in words that ignore small changes."""
     apart = abs(offset)
     unit = timedelta(minutes=5) if apart < timedelta(hours=3) else timedelta(hours=1)
     if apart >= timedelta(days=2):

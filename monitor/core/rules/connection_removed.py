@@ -8,22 +8,22 @@ from monitor.core.model import ConnectionState, Resolution, RuleName, Severity
 from monitor.core.rules.base import NoProblem, Problem, RuleResult, Superseded
 from monitor.core.text import format_time
 
-# How long it is among what is open.
+# How long the incident stays open.
 VISIBLE_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionRemoved:
     """
-    A connection that good polls list no more: told once, and over after a day without another word.
+    A connection that successful polls no longer list: one notice, which resolves silently after a day.
 
-    Nobody has to act on it, so it must not stay open; it is told again only if the connection comes back first.
+    It needs no action, so it doesn't stay open. It opens again only after the connection came back.
     """
 
     name: ClassVar[RuleName] = RuleName.CONNECTION_REMOVED
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
-        """Find a connection that is gone, and not for long."""
+        """Find a connection that was removed less than a day ago."""
         if known.removed_at is None:
             return NoProblem.UNKNOWN if known.missed_polls else NoProblem.OK
         if now >= known.removed_at + VISIBLE_FOR:
@@ -39,6 +39,6 @@ class ConnectionRemoved:
     def next_change_at(
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
-        """Return the end of the day, while it is ahead."""
+        """Return the end of that day, if it is in the future."""
         ends_at = known.removed_at + VISIBLE_FOR if known.removed_at else None
         return ends_at if ends_at and ends_at > now else None

@@ -1,4 +1,4 @@
-"""What an active test of a connection proves, if anything: that depends on the platform."""
+"""The meaning of a connection test, which depends on the platform."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,21 +20,21 @@ from monitor.core.rules.error_catalog import classify, normalize
 from monitor.core.rules.publish_error import PUBLISH_ERROR_SEVERITY, explain_error
 from monitor.core.text import sanitize
 
-# Nothing is asked where no answer would mean anything: no quota is spent on it.
+# Platforms that aren't tested, because no answer would mean anything.
 UNTESTABLE: Mapping[str, str] = {
     "pinterest": "the API has no test for Pinterest",
     "bluesky": "the API's test doesn't see the credentials of Bluesky",
 }
 
-# What to do after a test that failed; if a cause isn't here: reconnect the account.
+# What to do after a failed test. For other causes: reconnect the account.
 TEST_REMEDIES: Mapping[Cause, str] = {Cause.POLICY: PUBLISH_ERROR_SEVERITY[Cause.POLICY][2]}
 
 # The API has no test for this platform, whichever it is.
 _NO_TEST = re.compile(r"^unknown platform\b", re.IGNORECASE)
-# What the API answers of every Telegram connection that was made with a user account (the first until 2026-09-29,
-# the second since). It says the same of a bot whose token is gone.
+# The API's answer for every Telegram connection of a user account (the first until 2026-09-29, the second
+# since), and for a bot that lost its token.
 _NO_BOT = re.compile(r"\binvalid bot (token|connection)\b", re.IGNORECASE)
-# What it says only of a bot.
+# The API's answer only for a bot.
 _A_BOT = re.compile(r"\bbot can post to\b", re.IGNORECASE)
 
 
@@ -44,8 +44,8 @@ class ConnectionTestSettings:
     How the connections of an account are tested.
 
     Args:
-        every: how often each of them.
-        per_hour: how many tests of all of them together, evenly spread.
+        every: the interval for each of them.
+        per_hour: tests an hour for all of them together, evenly spread.
     """
 
     every: timedelta
@@ -53,7 +53,7 @@ class ConnectionTestSettings:
 
     @property
     def pause(self) -> timedelta:
-        """How long after one test the next may be."""
+        """The pause between two tests."""
         return timedelta(hours=1) / self.per_hour
 
 
@@ -66,12 +66,12 @@ def interpret_test(
     before: ConnectionTestHistory = NEVER_TESTED,
 ) -> ConnectionTestResult:
     """
-    Return what the answer to a test proves.
+    Return the result of a test.
 
     Args:
-        permissions: those that the answer names.
-        before: what was known from the tests before: a Telegram connection that ever passed one is a bot's, and
-            nothing else tells a bot from a user account.
+        permissions: the permissions in the answer.
+        before: the results of earlier tests. A Telegram connection that ever passed one belongs to a bot. Nothing
+            else distinguishes a bot from a user account.
     """
     if passed:
         return ConnectionTestResult.PASSED
@@ -99,12 +99,12 @@ def add_test_result(
     is_new: bool,
 ) -> ConnectionTestHistory:
     """
-    Take the answer to a test into account; one that proves nothing leaves everything as it was.
+    Return the history with a new result. An inconclusive one changes nothing.
 
     Args:
-        permissions: those that the API names; where it names none, nothing is lost.
-        is_new: whether the account was reconnected, or posted to, since the test before: then what it may do
-            now is what it should.
+        permissions: the permissions in the answer. If it names none, none counts as lost.
+        is_new: whether the account was reconnected or posted since the last test. Its permissions now are then the
+            expected ones.
     """
     if result is ConnectionTestResult.INCONCLUSIVE:
         return before
@@ -120,12 +120,12 @@ def add_test_result(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTestFailed:
-    """A connection that the API tried on its platform, and that isn't what it was."""
+    """A connection whose test failed, or that lost permissions."""
 
     name: ClassVar[RuleName] = RuleName.CONNECTION_TEST_FAILED
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
-        """Go by the newest test that proved something, until something good was seen after it."""
+        """Judge by the newest conclusive test, until a later success."""
         tested = known.last_test
         if tested.result is None:
             return NoProblem.UNKNOWN

@@ -1,4 +1,4 @@
-"""What keeps a source that stumbles from making noise."""
+"""How to avoid alerts about problems that come and go."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,11 +7,11 @@ from datetime import timedelta
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flapping:
     """
-    When a problem that comes and goes is told as flapping: once, and then at its end.
+    When a problem that comes and goes is flapping: one alert, and one at its end.
 
     Args:
-        times: how often it may come within the window before.
-        quiet_for: how long it must stay away to be over.
+        times: how often it may open within the window before that.
+        quiet_for: how long it must stay quiet to resolve.
     """
 
     times: int = 3
@@ -25,9 +25,9 @@ DEFAULT_FLAPPING = Flapping()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MassChange:
     """
-    How many tokens of a target may get worse at once before the answer itself is doubted.
+    How many tokens of a target may get worse at once before the answer is suspicious.
 
-    Both must be exceeded; then nothing is said of any connection until the next poll shows the same.
+    Both must be exceeded. No connection is then reported until the next poll confirms it.
     """
 
     share: float = 0.5

@@ -1,8 +1,8 @@
 """
-What a platform's error text means: who must do what about it.
+The meaning of a platform's error text: its cause, and what to do.
 
-The catalog is data: one line for each kind of wording. Lines are tried in order and the first match counts.
-To teach the monitor another one, add a line with its source and date, and a real text of it to the tests.
+The catalog is data: one entry for each kind of text. Entries are tried in order, and the first match counts. To
+add one, add an entry with its source and date here, and a real text of it to the tests.
 """
 
 import re
@@ -15,11 +15,11 @@ from monitor.core.model import Cause
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """
-    Where the words of a line stand.
+    The source of an entry.
 
     Args:
-        title: whose document it is.
-        date: when it was read or, for a program, the date of the version that was read; ``YYYY-MM`` or longer.
+        title: the name of the document or the program.
+        date: when it was read or, for a program, the date of its version; ``YYYY-MM`` or longer.
     """
 
     title: str
@@ -32,11 +32,11 @@ class ErrorPattern:
     One kind of error text.
 
     Args:
-        name: what it is called, each once.
-        pattern: what must be somewhere in the text.
-        platforms: the platforms whose texts it is for; empty for all of them.
-        explanation: half a sentence for people, where the cause alone would mislead them.
-        remedy: what to do, where that differs from what the cause asks for.
+        name: its unique name.
+        pattern: a pattern that occurs somewhere in the text.
+        platforms: the platforms it applies to; empty for all.
+        explanation: half a sentence for people, if the cause alone would mislead them.
+        remedy: what to do, if it differs from the cause's remedy.
     """
 
     name: str
@@ -91,7 +91,7 @@ def _subcode(numbers: str) -> str:
 
 
 def _number(numbers: str) -> str:
-    """Match a number of seven digits wherever it stands: no other code is so long."""
+    """Match a number of seven digits anywhere, because no other code is so long."""
     return rf"\b(?:{numbers})\b"
 
 
@@ -116,7 +116,7 @@ def _line(
     )
 
 
-# Codes that stay the same however the text beside them is worded, so they come first.
+# Codes stay the same when the text changes, so they come first.
 _VENDOR_CODES = (
     _line(
         Cause.AUTHORIZATION,
@@ -153,7 +153,7 @@ _VENDOR_CODES = (
 )
 
 
-# Texts that speak of logins and permissions where neither is what is wrong.
+# Texts that mention logins and permissions although neither is the problem.
 _MISLEADING = (
     _line(Cause.TRANSIENT, "not JSON", r"unexpected (token|end of json)|not valid json", _PROGRAMS),
     _line(
@@ -558,7 +558,7 @@ _TRANSIENTS = (
 )
 
 
-# A login is named, in a text that says nothing of what is wrong with it.
+# Texts that mention a login without saying what is wrong with it.
 _LOGIN_MENTIONED = (
     _line(
         Cause.AUTHORIZATION,
@@ -667,7 +667,7 @@ _CONTENTS = (
 )
 
 
-# A number that platforms give for lost permissions, for blocked accounts and for refused content alike.
+# A number that platforms use for lost permissions, blocked accounts and refused content.
 _AMBIGUOUS = (
     _line(
         Cause.UNKNOWN,
@@ -692,7 +692,7 @@ ERROR_PATTERNS: tuple[ErrorPattern, ...] = (
     *_AMBIGUOUS,
 )
 
-# What differs from one failure to the next of the same kind, and what takes its place.
+# The parts of a text that vary between failures of the same kind, and their replacements.
 _VARYING = (
     (re.compile(r"https?://\S+"), "url"),
     (re.compile(r"\b((?:fb)?trace|request|correlation)([ _-]?id)\W+\S+", re.IGNORECASE), r"\1\2 #"),
@@ -710,10 +710,10 @@ _VARYING = (
 @lru_cache(maxsize=4096)
 def match_pattern(message: str, platform: str = "") -> ErrorPattern | None:
     """
-    Find the first line of the catalog that an error text fits; None if none does.
+    Return the first entry that matches an error text; None if none does.
 
     Args:
-        platform: whose text it is; without it, lines for single platforms aren't tried.
+        platform: the platform of the text; without it, entries for single platforms aren't tried.
     """
     words = " ".join(message.split())
     return next(
@@ -727,14 +727,14 @@ def match_pattern(message: str, platform: str = "") -> ErrorPattern | None:
 
 
 def classify(message: str, platform: str = "") -> Cause:
-    """Return the cause behind an error text of a platform."""
+    """Return the cause of an error text of a platform."""
     found = match_pattern(message, platform)
     return found.cause if found else Cause.UNKNOWN
 
 
 def normalize(message: str, limit: int = 120) -> str:
     """
-    Reduce an error text to what stays the same when the same thing fails again.
+    Return the parts of an error text that stay the same between failures of the same kind.
 
     Request ids, counters, weekdays, times and addresses differ from one failure to the next.
     """
