@@ -1,1 +1,1 @@
-"""Evaluation: from what is known and what a poll returned to changes and incidents."""
+"""Evaluate what a poll returned against the stored state: changes and incidents."""

@@ -1,9 +1,9 @@
 """
-What is wrong with an account as a source of answers, and what with single targets of it.
+Evaluate the failures of an account and of its targets.
 
-A failure that says whom it concerns is taken at its word. One that doesn't (the API is down, an answer can't
-be read) is the account's problem when most of its targets fail so, or when nobody has had an answer since;
-else it is the problem of the one target that fails.
+Some failures say what they concern. Others don't: the API is down, or an answer can't be read. Those are the
+account's problem if most of its targets fail or no target had an answer since. Otherwise they are the problem of
+the one target.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from monitor.core.rules.base import NoProblem, Problem, RuleResult
 from monitor.core.rules.registry import NEEDS_TWO_RECOVERIES, Rules
 from monitor.core.text import sanitize
 
-# What rules of a source look for; another open incident about a target is somebody else's.
+# The rules that this module evaluates. Other incidents about a target belong to other modules.
 ACCOUNT_RULES = frozenset(
     {
         RuleName.API_KEY_REJECTED,
@@ -29,22 +29,22 @@ ACCOUNT_RULES = frozenset(
 )
 UNHEARD_NAMED = 5
 MARK_LENGTH = 200
-# Refusals that asking again can't mend: whoever they concern rests, but for one that tries.
+# Refusals that a retry can't fix. All but one of the targets they concern are paused.
 _REFUSALS = frozenset({RuleName.API_KEY_REJECTED, RuleName.ACCESS_DENIED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFailure:
     """
-    Something that is asked with a key and whose newest answers were failures.
+    A target or user list whose newest requests failed.
 
     Args:
         target: None for the list of managed users.
-        consecutive_failures: in a row.
-        failing_since: when the first of them was.
-        failed_at: when the newest was.
-        isolated_failures: of them, those before which others that are asked with the same key had an answer.
-        suspect_changes: how many connections the newest answer would have changed at once, had it been believed.
+        consecutive_failures: failures in a row.
+        failing_since: the time of the first of them.
+        failed_at: the time of the newest.
+        isolated_failures: those of them before which other requests with the same key succeeded.
+        suspect_changes: how many connections the newest, unconfirmed answer would have changed at once.
     """
 
     target: Target | None
@@ -62,20 +62,20 @@ class TargetFailure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
     """
-    What is known of one account as a source of answers.
+    The stored state of one account.
 
     Args:
-        targets: how many are watched with its key.
+        targets: number of polled targets.
         failing: those whose newest poll failed, in the order of their ids.
-        workspace: how its list of managed users fails; None if it doesn't or isn't asked for.
-        last_ok_at: when any target last answered well; None if none ever did.
-        last_user_ok_at: when any managed user did.
-        paused: what of its polling rests; None if nothing does.
+        workspace: the failure of its user list; None if it doesn't fail or isn't requested.
+        last_ok_at: the newest successful poll of any target; None if there was none.
+        last_user_ok_at: the same for its managed users.
+        paused: what of its polling is paused; None if nothing is.
         subjects: the targets that ``incidents`` are about, by their ids.
-        incidents: the open ones about the account or its targets as sources.
-        recent_opens: how often each problem was opened lately, by subject key and rule.
-        unheard: the connections whose token status is a word that the monitor doesn't know: for each word how
-            many there are, and the names of the first.
+        incidents: open incidents of these rules about the account or its targets.
+        recent_opens: how often each problem opened lately, by subject key and rule.
+        unheard: connections with an unknown token status: for each status the number of connections, and the
+            names of the first.
     """
 
     account: str
@@ -98,17 +98,17 @@ class AccountState:
 
 def evaluate_account(known: AccountState, now: datetime, *, rules: Rules) -> tuple[IncidentChange, ...]:
     """
-    Decide what is wrong with an account as a source, and with its targets where they fail for themselves.
+    Evaluate an account and its failing targets.
 
-    However something fails, it is one problem: a second kind of failure opens nothing beside the first unless
-    it is worse, and then takes its place.
+    One subject has one problem at a time. A second kind of failure opens nothing unless it is worse, and then
+    replaces the first.
     """
     of_source = account_wide_failures(known)
     results = {rule.name: _account_result(rule, of_source) for rule in rules.account}
     unheard = _unheard(known, rules)
     answers = results.get(RuleName.BAD_ANSWER)
     if isinstance(answers, Problem) and answers.level:
-        unheard = None  # whole answers that can't be used are worse than a word in them
+        unheard = None  # unusable answers are worse than an unknown status in them
     changes = [*_reconcile_one(Subject(account=known.account), results, known, now, rules, beside=unheard)]
     failing = {each.target.id: each for each in known.failing if each.target}
     about = {each.subject.target_id for each in known.incidents if each.subject.target_id is not None}
@@ -123,14 +123,14 @@ def evaluate_account(known: AccountState, now: datetime, *, rules: Rules) -> tup
 
 
 def account_wide_failures(known: AccountState) -> list[TargetFailure]:
-    """Pick the failures that concern the account, not only who met them."""
+    """Return the failures that concern the whole account."""
     unclear = [each for each in known.failing if each.scope is FailureScope.UNCLEAR]
     most_fail = len(unclear) * 2 > known.targets
     several_fail = len(unclear) > 1
 
     def is_account_wide(each: TargetFailure) -> bool:
         match each.scope:
-            case FailureScope.KEY:  # a key that has worked since is no longer refused
+            case FailureScope.KEY:  # a key that worked since is no longer rejected
                 return known.last_ok_at is None or each.failed_at >= known.last_ok_at
             case FailureScope.USERS:
                 return known.last_user_ok_at is None or each.failed_at >= known.last_user_ok_at
@@ -149,7 +149,7 @@ def account_wide_failures(known: AccountState) -> list[TargetFailure]:
 
 
 def pause_scope(known: AccountState) -> FailureScope | None:
-    """Return what of an account's polling is to rest, since asking is refused: all, its managed users, nothing."""
+    """Return what of an account's polling to pause because of refusals: all, its managed users, nothing."""
     refused = {
         each.scope
         for each in account_wide_failures(known)
@@ -162,7 +162,7 @@ def _account_result(rule: AccountFailure, of_source: Sequence[TargetFailure]) ->
     failing = [each for each in of_source if each.rule is rule.name]
     lasting = max(failing, key=lambda each: each.consecutive_failures, default=None)
     if lasting is None:
-        # A failure of another kind hides this one: only an answer proves that it is over.
+        # A failure of another kind hides this one. Only a successful answer shows that it ended.
         return NoProblem.UNKNOWN if of_source else NoProblem.OK
     return _problem(rule, lasting)
 
@@ -175,7 +175,7 @@ def _target_result(rule: AccountFailure, failing: TargetFailure | None, *, is_co
     if failing.scope is FailureScope.UNCLEAR and (
         is_covered or not (failing.isolated_failures or failing.suspect_changes)
     ):
-        return NoProblem.UNKNOWN  # the account's problem covers it, or did when it was last asked about
+        return NoProblem.UNKNOWN  # the account's problem covers it, or did at its last poll
     return _problem(rule, failing)
 
 
@@ -196,9 +196,9 @@ def _problem(rule: AccountFailure, failing: TargetFailure) -> RuleResult:
 
 def _unheard(known: AccountState, rules: Rules) -> Problem | None:
     """
-    Find token statuses that the monitor doesn't know: nobody can say what such a token needs.
+    Find token statuses that the monitor doesn't know.
 
-    Equal causes give equal text, and a word that comes along is news.
+    Equal causes give equal text, and a new status is notified.
     """
     severity = next((rule.severity for rule in rules.account if rule.name is RuleName.BAD_ANSWER), None)
     if not known.unheard or severity is None:
@@ -236,10 +236,10 @@ def _reconcile_one(
     beside: Problem | None = None,
 ) -> Iterator[IncidentChange]:
     """
-    Compare what is wrong with one subject with what is open about it: one problem at most.
+    Compare the problems of one subject with its open incidents: at most one problem.
 
     Args:
-        beside: a problem that is open beside the one, since it hides nothing: answers come as ever.
+        beside: a problem that may be open at the same time, because answers still arrive.
     """
     open_ones = {each.rule: each for each in known.incidents if each.subject.key == subject.key}
     if beside:
@@ -254,12 +254,12 @@ def _reconcile_one(
             flapping=rules.flapping,
         ):
             yield change
-    for name in open_ones.keys() - results.keys():  # its rule was switched off
+    for name in open_ones.keys() - results.keys():  # its rule was disabled
         yield resolve(open_ones.pop(name), Resolution.SUPERSEDED, now, is_notified=False)
     for name, incident in list(open_ones.items()):
         if (
             not incident.is_notifiable and results[name] is NoProblem.UNKNOWN
-        ):  # what hides a doubt must not stand behind it
+        ):  # a failure must not wait behind an unconfirmed anomaly
             yield resolve(open_ones.pop(name), Resolution.SUPERSEDED, now, is_notified=False)
     problems = [result for result in results.values() if isinstance(result, Problem)]
     worst = max(problems, key=lambda problem: problem.severity.rank, default=None)

@@ -1,4 +1,4 @@
-"""Answers too strange to be taken at their word: held until the next look confirms them."""
+"""Suspicious answers, which wait until the next poll confirms them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -37,10 +37,10 @@ _STATUS_RANK: Mapping[TokenStatus | None, int] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomaly:
     """
-    Why an answer isn't believed yet.
+    Why an answer is suspicious.
 
     Args:
-        connections: how many of them it concerns.
+        connections: number of connections that it concerns.
     """
 
     failure: Failure
@@ -49,10 +49,10 @@ class Anomaly:
 
 def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> Anomaly | None:
     """
-    Question an answer in which most tokens got worse at once; one that comes twice in a row is believed.
+    Detect an answer in which most tokens got worse at once. A second such answer confirms the first.
 
-    A vendor that stumbles says that everything has expired, or gives every token another date; one that has lost
-    every token says so twice.
+    A faulty API reports that everything expired, or changes every date. If the tokens are really lost, it
+    reports so twice.
     """
     limits = rules.mass_change
     is_replay = known.taken_at == snapshot.taken_at
@@ -61,7 +61,7 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
     now = snapshot.taken_at + snapshot.clock_offset
 
     def severity(state: ConnectionState) -> tuple[int, int]:
-        """Rank the worst that the rules about dates find in a connection."""
+        """Return the worst result of the expiry rules for a connection."""
         results = (rule.check(state, now, now) for rule in rules.connection if rule.name in BY_API_TIME)
         return max(
             ((each.severity.rank, each.level) for each in results if isinstance(each, Problem)),
@@ -69,7 +69,7 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
         )
 
     def is_worse(before: ConnectionState, seen: Connection) -> bool:
-        """Return whether a token's word or its date is worse than it was; that time has passed doesn't count."""
+        """Return whether a token's status or date got worse, the passage of time apart."""
         was = before.connection
         if (was.token_status, was.expires_at) == (seen.token_status, seen.expires_at):
             return False
@@ -99,7 +99,7 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
 
 
 def is_shrunk(missing: int, of: int) -> bool:
-    """Return whether a list lacks too much to be believed: all that it had, or several and most of it."""
+    """Return whether a list lost everything, or several entries and most of them."""
     return missing > 0 and (
         missing == of or (missing >= SHRUNK_MIN_COUNT and missing > of * SHRUNK_MIN_SHARE)
     )
@@ -107,9 +107,9 @@ def is_shrunk(missing: int, of: int) -> bool:
 
 def detect_shrunk_list(known: TargetState, snapshot: Snapshot) -> Failure | None:
     """
-    Question a list that suddenly lacks all or most of what it had; after a day it is believed.
+    Detect a list that suddenly lacks all or most of its connections. After a day it is accepted.
 
-    The day begins with the first such list: an outage before it has confirmed nothing.
+    The day begins with the first such list. An outage before it confirms nothing.
     """
     if known.shrunk_since and snapshot.taken_at - known.shrunk_since >= ACCEPT_AFTER:
         return None
@@ -129,9 +129,10 @@ def detect_shrunk_list(known: TargetState, snapshot: Snapshot) -> Failure | None
 
 def detect_unparsable_entries(snapshot: Snapshot) -> Failure | None:
     """
-    Find what a good list holds and nobody can read: whoever stands there isn't watched, which must be told.
+    Find unreadable entries of a successful list. The monitor can't check these connections, so it reports them.
 
-    Equal causes give equal text, or each poll would begin a new run: no place in the list, no value.
+    Equal causes give equal text, or each poll would begin a new run. The text therefore has no list position and
+    no value.
     """
     if snapshot.unreadable_ids:
         count, total = len(snapshot.unreadable_ids), len(snapshot.unreadable_ids) + len(snapshot.connections)

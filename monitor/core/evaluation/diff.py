@@ -1,4 +1,4 @@
-"""What a snapshot changes in what is known: the diff, and nothing of what to think of it."""
+"""The changes between a snapshot and the stored connections."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from monitor.core.model import NO_HISTORY, Connection, ConnectionState, RenewalH
 from monitor.core.rules.renewal import observe_renewal
 from monitor.core.text import REPLACEMENT
 
-# A date that moves less often than this is worth remembering each time it does.
+# A date that moves less often than this is recorded each time.
 MIN_HISTORY_INTERVAL = timedelta(days=1)
 
 
@@ -20,7 +20,7 @@ class Change:
 
     Args:
         before: None when the connection is seen for the first time.
-        after: what is known from now on.
+        after: the new state.
     """
 
     before: ConnectionState | None
@@ -29,10 +29,10 @@ class Change:
     @property
     def is_history(self) -> bool:
         """
-        Whether it belongs in the history, or only moves what is known now.
+        Whether it belongs in the history, or only changes the current state.
 
-        A good post doesn't, nor does the date of a token that is renewed more often than daily: some are every
-        hour, and a year of that would bury everything else. What comes next shows both as they then were.
+        A successful post doesn't belong there, nor does the date of a token that is renewed more often than
+        daily: an hourly one alone would write nine thousand rows a year. The next recorded change shows both.
         """
         if self.before is None or _history_fields(self.before) != _history_fields(self.after):
             return True
@@ -41,13 +41,13 @@ class Change:
 
     @property
     def has_unheard_status(self) -> bool:
-        """Whether the token status is, or was, a word that the monitor doesn't know."""
+        """Whether the token status is, or was, unknown to the monitor."""
         known = (self.before, self.after)
         return any(each is not None and each.connection.status is None for each in known)
 
     @property
     def is_transition(self) -> bool:
-        """Whether the token status went from one word to another."""
+        """Whether the token status changed."""
         return self.before is None or (
             self.before.connection.token_status != self.after.connection.token_status
         )
@@ -55,11 +55,11 @@ class Change:
 
 def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -> tuple[Change, ...]:
     """
-    Compare a good snapshot with what is known.
+    Compare a successful snapshot with the stored connections.
 
     Args:
         removed_after: successful polls in a row without a connection until it counts as removed;
-            None if the list isn't believed, and nothing counts as missing.
+            None if the list is suspicious, so nothing counts as missing.
 
     Returns:
         One change for each connection that is not exactly as it was known, in the snapshot's order, then

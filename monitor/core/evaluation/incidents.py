@@ -1,4 +1,4 @@
-"""The life of an incident: opened, told again when there is news, resolved; each once."""
+"""The life of an incident: opened, escalated, updated, resolved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,18 +9,18 @@ from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult, S
 from monitor.core.rules.damping import DEFAULT_FLAPPING, Flapping
 
 MAX_NOTIFIED_KEYS = 16
-# A date that moved later by no more than this trembles; by more, the token is another one.
+# A date that becomes later by more than this belongs to a new token.
 RENEWED_BY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentChange:
     """
-    One incident after a decision.
+    One incident after an evaluation.
 
     Args:
-        incident: as it is from now on; its ``id`` is None when it was just opened.
-        reason: what is to be told, or None if only what we remember moved.
+        incident: its new state; its ``id`` is None if it was just opened.
+        reason: why to notify; None if only stored details changed.
     """
 
     incident: Incident
@@ -39,12 +39,12 @@ def reconcile(
     observed_at: datetime | None = None,
 ) -> IncidentChange | None:
     """
-    Compare the incident that is open with the problem that is visible.
+    Compare the open incident with the current problem.
 
     Args:
-        recent_opens: how often this problem was opened within the window of ``flapping``.
-        needs_two_recoveries: whether it is over only when two looks in a row show no problem.
-        observed_at: when the newest look was that the verdict goes by; None if there was none.
+        recent_opens: how often this problem opened within the window of ``flapping``.
+        needs_two_recoveries: whether it resolves only after two polls in a row without a problem.
+        observed_at: the time of the newest poll behind the result; None if there was none.
 
     Returns:
         None if nothing changes.
@@ -83,15 +83,16 @@ def reconcile(
 
 
 def next_change_at(incident: Incident, flapping: Flapping) -> datetime | None:
-    """Return when the clock alone ends an incident: a flapping one that has gone quiet; None if it won't."""
+    """Return when the clock alone resolves an incident, because a flapping one is quiet; None if it doesn't."""
     return incident.recovering_since + flapping.quiet_for if incident.recovering_since else None
 
 
 def resolve(
     incident: Incident, resolution: Resolution, now: datetime, *, is_notified: bool = True
 ) -> IncidentChange:
-    """End an incident; ``is_notified`` is False if another message already says it."""
-    # What was told is remembered for the sake of what comes next, and there is nothing next; a doubt stays one.
+    """Resolve an incident; ``is_notified`` is False if another message already says so."""
+    # The notified levels are needed only while it is open. An unconfirmed one keeps them, so that it stays
+    # unconfirmed.
     notified_levels = {} if incident.is_notifiable else incident.notified_levels
     ended = replace(
         incident,
@@ -147,18 +148,19 @@ def _update_incident(incident: Incident, problem: Problem, now: datetime) -> Inc
     after = replace(after, notified_severity=problem.severity)
     if problem.severity.rank <= incident.severity.rank:
         return IncidentChange(incident=after, reason=Reason.UPDATED)
-    # Whoever took it in hand did so when it was milder.
+    # The acknowledgement was given for a milder severity.
     after = replace(after, acknowledged_at=None, acknowledged_by=None, acknowledged_until=None)
     return IncidentChange(incident=after, reason=Reason.ESCALATED)
 
 
 def _update_levels(levels: Mapping[str, int], problem: Problem) -> tuple[dict[str, int], bool]:
     """
-    Return whether a problem is news, and remember it.
+    Return the new levels, and whether to notify.
 
-    Each step is told once for each mark. A mark that shows up while the incident is open is only news when it
-    stands higher than all that was told: an expiry date that alternates between two values must not be told
-    at every poll. Telling a step settles it for every mark we remember, for the same reason.
+    Each level is notified once for each key. A new key on an open incident is notified only at a higher level
+    than all
+    before: an expiry date that alternates between two values must not notify at every poll. For the same reason, a
+    notified level counts for all stored keys.
     """
     notified = levels.get(problem.dedup_key)
     if notified is None:

@@ -1,4 +1,4 @@
-"""Whom a workspace holds: what its list of managed users changes in what is known of them."""
+"""The changes between a workspace's list of managed users and the stored ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,23 +10,23 @@ from monitor.core.model import Failure, FailureScope, Outcome, RuleName, Severit
 from monitor.core.rules.base import Problem
 from monitor.core.text import format_time
 
-# An incident about somebody who left is of no use to anybody for longer.
+# After this time, an incident about a departed user is no longer useful.
 REMEMBER_FOR = timedelta(days=7)
 
-# What to do about a managed user that is the owner of the key: what is wrong is told of both.
+# What to do if a managed user is the owner of the key, since problems are then reported twice.
 OWNER_LISTED = "take it out of managed_users, or set include_owner: false"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollScope:
     """
-    What of an account is to be polled.
+    What to poll of an account.
 
     Args:
-        include_owner: the account itself.
+        include_owner: whether to poll the account itself.
         users: the managed users that the configuration names.
-        all_users: all that the workspace lists, whoever they are.
-        discover_every: how often its list is asked for.
+        all_users: whether to poll all users that the workspace lists.
+        discover_every: how often to request the list.
     """
 
     account: str
@@ -37,11 +37,11 @@ class PollScope:
 
     @property
     def needs_user_list(self) -> bool:
-        """Whether the list of managed users is of any use."""
+        """Whether the list of managed users is needed."""
         return self.all_users or bool(self.users)
 
     def targets(self) -> list[tuple[str, str | None]]:
-        """Name the targets that are to be polled whatever the workspace lists: account and managed user."""
+        """Return the targets to poll whatever the workspace lists: account and managed user."""
         return [(self.account, None)] * self.include_owner + [
             (self.account, user) for user in sorted(self.users)
         ]
@@ -61,11 +61,11 @@ class ListedUser(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownUser:
     """
-    A managed user as the history database remembers it.
+    A managed user as stored in the history database.
 
     Args:
         missing_since: since when it has not been listed; None while it is.
-        is_deactivated: whether it is polled no more.
+        is_deactivated: whether it is no longer polled.
     """
 
     target: Target
@@ -79,15 +79,15 @@ class WorkspaceDiff:
     What a list of managed users changes.
 
     Args:
-        new: the ids of those to be polled from now on, back ones included.
-        returned: those of them that were known and detached.
-        renamed: those whose name or own name is another now, as they are listed.
-        address_changed: known ones whose own name is another now, as they are called from now on.
-        reappeared: those that were missing and are listed again.
-        missing: those that are not listed, for the first time.
-        removed: those that were missing already.
-        unmanaged: the ids that the configuration names and the workspace doesn't list.
-        anomaly: why the list isn't believed in what it lacks; None if it is.
+        new: ids to poll from now on, including returned ones.
+        returned: those of them that were deactivated.
+        renamed: listed users whose display name or own name changed.
+        address_changed: known users whose own name changed, with the new name.
+        reappeared: users that were missing and are listed again.
+        missing: users that aren't listed for the first time.
+        removed: users that were missing already.
+        unmanaged: ids that the configuration names and the workspace doesn't list.
+        anomaly: why the list is suspicious; None if it isn't.
     """
 
     new: tuple[str, ...] = ()
@@ -111,12 +111,12 @@ def diff_workspace(
     shrunk_since: datetime | None = None,
 ) -> WorkspaceDiff:
     """
-    Compare who is listed with who is known.
+    Compare the listed users with the known ones.
 
     Args:
-        known: all managed users of the account, detached ones included.
-        unreadable_ids: those listed whose entry can't be read: they are not missing.
-        shrunk_since: since when the list has been too short to be believed; an outage before it confirms nothing.
+        known: all managed users of the account, including deactivated ones.
+        unreadable_ids: listed users whose entry can't be read; they are not missing.
+        shrunk_since: since when the list has been suspiciously short; an outage before it confirms nothing.
     """
     here = {user.id: user for user in listed}
     by_id = {str(each.target.managed_user_id): each for each in known}
@@ -161,14 +161,14 @@ def diff_workspace(
     gone = tuple(
         each
         for each in absent
-        # Two lists on the heels of each other, as restarts make them, are one look.
+        # Two lists in quick succession, as after a restart, count as one.
         if each.missing_since is not None and now - each.missing_since >= scope.discover_every / 2
     )
     return replace(diff, missing=missing, removed=gone)
 
 
 def user_removed(user: KnownUser) -> Problem:
-    """Say that a managed user is gone from the workspace."""
+    """Return the problem that a managed user left the workspace."""
     since = f" since {format_time(user.missing_since)}" if user.missing_since else ""
     return Problem(
         rule=RuleName.USER_NOT_MANAGED,

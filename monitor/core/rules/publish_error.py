@@ -10,7 +10,7 @@ from monitor.core.rules.base import NoProblem, Problem, RuleResult
 from monitor.core.rules.error_catalog import match_pattern, normalize
 from monitor.core.text import format_time, sanitize
 
-# How bad a refused post is, in which words, and what to do; without a remedy: reconnect the account.
+# Severity, text and remedy by cause. Without a remedy: reconnect the account.
 PUBLISH_ERROR_SEVERITY: Mapping[Cause, tuple[Severity, str, str]] = {
     Cause.AUTHORIZATION: (Severity.CRITICAL, ", the authorization is dead", ""),
     Cause.PERMISSION: (Severity.CRITICAL, ", a permission is missing", ""),
@@ -38,7 +38,7 @@ PUBLISH_ERROR_SEVERITY: Mapping[Cause, tuple[Severity, str, str]] = {
 
 
 def explain_error(error: str, platform: str) -> tuple[Cause, str, str]:
-    """Return the cause of an error, half a sentence about it, and a remedy if its kind has one of its own."""
+    """Return the cause of an error, a phrase about it, and its own remedy if it has one."""
     found = match_pattern(error, platform)
     if found is None:
         return Cause.UNKNOWN, PUBLISH_ERROR_SEVERITY[Cause.UNKNOWN][1], ""
@@ -49,10 +49,10 @@ def explain_error(error: str, platform: str) -> tuple[Cause, str, str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishErrorRule:
     """
-    The platform refused the newest post.
+    The newest post failed.
 
     Args:
-        max_age: an error older than this when its connection is first seen is history.
+        max_age: an error older than this when its connection is first seen opens nothing.
     """
 
     max_age: timedelta = timedelta(days=7)

@@ -1,4 +1,4 @@
-"""The links by which managed users reconnect: which is good, and when one must not be relied on."""
+"""Reconnect links of managed users: which is valid, and when one ends too soon."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,10 +13,10 @@ EXPIRING_WITHIN = timedelta(days=3)
 
 
 class LinkUse(StrEnum):
-    """What is done with reconnect links."""
+    """How reconnect links are used."""
 
-    USE = "use"  # those that exist
-    CREATE = "create"  # missing ones are made, too
+    USE = "use"  # use existing ones
+    CREATE = "create"  # create missing ones too
     OFF = "off"
 
 
@@ -31,21 +31,21 @@ _L = TypeVar("_L", bound=Link)
 
 
 def usable_link(links: Iterable[_L], now: datetime) -> _L | None:
-    """Pick the first link that still opens; None if none does."""
+    """Return the first valid link; None if none is."""
     return next((link for link in links if link.expires_at is None or link.expires_at > now), None)
 
 
 def check_link(link: Link | None, now: datetime, *, needed_by: int, use: LinkUse) -> RuleResult:
     """
-    Judge the link of a managed user.
+    Return whether the link of a managed user ends too soon.
 
     Args:
-        link: the good one; None if there is none.
+        link: the valid one; None if there is none.
         needed_by: how many of the user's connections wait to be reconnected.
     """
     if use is LinkUse.OFF or not needed_by:
         return NoProblem.OK
-    if link is None:  # ended, or never made: the dashboard is named instead
+    if link is None:  # ended, or never created: messages name the dashboard instead
         return NoProblem.UNKNOWN
     if link.expires_at is None or link.expires_at - now > EXPIRING_WITHIN:
         return NoProblem.OK

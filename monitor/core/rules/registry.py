@@ -1,4 +1,4 @@
-"""The table of the rules that are in force unless the configuration says otherwise."""
+"""The rules, with their defaults."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,21 @@ from monitor.core.rules.publish_error import PublishErrorRule
 from monitor.core.rules.renewal import RenewalOverdue
 from monitor.core.rules.token_expiry import TokenExpiry
 
-# What one good look doesn't end: these come and go by themselves. A token's end needs no such patience.
+# These problems come and go, so they resolve only after two good polls. Problems with tokens resolve after one.
 NEEDS_TWO_RECOVERIES = frozenset({RuleName.API_UNREACHABLE, RuleName.BAD_ANSWER, RuleName.CONNECTION_REMOVED})
 
 
-# What compares a token's date with the time: judged by the API's clock, which has written that date.
+# These rules compare a token's date with the time, so they use the API's clock, which wrote the date.
 BY_API_TIME = frozenset({RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """
-    The rules in force.
+    The enabled rules.
 
     Args:
-        removed_after: good polls in a row without a connection until it counts as removed.
+        removed_after: successful polls in a row without a connection until it counts as removed.
     """
 
     connection: tuple[ConnectionRule, ...] = (

@@ -1,8 +1,8 @@
 """
-Who renews a token, and by when: learned from its past, or from what is known of its platform before there is one.
+Who renews a token, and by when: as observed, or by its platform before there is any history.
 
-A token that renews by itself is no problem as long as its date moves on when it usually does. What is learned is
-robust against a single renewal that came early or late: medians, and the median distance from them.
+A token that the vendor renews is no problem while its date moves at the usual time. Medians make the result robust
+against a single early or late renewal.
 """
 
 from collections.abc import Mapping
@@ -25,42 +25,41 @@ from monitor.core.model import (
 from monitor.core.rules.base import NoProblem, Problem, RuleResult, Superseded
 from monitor.core.text import format_time
 
-# Renewals remembered, and how many of them it takes to be sure of what they say.
+# The number of renewals to keep, and the number that is enough to judge by.
 MAX_RENEWALS = 5
 MIN_SAMPLES = 3
-# What the API calls `expiring_soon` has less than this left. Nobody reconnects an account by hand sooner.
+# The API calls a token `expiring_soon` below this. People don't reconnect an account sooner.
 WEEK = timedelta(days=7)
 HOUR = timedelta(hours=1)
-# TikTok's access tokens live a day, its refresh tokens a year; the API shows either in the same field.
+# TikTok's access tokens last a day, its refresh tokens a year. The API shows either in the same field.
 ACCESS_TOKEN_LIFE = timedelta(hours=25)
-# By this much the API's clock may be behind ours when it still calls a token valid that has less than a week.
+# The API's clock may be this far behind when it still calls a token valid that has less than a week.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class RenewedBy(StrEnum):
-    """Who sees to it that a token is renewed."""
+    """Who renews a token."""
 
-    VENDOR = "vendor"  # the service, without anybody doing anything
-    PERSON = "person"  # whoever reconnects the account
+    VENDOR = "vendor"  # the service, without any action
+    PERSON = "person"  # a person, who reconnects the account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalProfile:
     """
-    How the tokens of a platform are renewed, as somebody who knows has said: it stands above what is learned.
+    How the tokens of a platform are renewed, as configured. It overrides what was learned.
 
     Args:
-        overdue_before: how long before its end a token that renews by itself is overdue; None: by its habit.
-            More than a week, since the API itself speaks up in the last one.
+        overdue_before: how long before its end a token of the vendor's is overdue; None: as learned. More than a
+            week, because the API itself reports ``expiring_soon`` in the last one.
     """
 
     renewed_by: RenewedBy
     overdue_before: timedelta | None = None
 
 
-# Before a token has a past of its own. YouTube, Pinterest and X hand out access tokens of hours or days, and
-# Facebook page tokens of about 59 days, all of which the vendor refreshes; the others ask for a person, TikTok
-# once a refresh token ends.
+# Used without history. The vendor refreshes the access tokens of YouTube, Pinterest and X (hours or days) and
+# the page tokens of Facebook (about 59 days). The others need a person, TikTok when its refresh token ends.
 PLATFORMS: Mapping[str, RenewedBy] = {
     "youtube": RenewedBy.VENDOR,
     "tiktok": RenewedBy.PERSON,
@@ -83,16 +82,16 @@ def observe_renewal(
     now: datetime,
 ) -> RenewalHistory:
     """
-    Take into account what one look shows of a token's date.
+    Return the history with the date that one poll shows.
 
-    A renewal is a date that moves later by more than an hour, or by more than a quarter of the new life where
-    that is shorter, once the old token has had a quarter of its own: a date that trembles or alternates isn't
-    one, nor is one that had passed when it was first seen. A date that moves back is none either; what was
-    learned stays.
+    A renewal is a date that becomes later by more than an hour, or by more than a quarter of the new life if
+    that is shorter, after the old token used a quarter of its own. A date that varies slightly or alternates
+    isn't a renewal, nor is one that had passed when it was first seen. A date that moves back isn't one either.
+    What was learned stays.
 
     Args:
-        before: when the token expired as of the look before; ``after`` as of this one.
-        observed_at: when the look before was.
+        before: the expiry in the previous poll; ``after`` in this one.
+        observed_at: the time of the previous poll.
     """
     if after is None or before == after:
         return history
@@ -100,7 +99,7 @@ def observe_renewal(
     born_at = history.expiry_set_at or first_seen_at
     gap = now - (observed_at or born_at)
     slack = min(HOUR, max(lifetime, timedelta()) / 4)
-    # A date that is moved on as fast as the clock, in small steps, is a new one each time.
+    # A date that moves with the clock in small steps is a new one each time.
     if before is not None and abs(after - before) <= slack and after - before <= max(gap, timedelta()) / 2:
         return history
     moved = replace(history, expiry_set_at=now)
@@ -110,7 +109,7 @@ def observe_renewal(
     if life <= timedelta() or now - born_at < life / 4:
         return moved
     renewed = replace(moved, count=history.count + 1, renewed_at=now)
-    if gap > lifetime / 2:  # nobody can say when in all that time it was renewed
+    if gap > lifetime / 2:  # the time of the renewal is unknown
         return renewed
     newest = Renewal(lead=before - now, lifetime=lifetime, gap=max(gap, timedelta()))
     return replace(renewed, recent=(*history.recent, newest)[-MAX_RENEWALS:])
@@ -118,7 +117,7 @@ def observe_renewal(
 
 def renewed_by(platform: str, habit: RenewalHistory, profiles: Mapping[str, RenewalProfile]) -> RenewedBy:
     """
-    Return who renews a token: as configured, else by its past once there is enough of it, else by its platform.
+    Return who renews a token: as configured, else as observed if there is enough history, else by platform.
 
     Args:
         profiles: by platform, as configured.
@@ -129,7 +128,7 @@ def renewed_by(platform: str, habit: RenewalHistory, profiles: Mapping[str, Rene
     if platform == "tiktok" or len(habit.recent) < MIN_SAMPLES:
         return at_first
     usual = _TypicalRenewal.from_history(habit)
-    # People renew when they are told, and that is in the last week.
+    # People renew after an alert, in the last week.
     by_itself = timedelta() if at_first is RenewedBy.VENDOR else WEEK
     is_regular = usual.spread <= max(usual.lifetime / 10, 2 * usual.gap)
     return RenewedBy.VENDOR if is_regular and usual.lead > by_itself else RenewedBy.PERSON
@@ -144,7 +143,7 @@ def renewal_due_at(
     profiles: Mapping[str, RenewalProfile],
 ) -> datetime:
     """
-    Return by when a token that renews by itself should have been renewed.
+    Return by when the vendor should have renewed a token.
 
     Args:
         profiles: by platform, as configured.
@@ -153,21 +152,21 @@ def renewal_due_at(
     if profile and profile.overdue_before:
         return expires_at - profile.overdue_before
     if not habit.recent:
-        # The life that it had ahead when it was first seen with this date is the least that it was given.
+        # The time left when the date was first seen is the least lifetime of the token.
         seen = max(expires_at - (habit.expiry_set_at or first_seen_at), timedelta())
         return expires_at - seen / 10
     usual = _TypicalRenewal.from_history(habit)
     if len(habit.recent) < MIN_SAMPLES:
         return min(expires_at - usual.lead + max(usual.lifetime / 10, usual.gap), expires_at)
     grace = usual.lifetime / 20
-    if usual.lead > WEEK:  # to speak up before the API does is all that this is for
+    if usual.lead > WEEK:  # the alert must come before the API's own status changes
         grace = min(grace, (usual.lead - WEEK) / 2)
     return min(expires_at - usual.lead + 2 * usual.spread + max(grace, usual.gap), expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TypicalRenewal:
-    """The renewals of a habit in the middle: the usual one, and how far the others are from it."""
+    """The medians of the observed renewals, and the median distance from the lead."""
 
     lead: timedelta
     lifetime: timedelta
@@ -186,7 +185,7 @@ class _TypicalRenewal:
 
 
 def is_access_token_date(known: ConnectionState) -> bool:
-    """Return whether a date of TikTok is an access token's: it was never seen as far ahead as a refresh token's."""
+    """Return whether a TikTok date is an access token's: it was never as far ahead as a refresh token's."""
     seen = known.connection
     if seen.platform != "tiktok" or seen.expires_at is None:
         return False
@@ -198,7 +197,7 @@ def may_be_access_token_date(known: ConnectionState) -> bool:
 
 
 def tolerance_ends_at(date: datetime | None, now: datetime) -> datetime | None:
-    """Return from when a valid token with this date certainly has less than a week; None if it has that already."""
+    """Return when a valid token with this date certainly has less than a week; None if it already has."""
     if date is None or date - now <= WEEK - CLOCK_TOLERANCE:
         return None
     return date - (WEEK - CLOCK_TOLERANCE)
@@ -207,17 +206,17 @@ def tolerance_ends_at(date: datetime | None, now: datetime) -> datetime | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalOverdue:
     """
-    A valid token that renews by itself, and whose date stopped moving.
+    A valid token that the vendor renews, and whose date stopped moving.
 
     Args:
-        profiles: as for ``TokenExpiry``, and the same.
+        profiles: the same as for ``TokenExpiry``.
     """
 
     profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
     name: ClassVar[RuleName] = RuleName.RENEWAL_OVERDUE
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
-        """Find a token that was reported as it was after it should have been renewed."""
+        """Find a token whose report is unchanged after it should have been renewed."""
         seen, reported_at = known.connection, observed_at or now
         date = seen.expires_at
         if seen.status is not TokenStatus.VALID:
@@ -227,7 +226,7 @@ class RenewalOverdue:
         if not self._renews_itself(known):
             return Superseded(
                 resolution=Resolution.SUPERSEDED, is_notified=False
-            )  # its date is for ``token_expiry``
+            )  # ``token_expiry`` judges this date
         if date - reported_at <= WEEK:
             return NoProblem.OK if date - reported_at <= WEEK - CLOCK_TOLERANCE else NoProblem.UNKNOWN
         due_at = self._due_at(known, date)
@@ -248,7 +247,7 @@ class RenewalOverdue:
     def next_change_at(
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
-        """Return the next moment from which a report like the newest changes the verdict."""
+        """Return when a repeated report next changes the result."""
         seen, date = known.connection, known.connection.expires_at
         if date is None or seen.status is not TokenStatus.VALID or not self._renews_itself(known):
             return None

@@ -1,8 +1,5 @@
 """
-Tokens that come to their end. The API's word decides, and a date only where that word leaves it open.
-
-``token_expiry`` goes by the word and by the dates that concern people. ``renewal_overdue`` finds a valid token
-that renews by itself and whose date stopped moving, before the API says a word about it.
+Tokens that expire. The API's status decides, and a date only if the status leaves it open.
 """
 
 from collections.abc import Mapping
@@ -30,7 +27,7 @@ DEFAULT_THRESHOLDS: Mapping[timedelta, Severity] = {
     timedelta(days=3): Severity.WARNING,
     timedelta(days=1): Severity.CRITICAL,
 }
-# What is said of a token that expires soon by a date that nobody knows.
+# The text for a token that expires soon without a date.
 EXPIRES_SOON = "token expires soon"
 NO_PROFILES: Mapping[str, RenewalProfile] = MappingProxyType({})
 
@@ -38,11 +35,11 @@ NO_PROFILES: Mapping[str, RenewalProfile] = MappingProxyType({})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenExpiry:
     """
-    A token on its way to its end: by the API's word, and by the date that a person must act by.
+    A token that expires, by the API's status and by the date until which a person must act.
 
     Args:
-        before: time left and the severity it means; ``expired`` is always critical.
-        profiles: who renews the tokens of a platform, where somebody has said so.
+        before: the severity by time left; ``expired`` is always critical.
+        profiles: who renews the tokens of a platform, if configured.
     """
 
     before: Mapping[timedelta, Severity] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
@@ -50,7 +47,7 @@ class TokenExpiry:
     name: ClassVar[RuleName] = RuleName.TOKEN_EXPIRY
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
-        """Judge the newest report of a token, made at ``observed_at``, as of now."""
+        """Judge the newest report of a token, made at ``observed_at``, by the time now."""
         seen, reported_at = known.connection, observed_at or now
         date = deadline_of(known, reported_at, self.profiles)
         has_passed = date is not None and date <= now
@@ -79,7 +76,7 @@ class TokenExpiry:
     def next_change_at(
         self, known: ConnectionState, now: datetime, observed_at: datetime | None = None
     ) -> datetime | None:
-        """Return the next moment at which the clock changes the verdict, or another report like the newest would."""
+        """Return when the clock, or a repeated report, next changes the result."""
         status, reported_at = known.connection.status, observed_at or now
         date = deadline_of(known, reported_at, self.profiles)
         if date is None:
@@ -91,11 +88,11 @@ class TokenExpiry:
         if status not in {TokenStatus.EXPIRED, TokenStatus.UNKNOWN}:
             moments |= {*self.before}
         if status is TokenStatus.VALID:
-            moments.add(WEEK)  # from then on the same report says that the date is none to act by
+            moments.add(WEEK)  # from then on, a repeated report means that the date needs no action
         return date - max(before for before in moments if before < date - now)
 
     def _is_tolerated(self, known: ConnectionState, reported_at: datetime) -> bool:
-        """Return whether a valid token has so little more or less than a week that either clock may be wrong."""
+        """Return whether a valid token has so nearly a week left that either clock may be wrong."""
         date = known.connection.expires_at
         return (
             date is not None
@@ -138,15 +135,16 @@ def deadline_of(
     known: ConnectionState, reported_at: datetime, profiles: Mapping[str, RenewalProfile] = NO_PROFILES
 ) -> datetime | None:
     """
-    Return the date of a token, if a person must act by it.
+    Return the date of a token, if a person must act before it.
 
     Args:
         reported_at: when the newest report of the token was made.
-        profiles: who renews the tokens of a platform, where somebody has said so.
+        profiles: who renews the tokens of a platform, if configured.
 
     Returns:
-        None if there is no date, or none to act by: it is an access token's, or that of a valid token which
-        renews by itself or has less than a week. The API would call it ``expiring_soon`` if it were in danger.
+        None without a date, or if it needs no action: an access token's date, or the date of a valid token that
+        the vendor renews or that has less than a week. The API would call it ``expiring_soon`` if it needed a
+        person.
     """
     seen = known.connection
     date = seen.expires_at
@@ -170,7 +168,7 @@ def has_expired(
     reported_at: datetime,
     profiles: Mapping[str, RenewalProfile] = NO_PROFILES,
 ) -> bool:
-    """Return whether a token has expired, by the API's word or by a date that passed since its report."""
+    """Return whether a token has expired, by status or by a date that passed since its report."""
     status, date = known.connection.status, deadline_of(known, reported_at, profiles)
     if status is TokenStatus.UNKNOWN:
         return False
