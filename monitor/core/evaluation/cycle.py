@@ -1,8 +1,8 @@
 """
-Whether the monitor sees all that it should: the verdict on the cycle that just ended.
+Assess a cycle: whether the monitor sees every target in time.
 
-Each target has an interval of its own, so a cycle has no common beginning and end. It is judged at any
-moment by how long ago each target was looked at: twice its interval, and the time of one request, is the most.
+Each target has its own interval, so a cycle has no common beginning and end. It is judged by the time since each
+target was polled: at most twice its interval plus the time of one request.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ _NAMED = 3
 
 
 class CycleStatus(StrEnum):
-    """What is to be said of a cycle."""
+    """The status of a cycle."""
 
-    COMPLETE = "complete"  # every target was seen in its time, and the newest look at each went well
-    PARTIAL = "partial"  # something is missing, but not for long enough to worry
-    FAILED = "failed"  # something was not seen for too long, or nobody can be told
+    COMPLETE = "complete"  # every target was polled in time, and the newest poll of each succeeded
+    PARTIAL = "partial"  # something is missing, but not for long enough to count as failed
+    FAILED = "failed"  # something was not polled for too long, or alerts can't be sent
 
 
 class PolledTarget(Protocol):
-    """How looking at one target goes."""
+    """The polls of one target."""
 
     @property
     def account(self) -> str: ...
@@ -40,11 +40,11 @@ class PolledTarget(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
     """
-    One cycle, judged.
+    One assessed cycle.
 
     Args:
-        text: one line on it, for people.
-        is_round: every target was looked at in its time, whatever came of it.
+        text: one line about it, for people.
+        is_round: whether every target was polled in time, successfully or not.
     """
 
     status: CycleStatus
@@ -64,15 +64,15 @@ def assess_cycle(
     unlisted_since: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Cycle:
     """
-    Judge the cycle that ended now.
+    Assess the cycle that ended now.
 
     Args:
-        every: how often the targets of each account are looked at.
-        slack: what one look may take.
-        monitoring_since: what wasn't seen before is no fault of this cycle.
+        every: the interval of each account's targets.
+        slack: the time that one poll may take.
+        monitoring_since: the start of monitoring; earlier gaps don't count.
         pending_since: since when the oldest message has been waiting to be sent.
-        stalled: the parts of the monitor that hang.
-        unlisted_since: since when the managed users of accounts can't be listed; who is new isn't seen.
+        stalled: the stalled parts of the monitor.
+        unlisted_since: since when the managed users of accounts can't be listed, so new ones aren't seen.
     """
     late: list[str] = []
     failing: list[str] = []

@@ -62,14 +62,14 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
             None if the list is suspicious, so nothing counts as missing.
 
     Returns:
-        One change for each connection that is not exactly as it was known, in the snapshot's order, then
+        One change for each connection that differs from its stored state, in the snapshot's order, then
         the missing ones.
     """
     changes = []
     for connection in snapshot.connections:
         before = known.connections.get(connection.platform_id)
         after = _observe(before, connection, known, snapshot)
-        if removed_after is None:  # the list counts as failed, but this is how the connection was reported
+        if removed_after is None:  # the list counts as failed, but the connection was reported this way
             after = replace(after, last_seen_at=snapshot.taken_at)
         if before != after:
             changes.append(Change(before=before, after=after))
@@ -87,7 +87,7 @@ def diff(known: TargetState, snapshot: Snapshot, *, removed_after: int | None) -
 
 
 def mark_unread(known: TargetState, snapshot: Snapshot) -> tuple[Change, ...]:
-    """Return a change for each connection that can't be read any more: its newest report is one before this."""
+    """Return a change for each connection that became unreadable: its newest report is an earlier one."""
     return tuple(
         Change(before=before, after=replace(before, last_seen_at=known.last_ok_at))
         for before in _unread(known, snapshot)
@@ -96,7 +96,7 @@ def mark_unread(known: TargetState, snapshot: Snapshot) -> tuple[Change, ...]:
 
 
 def missing_connections(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
-    """Return the connections that are known, not removed, and not in a good snapshot, readable or not."""
+    """Return the known, not removed connections that a successful snapshot lacks, readable or not."""
     listed = {connection.platform_id for connection in snapshot.connections}
     listed |= {each.connection.platform_id for each in _unread(known, snapshot)}
     return [
@@ -107,10 +107,10 @@ def missing_connections(known: TargetState, snapshot: Snapshot) -> list[Connecti
 
 
 def _unread(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
-    """Return the connections that are known, not removed, and listed as something that can't be read."""
+    """Return the known, not removed connections whose entry can't be read."""
     if not snapshot.unreadable_ids:
         return []
-    # What matches every id that an id with unreadable bytes may have been.
+    # A pattern for every id that an id with unreadable bytes may have been.
     mangled = [
         re.compile(".+".join(map(re.escape, re.split(f"{REPLACEMENT}+", each))), re.DOTALL)
         for each in snapshot.unreadable_ids
@@ -130,7 +130,7 @@ def _unread(known: TargetState, snapshot: Snapshot) -> list[ConnectionState]:
 
 
 def apply_changes(known: TargetState, changes: Iterable[Change]) -> dict[str, ConnectionState]:
-    """Apply changes to the connections that were known before them."""
+    """Apply changes to the stored connections."""
     after = {change.after.connection.platform_id: change.after for change in changes}
     return {**known.connections, **after}
 
@@ -139,7 +139,7 @@ def _observe(
     before: ConnectionState | None, connection: Connection, known: TargetState, snapshot: Snapshot
 ) -> ConnectionState:
     taken_at = snapshot.taken_at
-    # The life of a token is counted by the clock that its dates are of.
+    # The life of a token is measured by the clock of its dates.
     api_now = taken_at + snapshot.clock_offset
     if before is None:
         return ConnectionState(
@@ -153,7 +153,7 @@ def _observe(
     error_seen_at = before.error_seen_at if was == now else taken_at if now else None
     error_cleared_at = before.error_cleared_at
     if was and was.occurred_at and now is None:
-        # The API has withdrawn the error: should the very same one show up again, it is no news.
+        # The API withdrew the error. If the same one shows up again, it is not new.
         error_cleared_at = max(was.occurred_at, error_cleared_at or was.occurred_at)
     return replace(
         before,

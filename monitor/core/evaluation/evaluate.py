@@ -1,4 +1,4 @@
-"""The decision: from what is known and what was just seen to what must be recorded and told."""
+"""Evaluate a snapshot against the stored state: what to record, and what to notify."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,18 +30,18 @@ from monitor.core.rules.registry import BY_API_TIME, NEEDS_TWO_RECOVERIES, Rules
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """
-    What follows for one target.
+    The result for one target.
 
     Args:
-        snapshot: what was seen; None for a review, which asked nobody.
-        failure: why the poll counts as failed, the snapshot's own or a doubt about it; None if it doesn't.
-        is_partial: whether it fails for single entries of the list only: all the others were seen.
-        suspect_changes: how many connections changed at once, so that the next poll must confirm it; 0 if none.
-        shrunk_since: since when the list has been too short to be believed; None if it isn't.
-        changes: connections that are not as they were known; none after a failed fetch.
-        incidents: incidents of its connections that opened, moved or ended.
-        next_evaluation_at: when the clock alone will change a verdict; None if never.
-        was_failing: whether the poll before failed: a second look says whether that has passed.
+        snapshot: what was seen; None for a reevaluation, which polled nothing.
+        failure: why the poll counts as failed: the snapshot's own failure or an anomaly; None if it doesn't.
+        is_partial: whether only single entries of the list failed.
+        suspect_changes: how many connections changed at once, which the next poll must confirm; 0 if none.
+        shrunk_since: since when the list has been suspiciously short; None if it isn't.
+        changes: changed connections; none after a failed poll.
+        incidents: incidents of its connections that opened, changed or resolved.
+        next_evaluation_at: when the clock alone changes a result; None if never.
+        was_failing: whether the previous poll failed; a second poll confirms the recovery.
     """
 
     target: Target
@@ -57,7 +57,7 @@ class Evaluation:
 
     @property
     def is_stable(self) -> bool:
-        """Whether the same answer again would change nothing, but for the clock."""
+        """Whether the same answer again would change nothing, the clock apart."""
         seen = self.snapshot
         return (
             seen is not None
@@ -79,18 +79,17 @@ def is_stale(taken_at: datetime | None, snapshot: Snapshot, now: datetime) -> bo
     """
     Return whether a newer snapshot than this one was already recorded.
 
-    One recorded in the future means that the clock was set back since: it doesn't count as newer, or the
-    monitor would be blind until the clock has caught up.
+    One recorded in the future means that the clock was set back. It doesn't count as newer, because polls would
+    be dropped until the clock has caught up.
     """
     return taken_at is not None and snapshot.taken_at < taken_at <= now
 
 
 def is_unchanged(known: TargetState, snapshot: Snapshot) -> bool:
     """
-    Return whether a snapshot can't change anything: same answer as before, and no deadline has passed since.
+    Return whether a snapshot can't change anything: the same answer, and no deadline has passed.
 
-    Deciding it anyway would find nothing; most polls are spared the trouble. ``known`` needs neither its
-    connections nor its incidents for this.
+    Most polls are like this and need no evaluation. ``known`` needs neither its connections nor its incidents.
     """
     return (
         bool(snapshot.response_digest)
@@ -103,11 +102,11 @@ def is_unchanged(known: TargetState, snapshot: Snapshot) -> bool:
 
 def evaluate(known: TargetState, snapshot: Snapshot, *, rules: Rules) -> Evaluation:
     """
-    Decide what a snapshot means for its target.
+    Evaluate a snapshot of a target.
 
-    A failed fetch changes no connection and no incident of one; the token goes on aging all the same, and
-    the reviews see to that. A list that is suddenly short is believed in what it shows, not in what it lacks;
-    one that can't be read in parts is believed in the others, and the rest is told.
+    A failed poll changes no connection and none of their incidents. The token keeps aging, and ``reevaluate``
+    handles that. If a list is suddenly short, what it shows counts, and what it lacks waits. If parts can't be
+    read, the other parts count, and the unreadable ones are reported.
     """
     if snapshot.failure:
         return Evaluation(
@@ -151,12 +150,13 @@ def reevaluate(
     known: TargetState, now: datetime, *, rules: Rules, clock_offset: timedelta = timedelta()
 ) -> Evaluation:
     """
-    Decide what the clock alone has changed, from what was last known.
+    Evaluate what the clock alone changed, from the stored state.
 
-    The next poll is decided whatever it shows: the same report again may mean something else from now on.
+    The next poll is evaluated even if its answer is the same, because a repeated report may mean something else
+    by then.
 
     Args:
-        clock_offset: what ``now`` is corrected by when the expiry of tokens is judged.
+        clock_offset: the correction of ``now`` for judging the expiry of tokens.
     """
     times = _Times(
         now=now, observed_at=known.last_ok_at or now, offset=clock_offset, looked_offset=known.clock_offset
@@ -174,7 +174,7 @@ def reevaluate(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Times:
     """
-    Now and the newest look, for rules that go by the local clock, and for those that go by the API's.
+    The times of now and of the newest poll, by the local clock and by the API's.
 
     Args:
         offset: the API's time minus local time now; ``looked_offset`` at the look.
@@ -186,21 +186,21 @@ class _Times:
     looked_offset: timedelta
 
     def of(self, rule: ConnectionRule, known: ConnectionState) -> tuple[datetime, datetime]:
-        """Return now, and when the connection was last seen as it is known, by the clock of a rule."""
+        """Return now and the time of the newest report of a connection, by the clock of a rule."""
         now, seen_at = self.now, known.last_seen_at or self.observed_at
         if rule.name in BY_API_TIME:
             now, seen_at = now + self.offset, seen_at + self.looked_offset
         return now, min(seen_at, now)
 
     def to_local(self, rule: ConnectionRule, moment: datetime) -> datetime:
-        """Return a moment of a rule's clock in local time."""
+        """Return a time of a rule's clock in local time."""
         return moment - self.offset if rule.name in BY_API_TIME else moment
 
 
 def _evaluate_rules(
     known: TargetState, connections: Mapping[str, ConnectionState], rules: Rules, times: _Times
 ) -> Iterator[IncidentChange]:
-    """Compare the problems visible in ``connections`` with the incidents open now."""
+    """Compare the problems of ``connections`` with the open incidents."""
     now = times.now
     open_ones: dict[tuple[str | None, RuleName], Incident] = {
         (incident.subject.platform_id, incident.rule): incident for incident in known.incidents
@@ -211,7 +211,7 @@ def _evaluate_rules(
             rule.name: rule.check(connection, *times.of(rule, connection)) for rule in rules.connection
         }
         if isinstance(results.get(RuleName.TOKEN_EXPIRY), Problem) and RuleName.RENEWAL_OVERDUE in results:
-            # One token, one incident: what the API says takes the place of what its past made likely.
+            # One token has one incident: the API's status replaces what the history suggested.
             results[RuleName.RENEWAL_OVERDUE] = Superseded(
                 resolution=Resolution.SUPERSEDED, is_notified=False
             )
@@ -234,7 +234,7 @@ def _evaluate_rules(
                 )
             if change:
                 yield change
-    for incident in open_ones.values():  # their rule was switched off
+    for incident in open_ones.values():  # their rule was disabled
         yield resolve(incident, Resolution.SUPERSEDED, now, is_notified=False)
 
 
@@ -245,7 +245,7 @@ def _next_evaluation_at(
     rules: Rules,
     times: _Times,
 ) -> datetime | None:
-    """Return when the clock alone changes a verdict, or what the same report again would mean; in local time."""
+    """Return when the clock alone, or a repeated report, changes a result; in local time."""
     moments = [
         times.to_local(rule, moment)
         for connection in connections.values()

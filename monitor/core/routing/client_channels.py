@@ -1,7 +1,7 @@
 """
-Channels that tell clients: each managed user gets messages of its own, about its own connections alone.
+Client channels: each managed user gets messages about their own connections only.
 
-Such a channel's URL holds ``{managed_user.username}`` or ``{managed_user.id}``, and is another for each.
+The URL of such a channel contains ``{managed_user.username}`` or ``{managed_user.id}``, and differs for each user.
 """
 
 import re
@@ -17,7 +17,7 @@ USERNAME = "{managed_user.username}"
 ID = "{managed_user.id}"
 SAMPLE_ID = "507f1f77bcf86cd799439011"
 SAMPLE_USERNAME = "client@example.com"
-# A client hears from us no more often than this, unless things got worse.
+# A client gets at most one message in this time, unless something escalated.
 MIN_NOTIFICATION_INTERVAL = timedelta(days=1)
 
 _EMAIL = re.compile(
@@ -31,7 +31,7 @@ _MAX_LENGTH = 254
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientUrl:
     """
-    A channel's URL with places for a managed user.
+    A channel's URL with placeholders for a managed user.
 
     Args:
         template: as configured; a secret.
@@ -43,7 +43,7 @@ class ClientUrl:
         return "ClientUrl(***)"
 
     def render(self, user_id: str, username: str | None) -> str | None:
-        """Put a managed user in its places, percent-encoded; None if it has no plausible address."""
+        """Return the URL for a managed user, percent-encoded; None without a plausible address."""
         if USERNAME in self.template and not self._is_address(username or ""):
             return None
         return self.template.replace(USERNAME, quote(username or "", safe="")).replace(
@@ -65,14 +65,14 @@ def client_url(url: str) -> ClientUrl | None:
 
 
 def is_for_clients(incident: Incident, target: Target | None) -> bool:
-    """Return whether an incident is a client's own business: about a connection of a managed user."""
+    """Return whether an incident concerns a client: it is about a connection of a managed user."""
     return (
         target is not None and target.managed_user_id is not None and incident.subject.platform_id is not None
     )
 
 
 def client_group(target: Target) -> str:
-    """Name the group of all that one client is told."""
+    """Return the group of all messages to one client."""
     return f"client {target.managed_user_id} of {target.account}"
 
 
@@ -80,11 +80,11 @@ def throttled_until(
     items: Iterable[Item], now: datetime, *, notified_at: datetime | None, notified: Severity | None
 ) -> datetime | None:
     """
-    Return until when a client is to be left alone; None for not at all.
+    Return until when a client gets no message; None if one may be sent.
 
     Args:
-        notified_at: when the client was last told anything.
-        notified: the worst that it was told within the last day.
+        notified_at: when the client was last notified.
+        notified: the worst severity it was notified of within the last day.
     """
     if notified_at is None or now - notified_at >= MIN_NOTIFICATION_INTERVAL or notified_at > now:
         return None

@@ -1,4 +1,4 @@
-"""Services with incidents of their own: by their URL alone, so that nothing has to be loaded to tell them."""
+"""Recognize incident services by URL, without loading Apprise."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 EVENTS = "events"
 INCIDENT = "incident"
 
-# By the scheme of a channel's URL.
+# By the scheme of the channel's URL.
 SERVICES: Mapping[str, str] = MappingProxyType(
     {
         "alertmanager": "alertmanager",
@@ -26,9 +26,9 @@ SERVICES: Mapping[str, str] = MappingProxyType(
         "victorops": "splunk",
     }
 )
-# These take text, and incidents only with ``?events=incident``.
+# These take text, and events only with ``?events=incident``.
 ON_REQUEST: Mapping[str, str] = MappingProxyType({"json": "json", "jsons": "json"})
-# Apprise also accepts the addresses that the services themselves hand out.
+# Apprise also accepts the web addresses that the services hand out.
 HOSTS: Mapping[str, str] = MappingProxyType(
     {
         "alert.victorops.com": "splunk",
@@ -41,7 +41,7 @@ HOSTS: Mapping[str, str] = MappingProxyType(
 
 
 def incident_service(url: str) -> str | None:
-    """Name the service with incidents that a channel's URL leads to; None if the channel takes text."""
+    """Return the incident service of a channel's URL; None if the channel takes text."""
     url = url.strip()
     scheme = url.partition("://")[0].lower()
     if scheme in {"http", "https"}:
@@ -55,6 +55,6 @@ def incident_service(url: str) -> str | None:
 
 
 def events_wanted(url: str) -> str | None:
-    """Return what a channel's URL asks for by ``events=``; None if it doesn't say."""
+    """Return the ``events=`` value of a channel's URL; None if it has none."""
     query = url.partition("?")[2]
     return next(iter(parse_qs(query, keep_blank_values=True).get(EVENTS, ())), None)

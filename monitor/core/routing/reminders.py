@@ -1,4 +1,4 @@
-"""When an open incident is told again, though nothing has changed."""
+"""When to send a reminder of an open incident."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,12 +9,12 @@ from monitor.core.model import Incident
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastNotification:
     """
-    What a channel was told of an open incident.
+    The last notification of a channel about an open incident.
 
     Args:
-        notified_at: when the newest thing that wasn't a reminder was written for it.
+        notified_at: when the newest notification except reminders was written.
         reminded_at: when the newest reminder was; None before the first.
-        is_pending: whether something is still on its way.
+        is_pending: whether a notification is pending.
     """
 
     incident: Incident
@@ -26,10 +26,10 @@ class LastNotification:
 
 def is_reminder_due(last: LastNotification, now: datetime, *, every: timedelta, at_most: int | None) -> bool:
     """
-    Return whether a channel is to be reminded now.
+    Return whether a reminder is due now.
 
-    Reminders fall on whole multiples of ``every`` after the news, so they stay even however late one of them
-    was; those missed while nobody looked are made up for by one.
+    Reminders come at whole multiples of ``every`` after the last notification, so a late one doesn't shift the
+    others. One reminder replaces all that were missed.
     """
     if last.is_pending or last.incident.acknowledged_by is not None or not last.incident.is_open:
         return False

@@ -1,4 +1,4 @@
-"""Who is told: which channels take an incident, in which group, and when."""
+"""Routes: which channels get an incident, in which group, and when."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What a route can match an incident by."""
+    """The labels of an incident that routes match."""
 
     account: str
     rule: str
@@ -26,7 +26,7 @@ class Labels:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def group_value(self, name: str) -> str:
-        """Return the text that groups by ``name`` are made of."""
+        """Return the value to group by ``name``."""
         if name == "managed_user":
             return self.managed_user[0] if self.managed_user else ""
         return str(getattr(self, name))
@@ -35,13 +35,13 @@ class Labels:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:
     """
-    What a route takes: every given key must match, and a key matches if any of its patterns does.
+    What a route takes: every given key must match, by any of its patterns.
 
-    In a pattern ``*`` stands for any text and all else for itself; what is not there matches no pattern.
+    In a pattern ``*`` matches any text. An absent value matches no pattern.
 
     Args:
         managed_user: matched against the id and the name.
-        cause: what lies behind it; a problem that isn't a platform's matter has none.
+        cause: the cause; a problem that involves no platform has none.
     """
 
     account: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Matcher:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def matches(self, about: Labels) -> bool:
-        """Return whether an incident in these circumstances matches."""
+        """Return whether an incident with these labels matches."""
         return (
             _any_matches(self.account, about.account)
             and _any_matches(self.managed_user, *about.managed_user)
@@ -69,7 +69,7 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
-    """A daily time when only what is critical gets through, if even that."""
+    """A daily time in which only critical alerts are sent, or none."""
 
     starts: time
     ends: time
@@ -90,7 +90,7 @@ class QuietHours:
         ends = datetime.combine(day, self.ends, self.zone).astimezone(now.tzinfo)
         if ends > now:
             return ends
-        # The clocks are set back tonight, and it is quiet for the second time.
+        # The clocks are set back tonight, so the hour is quiet for the second time.
         return datetime.combine(day, self.ends.replace(fold=1), self.zone).astimezone(now.tzinfo)
 
 
@@ -113,7 +113,7 @@ class Schedule:
         return "weekly" if self.weekday else "daily"
 
     def last_due_at(self, now: datetime) -> datetime:
-        """Return the newest moment at which one was due, aware UTC, not after ``now``."""
+        """Return the newest due time, aware UTC, not after ``now``."""
         local = now.astimezone(self.zone)
         day = local.date()
         if datetime.combine(day, self.time_of_day, self.zone).astimezone(now.tzinfo) > now:
@@ -126,13 +126,13 @@ class Schedule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """
-    Which incidents go to which channels, how they are grouped and how long a group waits to fill.
+    Which incidents go to which channels, in which groups, and how long a group waits.
 
     Args:
-        group_by: names of ``Circumstances``; what is equal in all of them is one message.
-        send_resolved: whether the end of an incident is told too.
-        digest: when a summary of all that the route takes is sent; None for never.
-        continues: whether later routes may take it as well.
+        group_by: names of ``Labels``; incidents that are equal in all of them are one message.
+        send_resolved: whether to notify that an incident resolved.
+        digest: when to send a summary of all that the route takes; None for never.
+        continues: whether later routes may take it too.
     """
 
     channels: tuple[str, ...]
@@ -148,17 +148,17 @@ class Route:
 
     @property
     def digest_group(self) -> str:
-        """What the outbox calls the digests of this route."""
+        """The group of this route's digests in the outbox."""
         return f"digest {self.match}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
     """
-    What is not to be told for a while.
+    A silence: matching notifications are not sent.
 
     Args:
-        ends_at: what is still wrong then is told then.
+        ends_at: when it ends; incidents that are still open are sent then.
     """
 
     id: int
@@ -169,11 +169,11 @@ class Silence:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """
-    The routes and silences in force, and the labels they match accounts by.
+    The active routes and silences, and the labels of accounts.
 
     Args:
-        clients: the channels that tell each managed user apart, and only those whom they reach.
-        incident_channels: the channels to services with incidents of their own: nothing is grouped for them.
+        clients: the client channels with their URLs.
+        incident_channels: the channels to incident services, for which nothing is grouped.
     """
 
     routes: Sequence[Route]
@@ -183,7 +183,7 @@ class Routing:
     incident_channels: frozenset[str] = frozenset()
 
     def active_silence(self, about: Labels) -> Silence | None:
-        """Return the silence that holds an incident back the longest; None if none does."""
+        """Return the matching silence that ends last; None if none matches."""
         taking = (silence for silence in self.silences if silence.match.matches(about))
         return max(taking, key=lambda silence: silence.ends_at, default=None)
 
@@ -191,11 +191,11 @@ class Routing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedNotification:
     """
-    One incident change for one channel: what becomes a row of the outbox.
+    One change of an incident for one channel: a row of the outbox.
 
     Args:
         due_at: when its group is sent.
-        suppressed_until: set where quiet hours or a silence hold it back, not only the wait for its group.
+        suppressed_until: set if quiet hours or a silence delay it, not only the wait for its group.
     """
 
     channel: str
@@ -208,7 +208,7 @@ class PlannedNotification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
-    """Until when something is not to be told, and by which silence, if it is one that says so."""
+    """Until when a notification is suppressed, and by which silence, if any."""
 
     until: datetime
     silence_id: int | None = None
@@ -216,16 +216,16 @@ class Suppression:
 
 def labels_of(incident: Incident, target: Target | None, routing: Routing) -> Labels:
     """
-    Gather what routes match on.
+    Return the labels of an incident.
 
-    The end of an incident goes by the worst it ever was: whoever was told of that is told that it is over.
+    A resolved incident has its worst severity, so that every channel that was notified of it gets the end.
     """
     account = incident.subject.account or ""
     names = (target.managed_user, target.managed_user_id) if target else ()
     causes = (incident.cause,) if incident.cause else ()
     was_worse = not incident.is_open and incident.severity.rank < incident.max_severity.rank
     if was_worse and incident.max_severity is Severity.CRITICAL:
-        # What lay behind it when it was at its worst isn't known any more: either may have.
+        # The cause at its worst severity is no longer known. Either may have been it.
         causes = (*causes, Cause.AUTHORIZATION, Cause.PERMISSION)
     return Labels(
         account=account,
@@ -239,7 +239,7 @@ def labels_of(incident: Incident, target: Target | None, routing: Routing) -> La
 
 
 def matching_routes(about: Labels, routes: Sequence[Route]) -> list[Route]:
-    """Pick the routes that take an incident, in their order."""
+    """Return the routes that take an incident, in their order."""
     taken = []
     for route in routes:
         if route.match.matches(about):
@@ -253,9 +253,9 @@ def plan_notifications(
     change: IncidentChange, target: Target | None, routing: Routing, now: datetime
 ) -> tuple[PlannedNotification, ...]:
     """
-    Return who is to be told of a change, and when.
+    Return the notifications of a change.
 
-    A channel that several routes name is told once: by the first of them.
+    A channel that several routes name is notified once, by the first of them.
     """
     if change.reason is None:
         return ()
@@ -298,11 +298,11 @@ def tell_operators(
     itself: str | None = None,
 ) -> tuple[PlannedNotification, ...]:
     """
-    Return who is notified of a problem of the monitor itself: who the routes name, or every channel if that is
-    nobody.
+    Return the notifications of a problem of the monitor itself: to the channels that the routes name, or to all
+    channels if they name none.
 
     Args:
-        channels: the names of those that are configured. Those of clients are never meant.
+        channels: the names of the configured channels. Client channels are left out.
         itself: the channel that the problem is about.
     """
     others = tuple(each for each in plan_notifications(change, None, routing, now) if each.channel != itself)
@@ -316,9 +316,9 @@ def find_suppression(
     incident: Incident, target: Target | None, channel: str, routing: Routing, now: datetime
 ) -> Suppression | None:
     """
-    Return whether a channel must not hear of an incident just now, though it was written that it should.
+    Return whether a written notification must wait now.
 
-    A silence may have begun since, quiet hours too, and the incident isn't what it was.
+    A silence or quiet hours may have begun since, and the incident may have changed.
     """
     about = labels_of(incident, target, routing)
     silence = routing.active_silence(about)
@@ -330,7 +330,7 @@ def find_suppression(
 
 
 def unreachable_users(channel: str, users: Iterable[Target], routing: Routing) -> list[Target]:
-    """Pick the managed users that a channel is to tell apart and can't, having no plausible address."""
+    """Return the managed users that a client channel can't reach, because they have no plausible address."""
     client = routing.clients.get(channel)
     if client is None:
         return []
@@ -364,7 +364,7 @@ def _any_matches(patterns: tuple[str, ...], *values: str) -> bool:
 
 
 def glob_match(pattern: str, value: str) -> bool:
-    """Return whether a pattern fits a value: ``*`` stands for any text, all else for itself."""
+    """Return whether a pattern matches a value; ``*`` matches any text."""
     return _regex(pattern).fullmatch(value) is not None
 
 

@@ -1,4 +1,4 @@
-"""When targets that share a key are looked at: evenly spread, each at its own place in the interval."""
+"""When targets that share a key are polled: evenly spread, each in its own slot of the interval."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,17 +6,17 @@ from monitor.core.model import to_milliseconds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-# Multiples of it, taken modulo one, fill an interval evenly however many there are.
+# Its multiples modulo one fill an interval evenly, however many there are.
 _GOLDEN = 0.6180339887498949
 
 
 def phase(target_id: int) -> float:
-    """Return a target's place in the interval, 0 to 1: always the same, whoever comes and goes beside it."""
+    """Return a target's place in the interval, 0 to 1. It doesn't depend on other targets."""
     return target_id * _GOLDEN % 1.0
 
 
 def next_slot(after: datetime, *, every: timedelta, target_id: int) -> datetime:
-    """Return the first moment after ``after`` at which a target's turn comes."""
+    """Return the first time of a target's slot after ``after``."""
     length = every // _MILLISECOND
     offset = int(length * phase(target_id))
     past = (to_milliseconds(after) - _EPOCH) // _MILLISECOND
@@ -25,5 +25,5 @@ def next_slot(after: datetime, *, every: timedelta, target_id: int) -> datetime:
 
 
 def following_slot(taken_at: datetime, *, every: timedelta, target_id: int) -> datetime:
-    """Return the turn after the one that a look belongs to, even if it came a little early or late."""
+    """Return the slot after the one that a poll belongs to, even if the poll was a little early or late."""
     return next_slot(taken_at + every / 2, every=every, target_id=target_id)
