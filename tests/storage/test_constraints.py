@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from monitor.core.model import DeliveryState, Outcome, Reason, Resolution, RuleName, Severity
 from monitor.errors import StorageError
@@ -90,7 +91,7 @@ def test_what_must_not_be_is_refused(database: Database) -> None:
         store.register([("agency", None)], NOW)
     taken = []
     for table, row in FORBIDDEN:
-        with suppress(StorageError):
+        with suppress(IntegrityError):
             write(database, table, **row)
             taken.append((table.name, row))
     assert taken == []
@@ -108,13 +109,13 @@ def test_one_run_of_a_target_grows_at_a_time(database: Database) -> None:
         store.register([("agency", None)], NOW)
     write(database, poll_runs, **RUN)
     write(database, poll_runs, **RUN, ended_at=NOW, poll_count=1)
-    with pytest.raises(StorageError):
+    with pytest.raises(IntegrityError):
         write(database, poll_runs, **RUN)
 
 
 def test_one_problem_of_one_subject_is_open_once(database: Database) -> None:
     write(database, incidents, **INCIDENT)
-    with pytest.raises(StorageError):
+    with pytest.raises(IntegrityError):
         write(database, incidents, **INCIDENT | {"severity": Severity.CRITICAL})
     write(database, incidents, **INCIDENT | {"rule": RuleName.PUBLISH_ERROR})
     write(database, incidents, **INCIDENT | {"subject": "connection:1:threads-1"})
@@ -129,7 +130,7 @@ def test_a_connection_is_there_once(database: Database) -> None:
         store.register([("agency", None), ("other", None)], NOW)
     write(database, connections, **CONNECTION)
     write(database, connections, **CONNECTION | {"target_id": 2})
-    with pytest.raises(StorageError):
+    with pytest.raises(IntegrityError):
         write(database, connections, **CONNECTION)
 
 
