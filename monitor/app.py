@@ -1,4 +1,4 @@
-"""The one place that builds things: from a configuration to everything the jobs need."""
+"""The composition root: build everything that the jobs need from a configuration."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from monitor.storage.database import Database
 from monitor.workspace.managed_users import ManagedUsers
 from monitor.workspace.reconnect_links import ReconnectLinks
 
-# A statement of the daemon takes milliseconds; this bounds what a server in trouble can keep a thread waiting.
+# A statement of the daemon takes milliseconds. This limits how long a server in trouble blocks a thread.
 STATEMENT_TIMEOUT = timedelta(seconds=30)
 
 
@@ -37,7 +37,7 @@ class App:
     Everything that commands, the daemon and the web need, built once from one configuration.
 
     Args:
-        context: what the jobs work with.
+        context: the context of the jobs.
         http: the connections to the APIs.
     """
 
@@ -52,7 +52,7 @@ class App:
         return self.context.database
 
     def close(self) -> None:
-        """Close every connection that is open."""
+        """Close all connections."""
         self.http.close()
         self.database.close()
 
@@ -72,11 +72,11 @@ def build_app(
     environ: Mapping[str, str] = os.environ,
 ) -> App:
     """
-    Build the monitor; nothing is connected to and nothing is written.
+    Build the monitor. Connects to nothing and writes nothing.
 
     Args:
-        monotonic: seconds that only grow, by which a set clock is noticed. The machine's own beside the machine's
-            clock; another clock is taken for one that nobody sets.
+        monotonic: seconds that only grow, to detect a clock that was set. By default the machine's own if
+            ``clock`` is the machine's; any other clock counts as one that is never set.
 
     Raises:
         ConfigError: a proxy, the CA bundle or a base URL can't be used.
@@ -132,13 +132,13 @@ def build_app(
 
 
 def build_token_bucket(account: AccountConfig, config: Config) -> TokenBucket:
-    """Say how many requests the key of an account has."""
+    """Return the request limit of an account's key."""
     configured = config.polling.requests_per_minute
     return TokenBucket(per_minute=configured or PROVIDERS[account.provider].requests_per_minute)
 
 
 def build_token_buckets(config: Config) -> dict[str, TokenBucket]:
-    """Make the budgets of all accounts; those with one key have one budget."""
+    """Build the request limits of all accounts. Accounts with the same key share one."""
     by_key: dict[tuple[str, str], TokenBucket] = {}
     return {
         account.name: by_key.setdefault(
@@ -149,7 +149,7 @@ def build_token_buckets(config: Config) -> dict[str, TokenBucket]:
 
 
 def build_poll_scope(account: AccountConfig, every: timedelta) -> PollScope:
-    """Say what of an account is to be polled."""
+    """Return what to poll of an account."""
     named = account.managed_users
     return PollScope(
         account=account.name,
@@ -161,7 +161,7 @@ def build_poll_scope(account: AccountConfig, every: timedelta) -> PollScope:
 
 
 def build_heartbeat(config: Config, http: HttpClient) -> Heartbeat | None:
-    """Make the heartbeat ready; None where there is none. ConfigError where it can't be asked."""
+    """Build the heartbeat; None if there is none. Raises ConfigError if its address can't be used."""
     if config.heartbeat is None:
         return None
     url = config.heartbeat.url.get_secret_value()
@@ -170,7 +170,7 @@ def build_heartbeat(config: Config, http: HttpClient) -> Heartbeat | None:
 
 
 def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> HttpClient:
-    """Make the client ready that everything shares; ConfigError if a proxy or the CA bundle can't be used."""
+    """Build the shared HTTP client; raises ConfigError if a proxy or the CA bundle can't be used."""
     return HttpClient(
         timeout=config.polling.timeout,
         concurrency=config.polling.concurrency,
@@ -180,7 +180,7 @@ def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> HttpClie
 
 
 def build_channels(config: Config, http: HttpClient | None = None) -> Mapping[str, Channel]:
-    """Make the channels of a configuration ready; without ``http`` to be described, not to be sent to."""
+    """Build the channels of a configuration. Without ``http`` they can be described, but not sent to."""
     return open_channels(
         (
             _ChannelSettings(
@@ -195,7 +195,7 @@ def build_channels(config: Config, http: HttpClient | None = None) -> Mapping[st
 
 
 def build_templates(config: Config, now: datetime) -> Mapping[str, MessageTemplate]:
-    """Make the templates of the channels that have some ready; raises ConfigError for one that fails."""
+    """Compile the templates of the channels; raises ConfigError for one that fails."""
     words = {}
     for index, channel in enumerate(config.channels):
         if channel.template is None:
@@ -210,7 +210,7 @@ def build_templates(config: Config, now: datetime) -> Mapping[str, MessageTempla
 
 
 def build_routing(config: Config) -> Routing:
-    """Turn the configured routes into those that decide who is told."""
+    """Build the routing from the configured routes."""
     return Routing(
         routes=config.routes,
         labels={account.name: account.labels for account in config.accounts},

@@ -1,4 +1,4 @@
-"""What is said of the monitor itself, cycle by cycle: to the heartbeat, to systemd, to channels."""
+"""Report the monitor's own state each cycle: to the heartbeat, to systemd, to channels."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,24 +21,24 @@ from monitor.storage.queries import Health
 
 log = structlog.get_logger()
 
-# A start is announced this late at most, though not everything was looked at by then.
+# The start message is sent at the latest after this time, even if not everything was polled.
 START_NOTICE_TIMEOUT = timedelta(minutes=5)
 RECENTLY = timedelta(hours=24)
 
 
 class CycleReporter:
     """
-    The cycles of one daemon, judged as they end.
+    Assesses the cycles of one daemon as they end.
 
     Args:
-        stalled: names the parts of the daemon that hang.
-        set_status: is told of each cycle in one line.
-        take_counts: gives what was counted since it was last asked, for the log.
-        on_ended: told how each cycle ended.
-        is_start: the program starts; a new configuration in a running one isn't worth a word.
+        stalled: returns the stalled parts of the daemon.
+        set_status: called with one line about each cycle.
+        take_counts: returns the counts since its last call, for the log.
+        on_ended: called with the result of each cycle.
+        is_start: whether the program starts; a reload sends no message.
 
     Attributes:
-        text: what was last said.
+        text: the last status text.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class CycleReporter:
 
     def start(self) -> None:
         """
-        See how long nobody watched; to be called before the first poll.
+        Record the downtime before this start. Call it before the first poll.
 
         Raises:
             StorageError: the database can't be used.
@@ -95,7 +95,7 @@ class CycleReporter:
 
     def evaluate(self) -> None:
         """
-        Judge the cycle when it is due; while one isn't complete, at every call.
+        Assess the cycle when it is due. While one isn't complete, assess it at every call.
 
         Raises:
             StorageError: the database can't be used.
@@ -130,13 +130,13 @@ class CycleReporter:
             self._send_start_notice(found)
 
     def _start_next(self, now: datetime) -> None:
-        """Begin a cycle, whose name every line of the log carries."""
+        """Begin a cycle, whose name is in every line of the log."""
         self._number += 1
         self._ends_at = now + self._app.config.polling.every
         bind_global(cycle=f"{self._run}-{self._number}")
 
     def send_stop_notices(self) -> list[Thread]:
-        """Begin to tell the channels that asked for it that the monitor stops."""
+        """Start to notify the channels with ``notify_on: stop`` that the monitor stops."""
         app = self._app
         return send_lifecycle_notice(
             self._channels_notified_on("stop"),
@@ -144,7 +144,7 @@ class CycleReporter:
         )
 
     def _report(self, cycle: Cycle, now: datetime) -> None:
-        """Tell the switch of a new verdict at once, of the same one once a cycle, of a partial one never."""
+        """Ping the heartbeat: a new status at once, the same one once a cycle, a partial one never."""
         before, self._status = self._status, cycle.status
         if cycle.status is CycleStatus.FAILED and before is not CycleStatus.FAILED:
             log.warning("cycle.failed", reason=cycle.text)
@@ -208,22 +208,22 @@ class CycleReporter:
 
 
 class StatusLine:
-    """What systemd shows of us: how things are, after what an operator must not overlook."""
+    """The status line for systemd: the current state, after what an operator must not overlook."""
 
     def __init__(self, systemd: Systemd) -> None:
         self.systemd = systemd
         self.rejection = ""
 
     def set(self, text: str) -> None:
-        """Say how things are."""
+        """Set the current state."""
         self.systemd.set_status(self._full_text(text))
 
     def ready(self, text: str) -> None:
-        """Say that a start or a reload is done, and how things are."""
+        """Report that a start or a reload is done, and set the current state."""
         self.systemd.notify_ready(self._full_text(text))
 
     def on_migration(self, revision: str, deed: str) -> None:
-        """Say that the schema is brought up to date, which may take its time."""
+        """Report a migration, and ask systemd for more time."""
         log.info("database.migrating", revision=revision, deed=deed)
         self.systemd.extend_timeout(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
 

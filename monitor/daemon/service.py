@@ -1,4 +1,4 @@
-"""The daemon: schedules the jobs, listens to signals; decides nothing."""
+"""The daemon: schedules the jobs and handles signals. It decides nothing."""
 
 import faulthandler
 import os
@@ -53,7 +53,7 @@ SECOND = timedelta(seconds=1)
 TICK = SECOND
 STOP_TIMEOUT = timedelta(seconds=8)
 UNAVAILABLE_LOG_INTERVAL = timedelta(minutes=1)
-# How often the main thread checks whether all parts move, unless the watchdog wants to know it more often.
+# How often the main thread checks whether all parts make progress, unless the watchdog needs it more often.
 PROGRESS_INTERVAL = timedelta(seconds=10)
 # A standby takes over so soon after the daemon's end.
 LOCK_INTERVAL = timedelta(seconds=5)
@@ -63,7 +63,7 @@ STALL_LIMIT = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What runs by itself, and how often."""
+    """A scheduled job, and how often it runs."""
 
     run: Callable[[JobContext], object]
     every: timedelta
@@ -89,32 +89,32 @@ class Every(BaseTrigger):  # type: ignore[misc]  # the library gives it no type
     """
     Fires at an interval, and once for all times that were missed.
 
-    The library's own trigger lists each of them first: a clock that is set two months ahead would keep the scheduler
-    busy for minutes with five million times of a job that runs every second.
+    The library's own trigger lists each of them first. A clock that is set two months ahead would keep the
+    scheduler busy for minutes with the five million missed times of a job that runs every second.
     """
 
     def __init__(self, interval: timedelta) -> None:
         self._interval = interval
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Return the next time ahead; for the scheduler."""
+        """Return the next future time. Called by the scheduler."""
         previous = previous_fire_time or now
         return previous + (max((now - previous) // self._interval, 0) + 1) * self._interval
 
 
 class Daemon:
     """
-    The jobs of one configuration, running.
+    The running jobs of one configuration.
 
     Args:
-        tick: how often what is due is looked for.
-        set_status: is told in one line how things are.
-        is_start: the program starts; else a running one takes a new configuration.
+        tick: how often to check what is due.
+        set_status: called with one line about the current state.
+        is_start: whether the program starts; otherwise this is a reload.
         acquire_lock: takes or checks the lock of the database, as ``Database.exclusive`` gives it.
 
     Attributes:
         progress: when each part last moved.
-        metrics: what was counted since the start.
+        metrics: the counters since the start.
     """
 
     def __init__(
@@ -159,14 +159,14 @@ class Daemon:
         self._sender = Sender(app.context, self.liveness, on_sent=self.metrics.on_delivered)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            # A run that comes late still comes; one that was missed is made up for once, not many times.
+            # A late run still happens. Several missed runs become one.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         self._scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
 
     def start(self) -> None:
         """
-        Bring the targets up to date and start the jobs.
+        Sync the targets and start the jobs.
 
         Raises:
             StorageError: the database can't be used.
@@ -189,16 +189,16 @@ class Daemon:
         log.info("daemon.started", accounts=len(context.providers), channels=len(context.channels))
 
     def recover_from_clock_step(self) -> None:
-        """Continue if the clock was set back: the scheduler would wait until it has caught up."""
+        """Continue after the clock was set back. Otherwise the scheduler would wait until the clock has caught up."""
         if self._clock_step.check():
             for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=datetime.now(UTC))
             self._guarded("clock_step", self._clock_step.recover)()
 
     def stop(self, within: timedelta = STOP_TIMEOUT) -> None:
-        """Finish what is in flight, as far as the time allows; the rest is taken up by the next start."""
+        """Finish what is in flight within the time. The next start continues with the rest."""
         ends = monotonic() + within.total_seconds()
-        if self._scheduler.running:  # it isn't where the start went wrong
+        if self._scheduler.running:  # it isn't running if the start failed
             self._scheduler.shutdown(wait=False)
         self._poller.close(within * 0.6)
         self._sender.close(timedelta(seconds=max(ends - monotonic(), 0.5)))
@@ -235,12 +235,12 @@ class Daemon:
         self.metrics.on_recorded(len(batch), changed)
 
     def _take_counts(self) -> dict[str, int]:
-        """Tell how many polls were recorded since this was last asked, how many failed, and what changed."""
+        """Return how many polls were recorded since the last call, how many failed, and what changed."""
         counted, self._recorded = self._recorded, Counter()
         return {key: counted[key] for key in ("polls", "failed", "changed")}
 
     def _guarded(self, name: str, job: Callable[[], object]) -> Callable[[], None]:
-        """Let no job end over a database that is away; complain once a minute, not every second."""
+        """Keep jobs running while the database is unavailable, and log that once a minute."""
         self.metrics.register_job(name)
 
         def run() -> None:
@@ -272,17 +272,17 @@ class Daemon:
 
 def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> None:
     """
-    Watch until a signal says stop: SIGTERM or SIGINT end it, SIGHUP takes a new configuration.
+    Run until a signal: SIGTERM or SIGINT stop it, SIGHUP reloads the configuration.
 
     Args:
-        reload: builds the monitor anew from the configuration as it is now; a ConfigError keeps the old one.
+        reload: builds the monitor from the current configuration; a ConfigError keeps the old one.
 
     Raises:
         StorageError: the database can't be used, and waiting won't help.
-        MonitorError: the address of the web door can't be had.
+        MonitorError: the address of the web server can't be used.
     """
     status = StatusLine(systemd or Systemd(os.environ))
-    # Where each thread was, should the watchdog or the interpreter itself end us: names and lines, no values.
+    # Shows where each thread was if the watchdog or the interpreter ends the process: names and lines, no values.
     faulthandler.enable()
     with (
         handle_signals() as signals,
@@ -359,7 +359,7 @@ def _stand_by(
 def _wait_for_database(
     app: App, acquire_lock: Callable[[], str | None], signals: Signals, status: StatusLine, *, is_start: bool
 ) -> Daemon | None:
-    """Start as soon as the database lets us; None when somebody says stop before that."""
+    """Start when the database is available; None if a stop is requested first."""
     wait = 1.0
     while not signals.stop:
         try:
@@ -373,11 +373,11 @@ def _wait_for_database(
                 )
             return _start(app, acquire_lock, status, is_start=is_start)
         except StorageError as error:
-            if not error.transient and is_start:  # who watches already waits, whatever it is
+            if not error.transient and is_start:  # a daemon that already runs waits for any error
                 raise
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             status.systemd.extend_timeout(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
-            signals.wait(wait)  # a reload is for later
+            signals.wait(wait)  # a reload waits
             wait = min(wait * 2, 30)
     return None
 
@@ -396,7 +396,7 @@ def wait_for_reload(
     daemon: Daemon, signals: Signals, reload: Callable[[], App], status: StatusLine
 ) -> App | None:
     """
-    Sleep until a good new configuration is to be taken; None when it is time to stop.
+    Wait until a valid new configuration is requested; None if a stop is requested.
 
     A part that stays stalled ends the process with status 1, after it has written where each thread is.
     """
@@ -412,7 +412,7 @@ def wait_for_reload(
             moved_at = monotonic()
             status.systemd.notify_watchdog()
         elif not was_stalled:
-            moved_at = monotonic()  # a machine that was suspended has stood still just as long
+            moved_at = monotonic()  # after a suspended machine resumes, all parts look stalled
             log.error("component.stalled", components=stalled)
         elif stalled != was_stalled:
             log.error("component.stalled", components=stalled)

@@ -1,4 +1,4 @@
-"""Speaks to systemd where it started us: ready, alive, reloading, stopping, and one line on how things are."""
+"""Notify systemd, if it started the process: ready, alive, reloading, stopping, and a status line."""
 
 import os
 import socket
@@ -9,17 +9,17 @@ from time import monotonic_ns
 
 from monitor.core.text import one_line
 
-# A service manager that is too busy to read must not hold up the daemon.
+# A busy service manager must not delay the daemon.
 SEND_TIMEOUT_SECONDS = 1.0
 STATUS_LENGTH = 300
 
 
 class Systemd:
     """
-    The line to the service manager; without one, every word goes nowhere.
+    The connection to the service manager. Without one, every call does nothing.
 
     Args:
-        environ: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``, as sd_notify(3) has them.
+        environ: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``, as in sd_notify(3).
 
     Attributes:
         pulse: how often ``alive`` must be said: three times as often as asked for; None where nobody listens.
@@ -27,35 +27,35 @@ class Systemd:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
-        # An "@" stands for the abstract namespace; what is neither that nor a path isn't for us.
+        # "@" means the abstract namespace. Anything else but a path isn't supported.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._is_there = address[:1] in {"@", "/"}
         self.watchdog_interval = _watchdog_interval(environ) if self._is_there else None
         self._is_stopping = False
 
     def notify_ready(self, status: str) -> None:
-        """Say that the start, or the reload, is done."""
+        """Report that the start, or the reload, is done."""
         self._notify(READY=1, STATUS=status)
 
     def set_status(self, text: str) -> None:
-        """Say in one line how things are; ``systemctl status`` shows it. The last word is that it stops."""
+        """Set the line that ``systemctl status`` shows. After ``notify_stopping`` it stays."""
         if not self._is_stopping:
             self._notify(STATUS=text)
 
     def notify_watchdog(self) -> None:
-        """Keep the watchdog quiet."""
+        """Report to the watchdog that the daemon is alive."""
         self._notify(WATCHDOG=1)
 
     def extend_timeout(self, text: str, at_most: timedelta) -> None:
-        """Say that nothing is stuck though nothing moves, and ask for time to start up."""
+        """Report that the start still makes progress, and ask for more time."""
         self._notify(STATUS=text, WATCHDOG=1, EXTEND_TIMEOUT_USEC=round(at_most.total_seconds() * 1_000_000))
 
     def notify_reloading(self) -> None:
-        """Say that a new configuration is being taken; ``ready`` ends it."""
+        """Report that a reload has begun; ``notify_ready`` ends it."""
         self._notify(RELOADING=1, MONOTONIC_USEC=monotonic_ns() // 1000)
 
     def notify_stopping(self) -> None:
-        """Say that the end has begun."""
+        """Report that the stop has begun."""
         self._is_stopping = True
         self._notify(STOPPING=1, STATUS="stopping")
 

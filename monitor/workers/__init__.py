@@ -1,1 +1,1 @@
-"""Thread pools that keep the jobs running: one polls, one delivers, and liveness tells whether they move."""
+"""Thread pools for the jobs: a poller, a sender, and a liveness check for both."""

@@ -1,4 +1,4 @@
-"""When each part of the daemon last moved: what tells work in progress from a thread that hangs."""
+"""When each part of the daemon last made progress, to detect a thread that hangs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,11 +23,11 @@ STALL_TIMEOUTS: Mapping[str, timedelta] = MappingProxyType(
 
 class Liveness:
     """
-    A record of when parts last moved; every part starts as having just moved.
+    Records when each part last made progress. Every part starts with a beat.
 
     Args:
-        transaction_age: gives the seconds that the longest open transaction has lasted.
-        monotonic: seconds that only ever grow, whatever happens to the machine's clock.
+        transaction_age: returns the age of the oldest open transaction in seconds.
+        monotonic: seconds that only grow, whatever happens to the machine's clock.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class Liveness:
         self._beats = dict.fromkeys(parts, monotonic())
 
     def beat(self, part: str) -> None:
-        """Note that a part did something, if only to find that there is nothing to do."""
+        """Record that a part made progress, even if it found nothing to do."""
         with self._lock:
             self._beats[part] = self._monotonic()
 
     @contextmanager
     def beating(self, part: str) -> Iterator[None]:
         """
-        Note that a part moved once the block is done.
+        Record progress of a part after the block.
 
-        A database that is away was asked all the same; a part that stumbles time and again doesn't move.
+        An unavailable database counts as progress. A part that keeps failing makes none.
         """
         try:
             yield
@@ -68,6 +68,6 @@ class Liveness:
             return {part: max(now - moved, 0.0) for part, moved in self._beats.items()}
 
     def stalled(self) -> list[str]:
-        """Name what has been silent, or has lasted, for longer than it may, in alphabetical order."""
+        """Return what made no progress, or lasted too long, in alphabetical order."""
         ages = {**self.ages(), DATABASE: self._transaction_age()}
         return sorted(part for part, age in ages.items() if age > STALL_TIMEOUTS[part].total_seconds())

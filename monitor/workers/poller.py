@@ -1,4 +1,4 @@
-"""Polling on threads: many fetch and one records."""
+"""Poll on threads: many fetch and one records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,26 +22,26 @@ log = structlog.get_logger()
 
 MAX_BATCH_SIZE = 200
 MAX_BATCH_DELAY_SECONDS = 0.25
-# Targets handed to the fetchers and not yet recorded: what a slow database can make us hold in memory.
+# The limit of targets that are fetched or wait to be recorded, which bounds memory if the database is slow.
 MAX_IN_FLIGHT = 2000
-# How often an idle recorder shows that it is alive.
+# How often an idle recorder reports that it is alive.
 IDLE_SECONDS = 1
-# How often a single pass sees whether a key may be asked with again.
+# How often a single pass checks whether a paused key may be used again.
 MIN_WAIT_SECONDS = 0.1
 
 
 class Poller:
     """
-    The way of a target through a cycle: handed over, fetched by one of many threads, recorded by one.
+    Fetches targets on many threads, and records the snapshots on one.
 
-    The queue between them is bounded, so a slow database slows polling instead of growing memory; and what
-    was fetched is kept until it is recorded, however long the database is away.
+    The queue between them is bounded, so a slow database slows polling instead of using more memory. Snapshots
+    are kept until they are recorded, however long the database is unavailable.
 
     Args:
-        on_fetched: told of each snapshot, how many seconds it took, and how many it began late; None where
-            it wasn't due but asked for.
-        on_recorded: told of each batch after its commit.
-        liveness: where to note that the dispatcher and the recorder move.
+        on_fetched: called with each snapshot, its duration in seconds, and how late it began; None if it was
+            requested before it was due.
+        on_recorded: called with each batch after its commit.
+        liveness: records the progress of dispatcher and recorder.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Poller:
         self._idle.set()
         self._stopping = Event()
         self._closed = False
-        # A pool of the standard library would make a future of each poll, which nobody asks for.
+        # The standard library's pool would create a future for each poll, which isn't needed.
         self._concurrency = concurrency
         self._fetchers: list[Thread] = []
         self._to_fetch: SimpleQueue[tuple[Target, datetime | None] | None] = SimpleQueue()
@@ -75,7 +75,7 @@ class Poller:
 
     @property
     def in_flight(self) -> frozenset[int]:
-        """The ids of the targets handed over and not yet recorded."""
+        """The ids of submitted targets that aren't recorded yet."""
         with self._lock:
             return frozenset(self._in_flight)
 
@@ -83,10 +83,10 @@ class Poller:
         self, targets: Iterable[Target], due_times: Mapping[int, datetime] = MappingProxyType({})
     ) -> int:
         """
-        Have targets polled; one already in flight, or without a provider, is left out.
+        Submit targets for polling, except those in flight or without a provider.
 
         Args:
-            due_times: since when those that are due have been, by their ids.
+            due_times: when each due target became due, by id.
         """
         taken = 0
         for target in targets:
@@ -108,7 +108,7 @@ class Poller:
         return taken
 
     def dispatch(self) -> int:
-        """Hand over what is due, as far as the budgets of the keys allow."""
+        """Submit due targets within the rate limits of their keys."""
         with self._liveness.beating(DISPATCHER):
             now, rate_limits = self._context.clock(), self._context.rate_limits
             in_flight = self.in_flight
@@ -116,7 +116,7 @@ class Poller:
             if len(in_flight) >= MAX_IN_FLIGHT or of_each < 1:
                 return 0
             with self._context.database.read() as store:
-                # Those in flight are still due, and must not stand in the way of others.
+                # Targets in flight are still due, and must not block others.
                 due = store.due_targets(now, limit=MAX_IN_FLIGHT, of_each=of_each + len(in_flight))
                 due_times = stats.due_times(store, now) if due else {}
             free = [target for target in due if target.id not in in_flight]
@@ -124,9 +124,9 @@ class Poller:
 
     def poll_now(self, targets: Iterable[Target]) -> None:
         """
-        Have targets polled now, at the pace that their keys allow, but for those that rest; wait for it.
+        Poll targets now, within the rate limits and without paused ones, and wait for the results.
 
-        One of each account goes ahead: where its key is refused, nobody else asks with it.
+        One target of each account goes first. If its key is rejected, the others aren't polled.
         """
         everybody = list(targets)
         first = {target.account: target.id for target in reversed(everybody)}
@@ -151,11 +151,11 @@ class Poller:
             remaining = [target for target in remaining if target.id not in done]
 
     def wait(self, timeout: timedelta | None = None) -> bool:
-        """Wait until nothing is in flight; False where time ran out first."""
+        """Wait until nothing is in flight; False if the time ran out."""
         return self._idle.wait(timeout.total_seconds() if timeout else None)
 
     def close(self, timeout: timedelta) -> None:
-        """Finish what is in flight, as far as the time allows; what isn't recorded is polled again later."""
+        """Finish what is in flight within the time. Unrecorded targets are polled again later."""
         ends = monotonic() + timeout.total_seconds()
         with self._lock:
             self._closed = True
@@ -178,7 +178,7 @@ class Poller:
     def _fetch(self, target: Target, due_at: datetime | None) -> None:
         context = self._context
         if not context.rate_limits.try_acquire(target.account, context.clock()):
-            # Handed over in time, but its key has come to rest since: it stays due.
+            # Its key was paused after the submission, so the target stays due.
             self._deferred.add(target.id)
             self._mark_done([target.id])
             return
@@ -187,7 +187,7 @@ class Poller:
         try:
             snapshot = take_snapshot(target, context)
         except Exception as error:
-            # A mistake of ours must neither end the daemon nor pass for silence.
+            # An error of the monitor must neither end the daemon nor stay unnoticed.
             log.exception(
                 "poll.crashed",
                 account=target.account,
@@ -199,7 +199,7 @@ class Poller:
         while not self._stopping.is_set():
             try:
                 self._results.put(snapshot, timeout=1)
-            except Full:  # the recorder is behind: fetch no more until it has caught up
+            except Full:  # the recorder is behind: wait with fetching until it has caught up
                 continue
             if self._is_batch():
                 self._batch_is_full.set()
@@ -222,7 +222,7 @@ class Poller:
         first = self._next_result()
         if first is None:
             return []
-        # To be woken for each result would cost more than to record it.
+        # Waking for each result would cost more than recording it.
         self._batch_is_full.clear()
         if not self._is_batch():
             self._batch_is_full.wait(MAX_BATCH_DELAY_SECONDS)
@@ -239,7 +239,7 @@ class Poller:
         return batch
 
     def _is_batch(self) -> bool:
-        """Tell whether the results make a batch with the one that the recorder has in its hands."""
+        """Return whether the results and the one that the recorder holds make a batch."""
         return self._results.qsize() + 1 >= min(MAX_BATCH_SIZE, len(self._in_flight))
 
     def _next_result(self) -> Snapshot | None:
@@ -249,7 +249,7 @@ class Poller:
                 return self._results.get(timeout=IDLE_SECONDS)
 
     def _record(self, batch: Sequence[Snapshot]) -> list[PollRecord]:
-        """Record a batch, however long it takes; a snapshot is dropped only when the program ends."""
+        """Record a batch, however long it takes. Snapshots are dropped only when the program ends."""
         wait = 0.5
         while True:
             try:
@@ -257,7 +257,7 @@ class Poller:
             except Exception as error:
                 self._liveness.beat(RECORDER)
                 if not (isinstance(error, StorageError) and error.transient):
-                    if len(batch) > 1:  # one that can't be recorded costs only itself
+                    if len(batch) > 1:  # a snapshot that can't be recorded affects only itself
                         return [poll_record for snapshot in batch for poll_record in self._record([snapshot])]
                     if self._quarantine(batch[0].target):
                         target = batch[0].target
@@ -274,10 +274,10 @@ class Poller:
 
     def _quarantine(self, target: Target) -> bool:
         """
-        Put off a target whose answer can't be recorded, or it would be asked again for ever.
+        Delay a target whose answer can't be recorded. Otherwise it would be polled again for ever.
 
         Returns:
-            False where not even that can be recorded: then it isn't the answer's fault.
+            False if not even that can be recorded, so the answer isn't the reason.
         """
         try:
             with self._context.database.begin() as store:
@@ -289,7 +289,7 @@ class Poller:
 
 
 def _notify_listener(listener: Callable[..., None], *what: object) -> None:
-    """Tell a listener, whose mistakes must not end the thread that tells it."""
+    """Call a listener, whose errors must not end the calling thread."""
     try:
         listener(*what)
     except Exception:

@@ -1,4 +1,4 @@
-"""Delivering on threads: many send, one for each channel."""
+"""Deliver on threads: one for each channel."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,16 +20,17 @@ from monitor.workers.liveness import SENDER, Liveness
 log = structlog.get_logger()
 
 MAX_SENDERS = 16
-# One message may take so long, links and retries of the database included; a pass that stays silent longer hangs.
+# The time that one message may take, including links and database retries. A pass without progress for longer
+# hangs.
 STALL_TIMEOUT = timedelta(minutes=3)
 
 
 class Sender:
     """
-    Deliver to many channels at once; one that hangs or fails holds up no other.
+    Delivers to many channels at once. One that hangs or fails doesn't delay the others.
 
     Args:
-        on_sent: told of each pass over one channel: how many messages were delivered, and how many failed.
+        on_sent: called after each pass over one channel with the numbers of delivered and failed messages.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class Sender:
         self._on_sent = on_sent
         self._liveness = liveness or Liveness()
         self._monotonic = monotonic
-        self._busy: dict[str, float] = {}  # when the pass over each channel last moved
+        self._busy: dict[str, float] = {}  # when the pass over each channel last made progress
         self._lock = Lock()
         self._closed = False
         self._threads = ThreadPoolExecutor(MAX_SENDERS, thread_name_prefix="send")
 
     def dispatch(self, *, wait: bool = True) -> list[Future[tuple[int, int]]]:
-        """Start to deliver what is due for every channel that isn't at it already."""
+        """Start a delivery pass for every channel that has none running."""
         progress = nullcontext() if self._is_stalled() else self._liveness.beating(SENDER)
         with progress, self._context.database.read() as store:
             due = outbox.due_channels(store, self._context.clock(), wait=wait)
@@ -59,11 +60,11 @@ class Sender:
             if self._closed:
                 return []
             free = [channel for channel in due if channel not in self._busy]
-            self._busy.update(dict.fromkeys(free, inf))  # none has begun
+            self._busy.update(dict.fromkeys(free, inf))  # none began yet
             return [self._threads.submit(self._deliver, channel, wait) for channel in free]
 
     def close(self, timeout: timedelta) -> None:
-        """Take no more and finish what is being sent; what takes longer is left to its lease."""
+        """Finish what is being sent. What takes longer is sent again after its lease."""
         with self._lock:
             self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
