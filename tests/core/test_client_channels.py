@@ -74,6 +74,14 @@ def test_what_is_no_plausible_address_reaches_nobody(address: str | None) -> Non
     assert not MAIL.can_reach(client(address))
 
 
+@pytest.mark.parametrize(("length", "is_plausible"), [(254, True), (255, False)])
+def test_an_address_is_at_most_as_long_as_mail_allows(length: int, is_plausible: bool) -> None:
+    address = "a@" + ("b" * 60 + ".") * 4 + "c"
+    address = "a" * (length - len(address)) + address
+    assert len(address) == length
+    assert MAIL.can_reach(client(address)) is is_plausible
+
+
 @given(st.text(max_size=60))
 def test_nothing_that_a_user_calls_itself_leaves_its_place_in_a_url(username: str) -> None:
     filled = HOOK.render("a" * 24, username)

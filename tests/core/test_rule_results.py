@@ -1,0 +1,622 @@
+"""What each rule answers, in full: its severity, its words, what it asks for, and what makes it news."""
+
+from typing import Any
+
+import pytest
+
+from monitor.core.evaluation.accounts import AccountState, TargetFailure, evaluate_account
+from monitor.core.evaluation.incidents import IncidentChange
+from monitor.core.model import (
+    Cause,
+    ConnectionTestHistory,
+    ConnectionTestResult,
+    FailureScope,
+    Incident,
+    PublishError,
+    Reason,
+    Resolution,
+    RuleName,
+    Severity,
+    Subject,
+)
+from monitor.core.rules.base import ConnectionRule, NoProblem, Problem, RuleResult, Superseded
+from monitor.core.rules.clock_skew import check_clock
+from monitor.core.rules.connection_removed import ConnectionRemoved
+from monitor.core.rules.connection_test import ConnectionTestFailed, add_test_result
+from monitor.core.rules.publish_error import PublishErrorRule
+from monitor.core.rules.registry import Rules
+from monitor.core.rules.renewal import RenewalOverdue
+from monitor.core.rules.token_expiry import TokenExpiry
+from tests.factories import DAY, HOUR, MINUTE, NOW, connection, known, target
+
+NOTICE, WARNING, CRITICAL = Severity
+POLICY = "look at the account on the platform itself: it says there what it wants"
+
+
+def failed_post(message: str, platform: str = "linkedin", **given: Any) -> Any:
+    error = PublishError(message=message, occurred_at=NOW - HOUR)
+    return known(connection(platform_id=f"{platform}-1", last_error=error), **given)
+
+
+def failed_test(message: str, **given: Any) -> Any:
+    result = ConnectionTestHistory(
+        result=ConnectionTestResult.FAILED, result_at=NOW - HOUR, message=message, **given
+    )
+    return known(last_test=result)
+
+
+def lost_permissions(*names: str) -> Any:
+    result = ConnectionTestHistory(
+        result=ConnectionTestResult.PASSED, result_at=NOW - HOUR, missing_permissions=names
+    )
+    return known(last_test=result)
+
+
+def token(status: str, left: Any, platform: str = "linkedin", **given: Any) -> Any:
+    expires_at = None if left is None else NOW + left
+    return known(connection(platform_id=f"{platform}-1", token_status=status, expires_at=expires_at), **given)
+
+
+def expiry(severity: Severity, summary: str, **given: Any) -> Problem:
+    return Problem(
+        rule=RuleName.TOKEN_EXPIRY,
+        severity=severity,
+        summary=summary,
+        cause=Cause.AUTHORIZATION,
+        **given,
+    )
+
+
+def publishing(severity: Severity, what: str, key: str, cause: Cause, remedy: str, *, level: int) -> Problem:
+    return Problem(
+        rule=RuleName.PUBLISH_ERROR,
+        severity=severity,
+        summary=f"publishing failed at 2026-02-22 19:00 UTC{what}",
+        remedy=remedy,
+        level=level,
+        dedup_key=key,
+        is_new_key=True,
+        cause=cause,
+    )
+
+
+def of_test(severity: Severity, what: str, key: str, cause: Cause, remedy: str, *, level: int) -> Problem:
+    return Problem(
+        rule=RuleName.CONNECTION_TEST_FAILED,
+        severity=severity,
+        summary=f"a test of the connection {what}",
+        remedy=remedy,
+        level=level,
+        dedup_key=key,
+        is_new_key=True,
+        cause=cause,
+    )
+
+
+RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
+    # The dates of tokens: each threshold counts from its very moment.
+    ("valid", TokenExpiry(), token("valid", 60 * DAY), NoProblem.OK),
+    ("no-date", TokenExpiry(), token("valid", None), NoProblem.OK),
+    (
+        "seven-days",
+        TokenExpiry(),
+        token("expiring_soon", 7 * DAY),
+        expiry(
+            NOTICE,
+            "token expires at 2026-03-01 20:00 UTC",
+            deadline_at=NOW + 7 * DAY,
+            dedup_key="2026-03-01 20:00 UTC",
+            level=1,
+        ),
+    ),
+    (
+        "soon-without-a-date",
+        TokenExpiry(),
+        token("expiring_soon", None),
+        expiry(NOTICE, "token expires soon", dedup_key="no date", level=1),
+    ),
+    (
+        "soon-without-thresholds",
+        TokenExpiry(before={}),
+        token("expiring_soon", None),
+        expiry(WARNING, "token expires soon", dedup_key="no date", level=1),
+    ),
+    (
+        "three-days",
+        TokenExpiry(),
+        token("expiring_soon", 3 * DAY),
+        expiry(
+            WARNING,
+            "token expires at 2026-02-25 20:00 UTC",
+            deadline_at=NOW + 3 * DAY,
+            dedup_key="2026-02-25 20:00 UTC",
+            level=2,
+        ),
+    ),
+    (
+        "a-minute-more-than-three-days",
+        TokenExpiry(),
+        token("expiring_soon", 3 * DAY + MINUTE),
+        expiry(
+            NOTICE,
+            "token expires at 2026-02-25 20:01 UTC",
+            deadline_at=NOW + 3 * DAY + MINUTE,
+            dedup_key="2026-02-25 20:01 UTC",
+            level=1,
+        ),
+    ),
+    (
+        "one-day",
+        TokenExpiry(),
+        token("expiring_soon", DAY),
+        expiry(
+            CRITICAL,
+            "token expires at 2026-02-23 20:00 UTC",
+            deadline_at=NOW + DAY,
+            dedup_key="2026-02-23 20:00 UTC",
+            level=3,
+        ),
+    ),
+    (
+        "now",
+        TokenExpiry(),
+        token("expiring_soon", 0 * DAY),
+        expiry(
+            CRITICAL,
+            "token expired at 2026-02-22 20:00 UTC",
+            deadline_at=NOW,
+            dedup_key="2026-02-22 20:00 UTC",
+            level=4,
+        ),
+    ),
+    (
+        "expired",
+        TokenExpiry(),
+        token("expired", None),
+        expiry(CRITICAL, "token has expired", dedup_key="no date", level=4),
+    ),
+    (
+        "expired-without-thresholds",
+        TokenExpiry(before={}),
+        token("expired", None),
+        expiry(CRITICAL, "token has expired", dedup_key="no date", level=2),
+    ),
+    (
+        "expired-before-its-date",
+        TokenExpiry(),
+        token("expired", DAY),
+        expiry(
+            CRITICAL,
+            "token has expired before its date, 2026-02-23 20:00 UTC",
+            dedup_key="2026-02-23 20:00 UTC",
+            level=4,
+        ),
+    ),
+    (
+        "unknown-at-its-date",
+        TokenExpiry(),
+        token("unknown", 0 * DAY),
+        expiry(
+            WARNING,
+            "token reached its date, 2026-02-22 20:00 UTC, and the API doesn't know its status",
+            dedup_key="2026-02-22 20:00 UTC",
+            keeps_worse=True,
+        ),
+    ),
+    ("unknown-before-its-date", TokenExpiry(), token("unknown", MINUTE), NoProblem.UNKNOWN),
+    (
+        "not-renewed",
+        RenewalOverdue(),
+        token("valid", 8 * DAY, "facebook", first_seen_at=NOW - 92 * DAY),
+        Problem(
+            rule=RuleName.RENEWAL_OVERDUE,
+            severity=WARNING,
+            summary="the token should have been renewed by 2026-02-20 20:00 UTC and was not; "
+            "it expires at 2026-03-02 20:00 UTC",
+            deadline_at=NOW + 8 * DAY,
+            dedup_key="2026-03-02 20:00 UTC",
+            cause=Cause.AUTHORIZATION,
+        ),
+    ),
+    (
+        "renewed-by-people",
+        RenewalOverdue(),
+        token("valid", 8 * DAY, first_seen_at=NOW - 92 * DAY),
+        Superseded(resolution=Resolution.SUPERSEDED, is_notified=False),
+    ),
+    (
+        "renewed-in-time",
+        RenewalOverdue(),
+        token("valid", 40 * DAY, "facebook", first_seen_at=NOW - 60 * DAY),
+        NoProblem.OK,
+    ),
+    ("without-a-date", RenewalOverdue(), token("valid", None, "facebook"), NoProblem.OK),
+    ("expired-itself", RenewalOverdue(), token("expired", 8 * DAY, "facebook"), NoProblem.UNKNOWN),
+    # Posts
+    (
+        "authorization",
+        PublishErrorRule(),
+        failed_post("Token has been revoked"),
+        publishing(
+            CRITICAL,
+            ", the authorization is dead: Token has been revoked",
+            "token has been revoked",
+            Cause.AUTHORIZATION,
+            "",
+            level=3,
+        ),
+    ),
+    (
+        "policy",
+        PublishErrorRule(),
+        failed_post("Your account is suspended"),
+        publishing(
+            WARNING,
+            ", the platform blocks or limits the account: Your account is suspended",
+            "your account is suspended",
+            Cause.POLICY,
+            POLICY,
+            level=2,
+        ),
+    ),
+    (
+        "transient",
+        PublishErrorRule(),
+        failed_post("Service temporarily unavailable"),
+        publishing(
+            NOTICE,
+            ", which may well pass: Service temporarily unavailable",
+            "service temporarily unavailable",
+            Cause.TRANSIENT,
+            "publish again; should it go on, look at the account on the platform",
+            level=1,
+        ),
+    ),
+    (
+        "content",
+        PublishErrorRule(),
+        failed_post("Media upload failed: Invalid image format"),
+        publishing(
+            WARNING,
+            ", the content was refused: Media upload failed: Invalid image format",
+            "media upload failed: invalid image format",
+            Cause.CONTENT,
+            "mend what the platform refused and publish again",
+            level=2,
+        ),
+    ),
+    (
+        "not-recognized",
+        PublishErrorRule(),
+        failed_post("Something is wrong"),
+        publishing(
+            WARNING,
+            ": Something is wrong",
+            "something is wrong",
+            Cause.UNKNOWN,
+            "read what the platform says: publish again, or reconnect the account if it asks for that",
+            level=2,
+        ),
+    ),
+    (
+        "without-a-word",
+        PublishErrorRule(),
+        failed_post(""),
+        publishing(
+            WARNING,
+            ": no reason given",
+            "",
+            Cause.UNKNOWN,
+            "read what the platform says: publish again, or reconnect the account if it asks for that",
+            level=2,
+        ),
+    ),
+    (
+        "with-an-explanation",
+        PublishErrorRule(),
+        failed_post("PUBLISH_OUTCOME_UNKNOWN"),
+        publishing(
+            WARNING,
+            ", the post may be out, whole or in parts: PUBLISH_OUTCOME_UNKNOWN",
+            "publish_outcome_unknown",
+            Cause.UNKNOWN,
+            "look at the account on the platform before you publish anything again",
+            level=2,
+        ),
+    ),
+    # Tests
+    (
+        "test-authorization",
+        ConnectionTestFailed(),
+        failed_test("Token has been revoked"),
+        of_test(
+            CRITICAL,
+            "failed, the authorization is dead: Token has been revoked",
+            "token has been revoked",
+            Cause.AUTHORIZATION,
+            "",
+            level=3,
+        ),
+    ),
+    (
+        "test-policy",
+        ConnectionTestFailed(),
+        failed_test("Your account is suspended"),
+        of_test(
+            WARNING,
+            "failed, the platform blocks or limits the account: Your account is suspended",
+            "your account is suspended",
+            Cause.POLICY,
+            POLICY,
+            level=2,
+        ),
+    ),
+    (
+        "test-without-a-word",
+        ConnectionTestFailed(),
+        failed_test(""),
+        of_test(WARNING, "failed: no reason given", "", Cause.UNKNOWN, "", level=2),
+    ),
+    (
+        "lost-permissions",
+        ConnectionTestFailed(),
+        lost_permissions("read", "write"),
+        of_test(
+            WARNING, "shows lost permissions: read, write", "lost read write", Cause.PERMISSION, "", level=1
+        ),
+    ),
+    ("nothing-lost", ConnectionTestFailed(), lost_permissions(), NoProblem.OK),
+    # Connections that are gone
+    (
+        "removed",
+        ConnectionRemoved(),
+        known(removed_at=NOW, last_seen_at=NOW - HOUR),
+        Problem(
+            rule=RuleName.CONNECTION_REMOVED,
+            severity=NOTICE,
+            summary="the API no longer lists this connection; it was last seen at 2026-02-22 19:00 UTC",
+            remedy="connect the account again, unless it was disconnected on purpose",
+        ),
+    ),
+    (
+        "removed-and-never-seen",
+        ConnectionRemoved(),
+        known(removed_at=NOW - DAY + MINUTE),
+        Problem(
+            rule=RuleName.CONNECTION_REMOVED,
+            severity=NOTICE,
+            summary="the API no longer lists this connection",
+            remedy="connect the account again, unless it was disconnected on purpose",
+        ),
+    ),
+    (
+        "removed-a-day-ago",
+        ConnectionRemoved(),
+        known(removed_at=NOW - DAY),
+        Superseded(resolution=Resolution.REMOVED, is_notified=False),
+    ),
+    ("missed-once", ConnectionRemoved(), known(missed_polls=1), NoProblem.UNKNOWN),
+    ("listed", ConnectionRemoved(), known(), NoProblem.OK),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "subject", "result"), [pytest.param(*each, id=id_) for id_, *each in RESULTS]
+)
+def test_a_rule_answers_with_all_that_a_message_needs(
+    rule: ConnectionRule, subject: Any, result: RuleResult
+) -> None:
+    assert rule.check(subject, NOW) == result
+
+
+def test_a_removed_connection_is_over_after_a_day() -> None:
+    rule = ConnectionRemoved()
+    assert rule.next_change_at(known(removed_at=NOW), NOW) == NOW + DAY
+    assert rule.next_change_at(known(removed_at=NOW), NOW + DAY) is None
+    assert rule.next_change_at(known(), NOW) is None
+
+
+def test_a_clock_that_is_wrong_is_told_in_full() -> None:
+    assert check_clock("https://api.example.com", -11 * MINUTE) == Problem(
+        rule=RuleName.CLOCK_SKEW,
+        severity=WARNING,
+        summary="this machine's clock is 10 minutes ahead of the clock of https://api.example.com",
+        remedy="turn on time synchronization (NTP) on this machine; `timedatectl` shows its state",
+        dedup_key="https://api.example.com",
+    )
+
+
+def test_a_test_is_remembered_with_all_that_it_showed() -> None:
+    passed = add_test_result(
+        ConnectionTestHistory(permissions=("b", "c"), missing_permissions=("c",), passed_at=NOW - DAY),
+        ConnectionTestResult.PASSED,
+        message="ok",
+        permissions=["b", "a"],
+        now=NOW,
+        is_new=False,
+    )
+    assert passed == ConnectionTestHistory(
+        result=ConnectionTestResult.PASSED,
+        result_at=NOW,
+        message="ok",
+        permissions=("a", "b", "c"),
+        missing_permissions=("c",),
+        passed_at=NOW,
+    )
+    failed = add_test_result(
+        passed, ConnectionTestResult.FAILED, message="no", permissions=["z"], now=NOW + HOUR, is_new=True
+    )
+    assert failed == ConnectionTestHistory(
+        result=ConnectionTestResult.FAILED,
+        result_at=NOW + HOUR,
+        message="no",
+        permissions=("a", "b", "c"),
+        missing_permissions=("c",),
+        passed_at=NOW,
+    )
+
+
+# Accounts
+
+
+def failure_of(
+    target_id: int | None, rule: RuleName = RuleName.API_UNREACHABLE, **given: Any
+) -> TargetFailure:
+    usual: dict[str, Any] = {
+        "target": None if target_id is None else target(id=target_id),
+        "consecutive_failures": 3,
+        "failing_since": NOW - HOUR,
+        "failed_at": NOW,
+        "rule": rule,
+        "error": "the API does not answer",
+        "remedy": "wait",
+    }
+    return TargetFailure(**usual | given)
+
+
+def incident(rule: RuleName, severity: Severity, **given: Any) -> Incident:
+    usual: dict[str, Any] = {
+        "rule": rule,
+        "subject": Subject(account="agency"),
+        "severity": severity,
+        "max_severity": severity,
+        "summary": "the API does not answer",
+        "remedy": "wait",
+        "opened_at": NOW,
+        "notified_levels": {rule.value: 1},
+        "notified_severity": severity,
+    }
+    return Incident(**usual | given)
+
+
+def evaluated(*failing: TargetFailure, **given: Any) -> tuple[IncidentChange, ...]:
+    return evaluate_account(AccountState(account="agency", failing=failing, **given), NOW, rules=Rules())
+
+
+def test_an_account_that_fails_is_one_incident_with_the_words_of_who_fails_longest() -> None:
+    failing = [failure_of(1, error="shorter"), failure_of(2, consecutive_failures=4), failure_of(3)]
+    assert evaluated(*failing, targets=3) == (
+        IncidentChange(incident=incident(RuleName.API_UNREACHABLE, WARNING), reason=Reason.OPENED),
+    )
+
+
+@pytest.mark.parametrize(
+    ("failing", "given", "is_account_wide"),
+    [
+        pytest.param([failure_of(1)], {"targets": 1}, True, id="the-only-one"),
+        pytest.param([failure_of(1)], {"targets": 2}, False, id="one-of-two"),
+        pytest.param([failure_of(1), failure_of(2)], {"targets": 4}, True, id="half-and-nobody-answers"),
+        pytest.param(
+            [failure_of(1), failure_of(2)],
+            {"targets": 4, "last_ok_at": NOW - HOUR},
+            False,
+            id="half-and-others-answered-since",
+        ),
+        pytest.param(
+            [failure_of(1), failure_of(2)],
+            {"targets": 4, "last_ok_at": NOW - HOUR - MINUTE},
+            True,
+            id="half-and-others-answered-before",
+        ),
+        pytest.param([failure_of(1), failure_of(2)], {"targets": 3, "last_ok_at": NOW}, True, id="most"),
+        pytest.param(
+            [failure_of(1, scope=FailureScope.KEY)], {"targets": 9, "last_ok_at": NOW}, True, id="the-key"
+        ),
+        pytest.param(
+            [failure_of(1, scope=FailureScope.KEY)],
+            {"targets": 9, "last_ok_at": NOW + MINUTE},
+            False,
+            id="the-key-has-worked-since",
+        ),
+        pytest.param(
+            [failure_of(1, scope=FailureScope.USERS)],
+            {"targets": 9, "last_user_ok_at": NOW},
+            True,
+            id="the-users",
+        ),
+        pytest.param(
+            [failure_of(1, scope=FailureScope.USERS)],
+            {"targets": 9, "last_user_ok_at": NOW + MINUTE},
+            False,
+            id="a-user-has-answered-since",
+        ),
+        pytest.param([failure_of(1, scope=FailureScope.USER)], {"targets": 1}, False, id="one-user-alone"),
+        pytest.param([], {"targets": 9, "workspace": failure_of(None)}, True, id="the-user-list"),
+        pytest.param(
+            [],
+            {"targets": 9, "workspace": failure_of(None, scope=FailureScope.KEY), "last_ok_at": NOW},
+            True,
+            id="the-user-list-with-the-key",
+        ),
+        pytest.param(
+            [],
+            {"targets": 9, "workspace": failure_of(None, scope=FailureScope.KEY), "last_ok_at": NOW + MINUTE},
+            False,
+            id="the-user-list-before-the-key-worked",
+        ),
+    ],
+)
+def test_a_failure_is_the_accounts_own_if_it_says_so_or_most_fail(
+    failing: list[TargetFailure], given: dict[str, Any], is_account_wide: bool
+) -> None:
+    about = {change.incident.subject.target_id for change in evaluated(*failing, **given)}
+    assert (None in about) is is_account_wide
+
+
+@pytest.mark.parametrize(
+    ("count", "names"),
+    [
+        pytest.param(1, "", id="one"),
+        pytest.param(5, "", id="five"),
+        pytest.param(6, " and 1 more", id="six"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_told_with_the_first_connections(count: int, names: str) -> None:
+    unheard = {"paused": (count, [f"Page {n}" for n in range(min(count, 5))])}
+    [change] = evaluated(unheard=unheard)
+    shown = ", ".join(f"Page {n}" for n in range(min(count, 5)))
+    assert change == IncidentChange(
+        incident=incident(
+            RuleName.BAD_ANSWER,
+            WARNING,
+            summary=f'the API reports a token status that the monitor doesn\'t know: "paused" ({shown}{names})',
+            remedy="check these connections in the dashboard; until a newer monitor knows the word, "
+            "only their expiry dates count",
+            notified_levels={"words paused": 1},
+        ),
+        reason=Reason.OPENED,
+    )
+
+
+@pytest.mark.parametrize(("opens", "is_flapping"), [(2, False), (3, True)])
+def test_what_comes_a_fourth_time_in_a_day_is_flapping(opens: int, is_flapping: bool) -> None:
+    for rule, given in (
+        (RuleName.BAD_ANSWER, {"unheard": {"paused": (1, ["Page"])}}),
+        (RuleName.API_UNREACHABLE, {"failing_": [failure_of(1)]}),
+    ):
+        failing: Any = given.pop("failing_", [])
+        recent = {("account:agency", rule): opens}
+        [change] = evaluated(*failing, recent_opens=recent, **given)
+        assert change.incident.flap_count == (opens + 1 if is_flapping else 0)
+
+
+def test_a_worse_failure_takes_the_place_of_a_milder_one() -> None:
+    milder = incident(RuleName.API_UNREACHABLE, WARNING, id=1)
+    rejected = failure_of(1, RuleName.API_KEY_REJECTED, scope=FailureScope.KEY)
+    ended, opened = evaluated(rejected, incidents=(milder,))
+    assert (ended.incident.id, ended.incident.resolution, ended.reason) == (1, Resolution.SUPERSEDED, None)
+    assert opened == IncidentChange(
+        incident=incident(RuleName.API_KEY_REJECTED, CRITICAL), reason=Reason.OPENED
+    )
+
+
+def test_a_failure_that_is_no_worse_opens_nothing_beside_the_first() -> None:
+    first = incident(RuleName.API_UNREACHABLE, WARNING, id=1)
+    assert () == evaluated(failure_of(1, RuleName.BAD_ANSWER), incidents=(first,))
+
+
+def test_an_incident_whose_rule_was_switched_off_ends_without_a_word() -> None:
+    stale = incident(RuleName.RECONNECT_LINK_EXPIRING, WARNING, id=1)
+    [change] = evaluated(incidents=(stale,))
+    assert (change.incident.id, change.incident.resolution, change.reason) == (1, Resolution.SUPERSEDED, None)
+    assert change.incident.resolved_at == NOW
