@@ -275,6 +275,9 @@ def test_the_schema_knows_the_closed_sets_and_every_field_of_a_document() -> Non
         ("https://hooks.slack.com/services/a/b/c", None),
         ("https://[broken", None),
         ("nonsense", None),
+        ("json://host?note=what?&events=incident", "json"),
+        ("json://host?events=digest&events=incident", None),
+        ("http://API.squadcast.com/x", "squadcast"),
     ],
 )
 def test_a_url_tells_whether_its_service_has_incidents(url: str, service: str | None) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from monitor.core.evaluation.incidents import IncidentChange
 from monitor.core.model import Cause, Incident, Reason, Resolution, RuleName, Severity, Subject, Target
 from monitor.core.routing.client_channels import ClientUrl
-from monitor.core.routing.incident_services import incident_service
 from monitor.core.routing.routes import (
     WEEKDAYS,
     Labels,
@@ -605,27 +604,3 @@ def test_a_client_is_told_of_its_own_connections_in_a_group_of_its_own() -> None
     assert () == plan_notifications(change(), target(), routing, NOW)
     assert () == plan_notifications(change(), None, routing, NOW)
     assert () == plan_notifications(change(subject=Subject(account="agency")), client, routing, NOW)
-
-
-@pytest.mark.parametrize(
-    ("url", "service"),
-    [
-        pytest.param("mailto://u:p@host", None, id="takes-text"),
-        pytest.param("pagerduty://key@id", "pagerduty", id="by-its-scheme"),
-        pytest.param(" PagerDuty://key@id", "pagerduty", id="in-any-case"),
-        pytest.param("victorops://key", "splunk", id="under-another-name"),
-        pytest.param("json://host", None, id="text-by-default"),
-        pytest.param("jsons://host?events=incident", "json", id="incidents-on-request"),
-        pytest.param("json://host?a=b&events=incident", "json", id="among-other-parameters"),
-        pytest.param("json://host?events=", None, id="asked-for-nothing"),
-        pytest.param("json://host?events=digest&events=incident", None, id="the-first-counts"),
-        pytest.param("json://host?note=what?&events=incident", "json", id="a-question-mark-in-a-value"),
-        pytest.param("mailto://host?events=incident", None, id="where-there-are-none"),
-        pytest.param("https://api.incident.io/v2", "incidentio", id="by-its-host"),
-        pytest.param("http://API.squadcast.com/x", "squadcast", id="by-its-host-in-any-case"),
-        pytest.param("https://example.com/", None, id="an-unknown-host"),
-        pytest.param("https://[broken/", None, id="no-address-at-all"),
-    ],
-)
-def test_a_channel_takes_incidents_if_its_url_says_so(url: str, service: str | None) -> None:
-    assert incident_service(url) == service
