@@ -288,7 +288,7 @@ def test_a_mistake_of_ours_is_one_line_without_secrets(
     def stumble(*_: object) -> None:
         raise RuntimeError(f"{KEY}\nsecond line")
 
-    monkeypatch.setattr("monitor.cli.check._print_accounts", stumble)
+    monkeypatch.setattr("monitor.cli.check._print_channels", stumble)
     ran = cli_env.run("check-config")
     assert ran.status == 1
     assert "RuntimeError" in ran.complaint
