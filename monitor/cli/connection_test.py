@@ -10,12 +10,11 @@ from monitor.core.messages.phrases import platform_name
 from monitor.core.model import ConnectionTestResult
 from monitor.core.rules.connection_test import UNTESTABLE
 from monitor.core.text import one_line
-from monitor.errors import ConfigError, StorageError
+from monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from monitor.app import App
     from monitor.core.model import ConnectionState, Target
-    from monitor.jobs.connection_tests import ConnectionTestRun
 
 
 @click.command("test-connection")
@@ -30,10 +29,7 @@ def run_test(session: Session, platform_id: str, account: str | None, managed_us
     It uses one request of the platform's quota and records the result. Exit status 1 if the connection is broken
     or could not be tested.
     """
-    config = session.config()
-    names = [each.name for each in config.accounts]
-    if account is not None and account not in names:
-        raise ConfigError(f"no account {account!r}; want one of {', '.join(names)}")
+    config = session.config(account=account)
     with session.open_database(config):
         pass
     from monitor.app import build_app
@@ -49,7 +45,18 @@ def run_test(session: Session, platform_id: str, account: str | None, managed_us
         tried = run_connection_test(app.context, target, known)
     finally:
         app.close()
-    print_line(f"{_name(target, known)}: {_outcome(tried)}")
+    said = one_line(tried.response.message) if tried.response else ""
+    if tried.failure:
+        outcome = f"the test could not be done: {tried.failure.error}; {tried.failure.remedy}"
+    elif tried.result is ConnectionTestResult.PASSED:
+        outcome = f"it works ({said})" if said else "it works"
+    elif tried.result is ConnectionTestResult.FAILED:
+        outcome = f"broken: {said or 'no reason given'}"
+    else:
+        outcome = (
+            f"no result, the connection can't be tested this way or not now: {said or 'no reason given'}"
+        )
+    print_line(f"{_name(target, known)}: {outcome}")
     return 1 if tried.failure or tried.result is ConnectionTestResult.FAILED else 0
 
 
@@ -84,14 +91,3 @@ def _name(target: "Target", known: "ConnectionState") -> str:
     user = target.managed_user or target.managed_user_id
     place = f"{target.account}, {user}" if user else target.account
     return one_line(f"{platform_name(seen.platform)} {seen.name} ({place})")
-
-
-def _outcome(tried: "ConnectionTestRun") -> str:
-    if tried.failure:
-        return f"the test could not be done: {tried.failure.error}; {tried.failure.remedy}"
-    said = one_line(tried.response.message) if tried.response else ""
-    if tried.result is ConnectionTestResult.PASSED:
-        return f"it works ({said})" if said else "it works"
-    if tried.result is ConnectionTestResult.FAILED:
-        return f"broken: {said or 'no reason given'}"
-    return f"no result, the connection can't be tested this way or not now: {said or 'no reason given'}"

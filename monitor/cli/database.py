@@ -15,7 +15,6 @@ from monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from monitor.core.model import Incident, Target
-    from monitor.storage.database import Database
 
 
 @click.group()
@@ -31,35 +30,28 @@ def upgrade(session: Session, sql: bool) -> None:
     from monitor.storage import migrate
     from monitor.storage.database import Database
 
-    config = session.config()
-    database = Database(config.database.url.get_secret_value())
+    database = Database(session.config().database.url.get_secret_value())
     try:
-        if sql:
-            _print_statements(database)
+        if not sql:
+            found = database.upgrade(lambda revision, deed: click.echo(f"{revision}: {deed} ...", err=True))
+            was = "" if found == migrate.HEAD else f" (was {found or 'empty'})"
+            print_line(f"{database.display_name}: schema {migrate.HEAD}{was}")
             return
-        found = database.upgrade(lambda revision, deed: click.echo(f"{revision}: {deed} ...", err=True))
-        was = "" if found == migrate.HEAD else f" (was {found or 'empty'})"
-        print_line(f"{database.display_name}: schema {migrate.HEAD}{was}")
+        try:
+            found = database.current_revision()
+        except StorageError as error:
+            if not error.transient:
+                raise
+            found = None
+            click.echo(
+                f"postpost-monitor: warning: for an empty database, since {one_line(str(error))}", err=True
+            )
+        if found == migrate.HEAD:
+            print_line(f"-- {database.display_name}: schema {found}, nothing to do")
+        else:
+            migrate.upgrade_sql(database.url, found)
     finally:
         database.close()
-
-
-def _print_statements(database: "Database") -> None:
-    from monitor.storage import migrate
-
-    try:
-        found = database.current_revision()
-    except StorageError as error:
-        if not error.transient:
-            raise
-        found = None
-        click.echo(
-            f"postpost-monitor: warning: for an empty database, since {one_line(str(error))}", err=True
-        )
-    if found == migrate.HEAD:
-        print_line(f"-- {database.display_name}: schema {found}, nothing to do")
-    else:
-        migrate.upgrade_sql(database.url, found)
 
 
 @db.command()

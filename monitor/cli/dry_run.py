@@ -18,7 +18,6 @@ from monitor.errors import StorageError
 if TYPE_CHECKING:
     from monitor.app import App
     from monitor.channels.channel import Channel
-    from monitor.storage.database import Database
 
 
 class _CapturingChannel:
@@ -79,10 +78,16 @@ def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
         The exit status: 1 when a target couldn't be polled.
     """
     from monitor.storage.dry_run import DryRunDatabase
+    from monitor.storage.migrate import HEAD
 
     messages: dict[str, list[Message]] = {name: [] for name in app.context.channels}
     channels = {name: _capture(each, messages[name]) for name, each in app.context.channels.items()}
-    copy = DryRunDatabase(_original(app.database))
+    found = app.database.current_revision()
+    if found not in {None, HEAD}:
+        raise StorageError(
+            f"{app.database.display_name} has schema {found}; run `postpost-monitor db upgrade` first"
+        )
+    copy = DryRunDatabase(app.database if found else None)
     try:
         before = copy.incidents()
         # Creating a link would change data at the API.
@@ -91,7 +96,15 @@ def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
         after = copy.incidents()
     finally:
         copy.close()
-    _print_transitions(done)
+    for poll_record in done.recorded:
+        for change in poll_record.evaluation.changes if poll_record.evaluation else ():
+            if change.is_transition:
+                seen = change.after.connection
+                was = f"{change.before.connection.token_status} → " if change.before else "first seen, "
+                text = (
+                    f"{poll_record.target.account} {seen.platform_id} ({seen.name}): {was}{seen.token_status}"
+                )
+                print_line(f"would record: {one_line(text)}")
     _print_incidents(before, after)
     for name, captured in messages.items():
         for message in captured:
@@ -101,27 +114,6 @@ def dry_run(app: "App", play: "Callable[[App], PassResult]") -> int:
     print_failures(done)
     print_line("Dry run: nothing was written, nothing was sent.")
     return 1 if done.failures else 0
-
-
-def _original(database: "Database") -> "Database | None":
-    from monitor.storage.migrate import HEAD
-
-    found = database.current_revision()
-    if found not in {None, HEAD}:
-        raise StorageError(
-            f"{database.display_name} has schema {found}; run `postpost-monitor db upgrade` first"
-        )
-    return database if found else None
-
-
-def _print_transitions(done: PassResult) -> None:
-    for poll_record in done.recorded:
-        for change in poll_record.evaluation.changes if poll_record.evaluation else ():
-            if change.is_transition:
-                seen = change.after.connection
-                before = f"{change.before.connection.token_status} → " if change.before else "first seen, "
-                text = f"{poll_record.target.account} {seen.platform_id} ({seen.name}): {before}{seen.token_status}"
-                print_line(f"would record: {one_line(text)}")
 
 
 def _print_incidents(before: Mapping[int, Incident], after: Mapping[int, Incident]) -> None:

@@ -15,7 +15,7 @@ from monitor.core.messages.phrases import format_duration
 from monitor.core.model import Severity
 from monitor.core.scheduling.backoff import MAX_RETRY_AFTER
 from monitor.core.text import counted, one_line
-from monitor.errors import ConfigError, MonitorError
+from monitor.errors import MonitorError
 
 if TYPE_CHECKING:
     from monitor.storage.queries import Health
@@ -89,17 +89,16 @@ def _load_health(
     from monitor.app import build_token_bucket
     from monitor.storage import queries
 
-    config = session.config()
-    accounts = {each.name: each for each in config.accounts}
-    if account is not None and account not in accounts:
-        raise ConfigError(f"no account {account!r}; want one of {', '.join(accounts)}")
+    config = session.config(account=account)
     with session.open_database(config) as database, database.read() as store:
         found = queries.health(store, now, account=account, recently=RECENTLY)
     targets = Counter(watched.account for watched in found.targets)
     # The longest time between two polls of a target, as the daemon would keep it.
     return found, {
-        name: build_token_bucket(each, config).min_interval(each.every or config.polling.every, targets[name])
-        for name, each in accounts.items()
+        each.name: build_token_bucket(each, config).min_interval(
+            each.every or config.polling.every, targets[each.name]
+        )
+        for each in config.accounts
     }
 
 

@@ -46,12 +46,28 @@ _KINDS: dict[RuleName, tuple[tuple[Severity, Cause | None], ...]] = {
 }
 
 
-def _incident(kind: Kind, account: str, platform: str) -> Incident:
+def preview_routes(config: "Config", routing: Routing) -> RouteResults:
+    """Return where every kind of incident that the rules can open would go: by which routes, to which channels."""
+    ways: RouteResults = {}
+    for rule in config.rules:
+        platforms = list(PLATFORMS) if rule.rule in _ABOUT_CONNECTIONS else [""]
+        for severity, cause in _KINDS[rule.rule] if rule.enabled else ():
+            kind = (rule.rule, severity, cause)
+            ways[kind] = {
+                account.name: {
+                    platform: _route_sample(kind, account.name, platform, routing) for platform in platforms
+                }
+                for account in config.accounts
+            }
+    return ways
+
+
+def _route_sample(kind: Kind, account: str, platform: str, routing: Routing) -> RouteResult:
     rule, severity, cause = kind
     subject = Subject(account=account)
     if platform:
         subject = Subject(account=account, target_id=0, platform_id=f"{platform}-sample")
-    return Incident(
+    incident = Incident(
         id=0,
         rule=rule,
         subject=subject,
@@ -61,30 +77,7 @@ def _incident(kind: Kind, account: str, platform: str) -> Incident:
         summary="a sample",
         opened_at=utc_now(),
     )
-
-
-def preview_routes(config: "Config", routing: Routing) -> RouteResults:
-    """Return where every kind of incident that the rules can open would go: by which routes, to which channels."""
-    ways: RouteResults = {}
-    for rule in config.rules:
-        if not rule.enabled:
-            continue
-        platforms = list(PLATFORMS) if rule.rule in _ABOUT_CONNECTIONS else [""]
-        for severity, cause in _KINDS[rule.rule]:
-            kind = (rule.rule, severity, cause)
-            ways[kind] = {
-                account.name: {
-                    platform: _route_incident(_incident(kind, account.name, platform), routing)
-                    for platform in platforms
-                }
-                for account in config.accounts
-            }
-    return ways
-
-
-def _route_incident(incident: Incident, routing: Routing) -> RouteResult:
-    target = Target(id=0, account=incident.subject.account or "")
-    taken = matching_routes(labels_of(incident, target, routing), routing.routes)
+    taken = matching_routes(labels_of(incident, Target(id=0, account=account), routing), routing.routes)
     notified = (channel for route in taken for channel in route.channels)
     # Client channels get only the client's own connections, so they don't count here.
     channels = tuple(dict.fromkeys(channel for channel in notified if channel not in routing.clients))

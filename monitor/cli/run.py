@@ -65,10 +65,7 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
 
     Exit status 1 if a target could not be polled or a message not be sent.
     """
-    config = session.config()
-    names = [each.name for each in config.accounts]
-    if account is not None and account not in names:
-        raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
+    config = session.config(account=account)
     session.validate(config)
     session.validate_routes(config)
     session.warn(config)

@@ -36,15 +36,16 @@ class Session:
         self._secrets: frozenset[str] = frozenset()
         self._source = ""
 
-    def config(self, *, as_daemon: bool = False) -> "Config":
+    def config(self, *, as_daemon: bool = False, account: str | None = None) -> "Config":
         """
         Load the configuration, hide its secrets, and set up the log.
 
         Args:
             as_daemon: log as configured. Otherwise log only problems, for people.
+            account: one that must be configured.
 
         Raises:
-            ConfigError: there is none, or it can't be used.
+            ConfigError: there is none, it can't be used, or it has no such account.
         """
         from monitor.config.load import find_config, load_config
         from monitor.logs import configure_logs
@@ -61,6 +62,9 @@ class Session:
             secrets=self._secrets,
             stream=sys.stderr,
         )
+        names = [each.name for each in config.accounts]
+        if account is not None and account not in names:
+            raise ConfigError(f"--account: no account {account!r}; want one of {', '.join(names)}")
         return config
 
     def validate(self, config: "Config") -> None:

@@ -101,14 +101,6 @@ def error_chain(error: BaseException | None, handled: BaseException | None) -> l
     return errors
 
 
-def _none(error: Any) -> str:
-    return ""
-
-
-def _always(error: Any) -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cause:
     """A reason for a missing answer. ``detail`` picks the stable part of an error."""
@@ -119,8 +111,8 @@ class _Cause:
     outcome: Outcome = Outcome.NETWORK_ERROR
     rule: RuleName = RuleName.API_UNREACHABLE
     is_clock_suspect: bool = False
-    detail: Callable[[Any], str] = _none
-    applies: Callable[[Any], bool] = _always
+    detail: Callable[[Any], str] = lambda error: ""
+    applies: Callable[[Any], bool] = lambda error: True
     may_be_received: bool = False
 
 
@@ -132,10 +124,6 @@ _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 def _tunnel_status(error: Any) -> str:
     found = _TUNNEL.match(str(error))
     return found[1] if found else ""
-
-
-def _tls_reason(error: Any) -> str:
-    return str(error.reason or "no reason given").lower().replace("_", " ")
 
 
 # The first row that matches any error of the chain counts, so specific rows come first.
@@ -173,7 +161,7 @@ _CAUSES = (
         kinds=(ssl.SSLError,),
         error="{host}: the TLS handshake failed: {detail}",
         remedy="check that base_url names an https port and that no proxy interferes",
-        detail=_tls_reason,
+        detail=lambda error: str(error.reason or "no reason given").lower().replace("_", " "),
     ),
     _Cause(
         kinds=(OSError,),

@@ -120,11 +120,12 @@ class WebApp:
         if shown.metrics is None:
             reason = "standing by" if shown.is_standby else "waiting for the history database"
             return PlainTextResponse(f"{reason}\n", 503)
-        now = shown.app.context.clock()
+        now, web = shown.app.context.clock(), shown.app.config.web
+        expiries_at_most = web.connection_metrics_at_most if web and web.connection_metrics else 0
         try:
             standing = await self._read(
                 lambda store: gauges.load_metrics_data(
-                    store, now, every=shown.every, expiries_at_most=_expiries_at_most(shown)
+                    store, now, every=shown.every, expiries_at_most=expiries_at_most
                 )
             )
         except (StorageError, TimeoutError):
@@ -182,8 +183,3 @@ class WebApp:
 
 def _json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
-
-
-def _expiries_at_most(state: SiteState) -> int:
-    web = state.app.config.web
-    return web.connection_metrics_at_most if web and web.connection_metrics else 0

@@ -99,30 +99,20 @@ def _accounts(found: stats.Stats, overdue: Mapping[str, int]) -> list[_Account]:
     ]
 
 
-def _ago(moment: datetime, now: datetime) -> str:
-    return f"{format_duration(now - moment)} ago"
-
-
 def _until(moment: datetime, now: datetime) -> str:
-    return f"in {format_duration(moment - now)}" if moment > now else _ago(moment, now)
-
-
-def _one_line(value: object) -> str:
-    """Make text from outside safe on one line of the page."""
-    return "" if value is None else one_line(str(value))
-
-
-def _template() -> Any:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
-    )
-    environment.filters |= {"ago": _ago, "until": _until, "at": format_time, "platform": platform_name}
-    environment.globals |= {"style": Markup(_STYLE), "version": __version__}  # noqa: S704 - our own file
-    return environment.from_string(files("monitor.web").joinpath("status.html").read_text("utf-8"))
+    return f"in {format_duration(moment - now)}" if moment > now else f"{format_duration(now - moment)} ago"
 
 
 def _finalized(value: object) -> object:
-    return value if isinstance(value, Markup | int) else _one_line(value)
+    """Make text from outside safe on one line of the page."""
+    if isinstance(value, Markup | int):
+        return value
+    return "" if value is None else one_line(str(value))
 
 
-_TEMPLATE = _template()
+_ENVIRONMENT = Environment(
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+)
+_ENVIRONMENT.filters |= {"until": _until, "at": format_time, "platform": platform_name}
+_ENVIRONMENT.globals |= {"style": Markup(_STYLE), "version": __version__}  # noqa: S704 - our own file
+_TEMPLATE = _ENVIRONMENT.from_string(files("monitor.web").joinpath("status.html").read_text("utf-8"))
