@@ -1,4 +1,4 @@
-"""Tell incident services that somebody acknowledged an incident, in whatever way that happened."""
+"""Notify incident services that somebody acknowledged an incident, in whatever way that happened."""
 
 from monitor.channels.incident_channel import IncidentChannel
 from monitor.core.evaluation.incidents import IncidentChange

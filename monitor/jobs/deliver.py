@@ -331,7 +331,7 @@ def save_delivery(
 def dead_letter(
     claim: Claim, error: str, context: JobContext, *, is_possibly_delivered: bool = False
 ) -> None:
-    """Give a message up: it stays among the dead letters until somebody retries it or its channel recovers."""
+    """Stop sending a message: it stays among the dead letters until somebody retries it or its channel recovers."""
     with context.database.begin() as store:
         outbox.mark_dead(store, claim, error=error, is_possibly_delivered=is_possibly_delivered)
     log.error("notification.dead_lettered", channel=claim.channel, message=claim.message_key, error=error)

@@ -1,4 +1,4 @@
-"""Tell channels of the monitor itself: at once and once, since it is of no use later."""
+"""Notify channels that the monitor starts or stops: at once and once, since it is of no use later."""
 
 from collections.abc import Iterable
 from threading import Thread

@@ -79,7 +79,7 @@ def clear(store: Transaction, ids: Sequence[int]) -> None:
 
 
 def close(store: Transaction, ids: Sequence[int], now: datetime) -> None:
-    """Write down that the acknowledgements of incidents have ended."""
+    """Save that the acknowledgements of incidents have ended."""
     store.connection.execute(
         update(acknowledgements)
         .where(acknowledgements.c.incident_id.in_(ids), acknowledgements.c.ended_at.is_(None))

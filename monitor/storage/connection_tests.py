@@ -1,4 +1,4 @@
-"""Which connections are due a test, and what tests have shown."""
+"""Which connections are due for a test, and what tests have shown."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -17,7 +17,7 @@ _CHUNK = 100
 
 def last_test_at(store: Transaction, account: str, now: datetime) -> datetime | None:
     """
-    Say when a connection of an account was last tested; None if never.
+    Return when a connection of an account was last tested; None if never.
 
     A test in the future was before the clock was set back: it says nothing of how long ago that was, and must
     hide none of those since.
@@ -98,7 +98,7 @@ def record_test(
     tested_at: datetime,
     next_test_at: datetime,
 ) -> None:
-    """Write down what is known after a test, and when the next one is due."""
+    """Save what is known after a test, and when the next one is due."""
     row = {"tested_at": tested_at, "next_test_at": next_test_at, **connection_test_columns(tested)}
     done = store.connection.execute(
         update(connection_tests).where(connection_tests.c.connection_id == connection_id).values(row)

@@ -110,7 +110,7 @@ class Database:
             return found
 
     def current_revision(self) -> str | None:
-        """Give the revision of the schema; None where there is none yet. Touches nothing."""
+        """Return the revision of the schema; None if there is none yet. Changes nothing."""
         with self._translate_errors(), self._translate_file_errors():
             if self._file:
                 if not self._file.exists():
@@ -203,7 +203,7 @@ class Database:
                 return find_holder(connection)
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         self._writer.dispose()
         if self.is_sqlite:
             self._reader.dispose()
@@ -382,13 +382,13 @@ def _identity(file: Path | str) -> Identity | None:
 
 
 def _has_no_wal(file: Path) -> bool:
-    """Tell whether a file keeps a write-ahead log but has none now: then nobody has it open."""
+    """Return whether a file keeps a write-ahead log but has none now: then nobody has it open."""
     with file.open("rb") as opened:
         return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()
 
 
 def _remedy(reason: str, *, is_sqlite: bool) -> str:
-    """Say what an operator can do about a database's own words."""
+    """Return what an operator can do about an error of the database."""
     text = reason.lower()
     for words, remedy in _REMEDIES.items():
         if words in text:

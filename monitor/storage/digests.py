@@ -20,7 +20,7 @@ from monitor.storage.transaction import Transaction
 def last_digest_at(
     store: Transaction, channel: str, group: str, *, delivered: bool = False
 ) -> datetime | None:
-    """Say when the newest digest of a channel was written, or written and delivered; None before the first."""
+    """Return when the newest digest of a channel was written, or was written and delivered; None before the first."""
     query = select(func.max(notifications.c.created_at)).where(
         notifications.c.incident_id.is_(None),
         notifications.c.channel == channel,
@@ -34,13 +34,13 @@ def last_digest_at(
 
 
 def first_seen_at(store: Transaction) -> datetime | None:
-    """Say since when there is any history; None where there is none."""
+    """Return since when there is any history; None if there is none."""
     found: datetime | None = store.connection.execute(select(func.min(targets.c.first_seen_at))).scalar()
     return found
 
 
 def write_digest(store: Transaction, channel: str, group: str, now: datetime) -> None:
-    """Put a digest into the outbox, due at once."""
+    """Write a digest into the outbox, due at once."""
     store.connection.execute(
         insert(notifications).values(
             channel=channel,
@@ -63,12 +63,12 @@ def load_summary(
     clock_offset: Callable[[str], timedelta],
 ) -> Summary:
     """
-    Gather what a digest tells of.
+    Load the content of a digest.
 
     Args:
-        match: what its route takes.
-        since: what ended after this is told as over.
-        clock_offset: gives what local time is corrected by when expiry is judged, by account.
+        match: of its route.
+        since: incidents that ended after this are listed as resolved.
+        clock_offset: returns what local time is corrected by when expiry is judged, by account.
     """
     recent = incidents.c.resolved_at.is_(None) | (incidents.c.resolved_at > since)
     items = [

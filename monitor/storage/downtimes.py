@@ -8,5 +8,5 @@ from monitor.storage.transaction import Transaction
 
 
 def save_downtime(store: Transaction, gap: Downtime) -> None:
-    """Keep a gap that a start has found."""
+    """Save a downtime that a start has found."""
     store.connection.execute(insert(downtimes).values(began_at=gap.starts_at, ended_at=gap.ends_at))

@@ -43,13 +43,13 @@ class DryRunDatabase(Database):
     read = begin
 
     def incidents(self) -> dict[int, Incident]:
-        """Give the incidents by their ids: those that were open when the copy was made, and new ones."""
+        """Load the incidents by their ids: those that were open when the copy was made, and new ones."""
         with self.read() as store:
             known = [as_incident(row) for row in store.connection.execute(incident_query()).mappings()]
         return {incident.id: incident for incident in known if incident.id is not None}
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard everything."""
         self._memory.dispose()
         super().close()
 

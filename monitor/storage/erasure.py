@@ -32,7 +32,7 @@ CHUNK = 20
 
 def count_known(store: Transaction, account: str, managed_user_id: str | None) -> tuple[int, bool]:
     """
-    Say what there is to erase.
+    Count what there is to erase.
 
     Args:
         managed_user_id: None for all of the account.
@@ -91,7 +91,7 @@ def _client_targets(account: str, managed_user_id: str | None) -> ColumnElement[
 
 
 def _names(store: Transaction, account: str, managed_user_id: str | None) -> dict[str, set[str]]:
-    """Give the words by which silences may name the client, by the key of their match."""
+    """Return the words by which silences may name the client, by the key of their match."""
     rows = list(
         store.connection.execute(
             select(*TARGET_COLUMNS).where(_client_targets(account, managed_user_id))

@@ -26,7 +26,7 @@ def check_integrity(
     store: Transaction, *, is_routed: Callable[[Incident, Target | None], bool]
 ) -> Iterator[str]:
     """
-    Say what doesn't hold though it always should, one line each; nothing where the database is sound.
+    Check what must always hold, and yield a line for each fault; nothing if the database is sound.
 
     Args:
         is_routed: whether anybody is to be told of an incident.

@@ -66,7 +66,7 @@ def backup(database: Database, file: Path) -> None:
 
 def prune_older(database: Database, before: Mapping[str, datetime]) -> Iterator[tuple[str, int]]:
     """
-    Forget what is too old, in many small transactions.
+    Delete what is too old, in many small transactions.
 
     What is known now stays, however old: the newest snapshot of a connection, the newest poll run of a
     target, open incidents and what was told of them, the newest digest, and whatever is still to be sent.
@@ -95,7 +95,7 @@ def prune_older(database: Database, before: Mapping[str, datetime]) -> Iterator[
 
 def compact(database: Database) -> int:
     """
-    Give the room that is free within a SQLite file back to the disk, a little at a time, and empty its log.
+    Return the free space of a SQLite file to the disk, a little at a time, and empty its log.
 
     A server does so itself. What is held by others meanwhile is left for another time.
 

@@ -1,4 +1,4 @@
-"""Managed users as the history remembers them: registered, renamed, missed, detached; never deleted."""
+"""Managed users in the history: listed, renamed, missing, removed; never deleted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -63,7 +63,7 @@ def likely_owners(store: Transaction, account: str | None = None) -> list[Target
 
 
 def rename(store: Transaction, named: Mapping[int, ListedUser]) -> None:
-    """Give managed users the names they have now, by the ids of their targets."""
+    """Save the names that managed users have now, by the ids of their targets."""
     if named:
         rows = [
             {"b_id": id_, "managed_user": user.name, "managed_username": user.username}
@@ -79,13 +79,13 @@ def rename(store: Transaction, named: Mapping[int, ListedUser]) -> None:
 
 
 def mark_missing(store: Transaction, ids: Sequence[int], since: datetime | None) -> None:
-    """Write down since when managed users have not been listed; None for those that are."""
+    """Save since when managed users have not been listed; None for those that are."""
     for some in in_chunks(ids):
         store.connection.execute(update(targets).where(targets.c.id.in_(some)).values(missing_since=since))
 
 
 def remove_connections(store: Transaction, target_ids: Sequence[int], now: datetime) -> None:
-    """Take all that detached targets had for gone; what it was stays in the history."""
+    """Mark every connection of deactivated targets as removed; their history stays."""
     kept = ("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at")
     for some in in_chunks(target_ids):
         here = connections.c.target_id.in_(some) & connections.c.removed_at.is_(None)

@@ -33,7 +33,7 @@ ADVISORY_LOCK = 7_085_320_771
 
 def current_revision(connection: Connection) -> str | None:
     """
-    Give the revision of the schema in a database; None where it is empty.
+    Return the revision of the schema in a database; None if it is empty.
 
     Raises:
         StorageError: the database holds something that isn't ours, or a development version or a newer release
@@ -60,7 +60,7 @@ def current_revision(connection: Connection) -> str | None:
 
 def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: None) -> str | None:
     """
-    Bring a database to ``HEAD``, in one transaction; several that start at once take turns.
+    Migrate a database to ``HEAD`` in one transaction; several that start at once take turns.
 
     Args:
         on_step: told before each migration of its revision and of what it does.

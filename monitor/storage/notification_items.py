@@ -1,4 +1,4 @@
-"""What the rows of a claim tell of: incidents as they are now, and what the channel knows of them."""
+"""What a message says: incidents as they are now, and what its channel was last notified of."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -21,11 +21,11 @@ def load_items(
     as_events: bool = False,
 ) -> list[Item]:
     """
-    Load what a claim tells of, as it is now.
+    Load what the message of a claim says, as it is now.
 
     Args:
         dashboards: where to reconnect by hand, by account.
-        as_events: whether what may be out bears the key of its incident, so that newer news may go the same way.
+        as_events: whether each incident is an event with a key of its own, so that newer news may follow at once.
     """
     # By its name, not by its rows: there may be more of them than a statement takes values.
     mine = and_(rows_of_claim(claimed), SENDING, notifications.c.incident_id.is_not(None))
@@ -80,7 +80,7 @@ def load_items(
 
 def told_and_open(store: Transaction, channel: str, dashboards: Mapping[str, str]) -> list[Item]:
     """
-    Load what is open and was told to a channel, with the severity that it was last told.
+    Load what is open and a channel was notified of, with the severity that it was last sent.
 
     Args:
         dashboards: where to reconnect by hand, by account.
@@ -108,7 +108,7 @@ def told_and_open(store: Transaction, channel: str, dashboards: Mapping[str, str
 
 
 def _may_be_out(store: Transaction, claimed: Claim, wanted: Select[Any]) -> frozenset[int]:
-    """Pick the incidents of which another message of the channel may be out, though it isn't delivered."""
+    """Return the incidents of which another message of the channel may have been delivered, though it isn't known."""
     query = select(notifications.c.incident_id).where(
         UNDELIVERED,
         notifications.c.channel == claimed.channel,
@@ -122,9 +122,9 @@ def _may_be_out(store: Transaction, claimed: Claim, wanted: Select[Any]) -> froz
 
 def _superseded(store: Transaction, claimed: Claim) -> frozenset[int]:
     """
-    Pick the incidents of a retaken claim that there is newer news of, still to be sent.
+    Return the incidents of a retaken claim that newer notifications are pending of.
 
-    A message that may be out must not say something else under the same key, or a receiver that drops
+    A message that may have been delivered must not say something else under the same key, or a receiver that drops
     duplicates would drop the news.
     """
     newer = notifications.alias("newer")
@@ -143,7 +143,7 @@ def _superseded(store: Transaction, claimed: Claim) -> frozenset[int]:
 
 
 def _reopened(store: Transaction, wanted: Select[Any], channel: str) -> frozenset[int]:
-    """Pick the incidents whose problem is open again as another one that the channel hears of."""
+    """Return the incidents whose problem is open again as another one that the channel is notified of."""
     newer, notified = incidents.alias("newer"), notifications.alias("notified_status")
     query = (
         select(incidents.c.id)

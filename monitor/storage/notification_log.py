@@ -1,4 +1,4 @@
-"""What channels were told of what is open, and how they took it."""
+"""What channels were notified of, and how that went."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from monitor.storage.transaction import Transaction
 
 
 def last_notifications(store: Transaction) -> list[tuple[LastNotification, Target | None]]:
-    """Load what each channel was last told of each open incident that nobody has in hand."""
+    """Load what each channel was last notified of each open incident that isn't acknowledged."""
     is_reminder = notifications.c.reason == Reason.REMINDER
     is_news = notifications.c.reason.not_in((Reason.REMINDER, Reason.ACKNOWLEDGED))
     in_nobodys_hands = and_(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_by.is_(None))
@@ -60,14 +60,14 @@ def last_notifications(store: Transaction) -> list[tuple[LastNotification, Targe
 
 
 def open_incidents(store: Transaction) -> list[tuple[Incident, Target | None]]:
-    """Load what is open, whoever was told of it."""
+    """Load the open incidents, whoever was notified of them."""
     wanted = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
     rows = store.connection.execute(item_query(wanted)).mappings()
     return [(as_incident(row), target_of(row)) for row in rows]
 
 
 def notified_pairs(store: Transaction) -> frozenset[tuple[int, str]]:
-    """Give the ids of the open incidents, each with every channel that it was ever written to."""
+    """Return the ids of the open incidents, each with every channel that was ever to be notified of it."""
     still_open = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
     query = select(notifications.c.incident_id, notifications.c.channel).where(
         notifications.c.incident_id.in_(still_open)
@@ -104,7 +104,7 @@ def unknown_acknowledgements(store: Transaction, channels: Collection[str]) -> l
 
 def heard_milder(store: Transaction) -> list[tuple[Incident, Target | None, str]]:
     """
-    Load the open incidents that a channel was last told a milder severity of, each with that channel.
+    Load the open incidents whose last message to a channel named a milder severity, each with that channel.
 
     Left out is what is on its way to the channel, or among its dead letters.
     """
@@ -147,9 +147,9 @@ def _rank(severity: ColumnElement[Any]) -> ColumnElement[int]:
 
 def write_notifications(store: Transaction, notified: Sequence[RoutedChange], now: datetime) -> None:
     """
-    Write the outbox rows that tell of incidents which are as they were.
+    Write notifications of incidents that didn't change.
 
-    Whoever acknowledged one that is told as escalated did so when it was milder: that ends.
+    One that is sent as escalated was acknowledged when it was milder: that acknowledgement ends.
     """
     rows = [
         notification_row(change.incident.id, notification, now)
@@ -165,7 +165,7 @@ def write_notifications(store: Transaction, notified: Sequence[RoutedChange], no
 def last_client_notification(
     store: Transaction, claimed: Claim, since: datetime
 ) -> tuple[datetime | None, Severity | None]:
-    """Say when the client of a claim was last told anything since then, and the worst that was told."""
+    """Return when the client of a claim was last notified since then, and the worst severity of that time."""
     its_rows = select(notifications.c.incident_id).where(rows_of_claim(claimed))
     client = select(incidents.c.target_id).where(incidents.c.id.in_(its_rows))
     query = select(notifications.c.delivered_at, notifications.c.notified_status).where(
@@ -183,7 +183,7 @@ def last_client_notification(
 
 
 def channel_states(store: Transaction) -> list[ChannelState]:
-    """Load how every channel took what it was sent, and the open incidents about channels."""
+    """Load how sending to every channel went, and the open incidents about channels."""
     unsent = select(
         notifications.c.id,
         notifications.c.channel,

@@ -1,8 +1,8 @@
 """
-The outbox: claimed for a while, sent by somebody, settled; a crashed sender's claim is retaken.
+The outbox: notifications are claimed for a while and sent; the claim of a sender that crashed is retaken.
 
-A row that is ``sending`` is in somebody's hands until its lease ends. One that is ``pending`` and still bears
-the name of a claim may have been delivered: it is tried again with all of its claim, under the same name.
+A row that is ``sending`` belongs to a sender until its lease ends. One that is ``pending`` and still has a message key
+may have been delivered: it is sent again with all rows of its claim, under the same key.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ def notified_status(item: Item) -> Notified:
 
 def due_channels(store: Transaction, now: datetime, *, wait: bool = True) -> list[str]:
     """
-    Name the channels that have something to send, the longest overdue first.
+    Return the channels that have something to send, the longest overdue first.
 
     Args:
         wait: whether groups wait to fill; a single pass doesn't.
@@ -102,18 +102,18 @@ def claim(
     one_incident: bool = False,
 ) -> Claim | None:
     """
-    Take the next message of a channel: an abandoned claim first, else the group that is due the longest.
+    Claim the next message of a channel: an abandoned claim first, else the group that has been due the longest.
 
-    What somebody else is telling the channel right now must not be overtaken: news of the same incidents waits
-    until that is settled. Two that claim for one channel must take turns.
+    What another sender is sending to the channel must not be overtaken: news of the same incidents waits until that is
+    done. Two that claim for one channel must take turns.
 
     Args:
-        message_key: what a new claim is to be called; one that was abandoned keeps its own.
+        message_key: of a new claim; one that was abandoned keeps its own.
         whole: whether all of a group goes as soon as some of it is due.
         one_incident: whether a new claim is about one incident, whatever its group.
 
     Returns:
-        None where nothing is due.
+        None if nothing is due.
     """
     of_channel = and_(UNDELIVERED, notifications.c.channel == channel)
     is_kept = and_(PENDING, notifications.c.message_key.is_not(None), _is_due(now, wait=True))
@@ -168,7 +168,7 @@ def claim(
 
 
 def cap_due(store: Transaction, now: datetime) -> None:
-    """Have due now what waits for its group or for another attempt: the clock was set back meanwhile."""
+    """Make due now what waits for its group or for another attempt, since the clock was set back."""
     waits = and_(PENDING, notifications.c.suppressed_until.is_(None), notifications.c.silence_id.is_(None))
     store.connection.execute(
         update(notifications).where(waits, notifications.c.due_at > now).values(due_at=now)
@@ -184,10 +184,10 @@ def mark_delivered(
     store: Transaction, claimed: Claim, now: datetime, *, notified: Mapping[int, Notified]
 ) -> None:
     """
-    Write down that a claim is done.
+    Save that a claim was sent.
 
     Args:
-        notified: what the channel was told of each incident; one that is not in it had nothing left to tell.
+        notified: what the message says of each incident; nothing was left to say of one that is not in it.
     """
     # Also what another sender has put aside, who took us for dead: it was delivered all the same.
     mine = and_(rows_of_claim(claimed), UNSENT)
@@ -219,10 +219,10 @@ def mark_delivered(
 
 def suppress(store: Transaction, claimed: Claim, suppressed: Mapping[int, Suppression]) -> None:
     """
-    Give back what of a claim is not to be told yet: nobody has tried to send it.
+    Release what of a claim must not be sent yet; this was no attempt.
 
-    A claim whose message may be out keeps its name if all of it is held. A part of it can't: its receiver would
-    drop one of two messages under one name.
+    A claim whose message may have been delivered keeps its key if all of it is suppressed. A part of it can't: its
+    receiver would drop one of two messages under one key.
 
     Args:
         suppressed: until when and by which silence, if by one, for each incident.
@@ -253,7 +253,7 @@ def suppress(store: Transaction, claimed: Claim, suppressed: Mapping[int, Suppre
 
 
 def release(store: Transaction, claimed: Claim, *, due_at: datetime, error: str) -> None:
-    """Give up a claim whose message was surely not delivered: its rows are grouped anew when due."""
+    """Release a claim whose message was surely not delivered: its rows are grouped again when due."""
     store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
@@ -262,7 +262,7 @@ def release(store: Transaction, claimed: Claim, *, due_at: datetime, error: str)
 
 
 def defer(store: Transaction, claimed: Claim, *, until: datetime) -> None:
-    """Let a claim wait that nobody has tried to send yet, since its time has not come."""
+    """Release a claim whose time has not come; this was no attempt."""
     store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
@@ -278,7 +278,7 @@ def defer(store: Transaction, claimed: Claim, *, until: datetime) -> None:
 
 
 def renew_lease(store: Transaction, claimed: Claim, now: datetime) -> Claim | None:
-    """Hold a claim for longer; None where its lease ended and another sender has it."""
+    """Extend the lease of a claim; return None if it ended and another sender has the claim."""
     until = now + LEASE
     renewed = store.connection.execute(
         update(notifications).where(_owns_claim(claimed)).values(leased_until=until)
@@ -287,7 +287,7 @@ def renew_lease(store: Transaction, claimed: Claim, now: datetime) -> Claim | No
 
 
 def retry_same_key(store: Transaction, claimed: Claim, *, until: datetime, error: str) -> None:
-    """Keep a claim together whose message may have been delivered: it is retried under the same name."""
+    """Keep a claim together whose message may have been delivered: it is retried under the same key."""
     store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
@@ -296,7 +296,7 @@ def retry_same_key(store: Transaction, claimed: Claim, *, until: datetime, error
 
 
 def mark_dead(store: Transaction, claimed: Claim, *, error: str, is_possibly_delivered: bool = False) -> None:
-    """Make dead letters of a claim; they remember whether its message may have arrived."""
+    """Make dead letters of a claim, and save whether its message may have been delivered."""
     store.connection.execute(
         update(notifications)
         .where(_owns_claim(claimed))
@@ -310,13 +310,13 @@ def mark_dead(store: Transaction, claimed: Claim, *, error: str, is_possibly_del
 
 
 def rows_of_claim(claimed: Claim) -> ColumnElement[bool]:
-    """Give what holds for the rows of a claim, as long as it isn't delivered."""
+    """Return the condition for the rows of a claim, as long as it isn't delivered."""
     of_channel = notifications.c.channel == claimed.channel
     return and_(UNDELIVERED, of_channel, notifications.c.message_key == claimed.message_key)
 
 
 def _owns_claim(claimed: Claim) -> Any:
-    """Whoever let a lease end may find that another sender has retaken the claim: its fate is theirs."""
+    """Return the condition for the rows of a claim that this sender still has: another one may have retaken it."""
     return and_(rows_of_claim(claimed), SENDING, notifications.c.leased_until == claimed.leased_until)
 
 

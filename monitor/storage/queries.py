@@ -132,12 +132,12 @@ def rows(
 
 
 def equals(view: TableClause, **wanted: object) -> list[ColumnElement[bool]]:
-    """Ask for certain values; None asks for nothing."""
+    """Return the conditions for certain values; None asks for nothing."""
     return [view.c[name] == value for name, value in wanted.items() if value is not None]
 
 
 def is_shared() -> ColumnElement[bool]:
-    """Ask for connections whose profile is connected more than once."""
+    """Return the condition for connections whose profile is connected more than once."""
     listed = CONNECTIONS.alias("listed")
     several = (
         select(listed.c.platform_id)
@@ -149,12 +149,12 @@ def is_shared() -> ColumnElement[bool]:
 
 
 def is_open() -> ColumnElement[bool]:
-    """Ask for incidents that are open."""
+    """Return the condition for incidents that are open."""
     return INCIDENTS.c.resolved_at.is_(None)
 
 
 def since(view: TableClause, moment: datetime) -> ColumnElement[bool]:
-    """Ask for what happened from a moment on; of incidents, for those that opened or ended."""
+    """Return the condition for what happened from a moment on; an incident opened or ended then."""
     if view is INCIDENTS:
         return or_(view.c.opened_at >= moment, view.c.resolved_at >= moment)
     at_least: ColumnElement[bool] = (view.c.created_at if view is DELIVERIES else view.c.at) >= moment

@@ -1,4 +1,4 @@
-"""Who is polled: targets that come, go, and come back; none is ever deleted."""
+"""Targets that are added, deactivated and activated again; none is ever deleted."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
@@ -51,7 +51,7 @@ def activate(
     *,
     due_at: Callable[[Target], datetime] | None = None,
 ) -> list[Target]:
-    """Poll targets from now on; gives those that were not polled before. ``due_at`` as for ``register``."""
+    """Poll targets from now on; return those that were not polled before. ``due_at`` as for ``register``."""
     wanted = set(wanted)
     of_them = targets.c.account.in_({account for account, _ in wanted})
     columns = (targets.c.id, targets.c.account, targets.c.managed_user_id, targets.c.deactivated_at)
@@ -73,14 +73,14 @@ def activate(
 
 
 def deactivate(store: Transaction, ids: Sequence[int], now: datetime) -> None:
-    """Poll targets no more; their incidents end with their going, so whoever comes back is decided anew."""
+    """Stop polling targets; their digest is cleared, so one that returns is evaluated again."""
     for some in in_chunks(ids):
         gone = update(targets).where(targets.c.id.in_(some))
         store.connection.execute(gone.values(deactivated_at=now, response_digest=None))
 
 
 def active_targets(store: Transaction, *conditions: ColumnElement[bool]) -> list[Target]:
-    """Give the targets that are polled, in the order of their ids."""
+    """Load the targets that are polled, in the order of their ids."""
     query = select(*TARGET_COLUMNS).where(_ACTIVE, *conditions).order_by(targets.c.id)
     return [as_target(row) for row in store.connection.execute(query).mappings()]
 

@@ -1,4 +1,4 @@
-"""Between rows and values: the only place that knows both."""
+"""Turn rows into the values of core, and back."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +40,7 @@ TARGET_COLUMNS = (
 
 
 def in_chunks(ids: Iterable[int]) -> Iterator[list[int]]:
-    """Cut ids into lists that a statement can hold: PostgreSQL takes 65,535 values, SQLite 32,766."""
+    """Split ids into lists that a statement can hold: PostgreSQL takes 65,535 values, SQLite 32,766."""
     rest = list(ids)
     for start in range(0, len(rest), _CHUNK):
         yield rest[start : start + _CHUNK]
@@ -101,7 +101,7 @@ def _base_url(subject: str) -> str | None:
 
 
 def target_of(row: RowMapping) -> Target | None:
-    """Give the target of a joined row in which it has the name ``target_id``; None where there is none."""
+    """Return the target of a joined row in which its id is ``target_id``; None if there is none."""
     return as_target({**row, "id": row["target_id"]}) if row["target_id"] is not None else None
 
 
@@ -221,7 +221,7 @@ def connection_test_columns(tested: ConnectionTestHistory) -> dict[str, Any]:
 
 
 def notification_row(incident_id: int, notification: PlannedNotification, now: datetime) -> dict[str, Any]:
-    """Make the outbox row that tells a channel of an incident."""
+    """Return the outbox row that notifies a channel of an incident."""
     return {
         "incident_id": incident_id,
         "channel": notification.channel,
@@ -236,7 +236,7 @@ def notification_row(incident_id: int, notification: PlannedNotification, now: d
 
 
 def incident_row(incident: Incident) -> dict[str, Any]:
-    """Make the columns that decisions move; who has it in hand is what people say, at any time."""
+    """Return the columns that evaluations change; acknowledgements are changed by people, at any time."""
     return {
         "b_id": incident.id,
         "severity": incident.severity,

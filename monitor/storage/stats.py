@@ -112,7 +112,7 @@ def collect(store: Transaction, now: datetime) -> Stats:
 
 
 def due_since(store: Transaction, now: datetime) -> Mapping[str, list[datetime]]:
-    """Tell since when targets have been due that are, by account."""
+    """Return since when the targets that are due have been due, by account."""
     found: dict[str, list[datetime]] = {}
     query = (
         select(targets.c.account, target_schedule.c.next_poll_at)
@@ -136,7 +136,7 @@ def due_times(store: Transaction, now: datetime) -> Mapping[int, datetime]:
 
 def oldest_pending(store: Transaction, now: datetime) -> datetime | None:
     """
-    Tell since when the oldest message that should be on its way has been due.
+    Return since when the oldest message that should be on its way has been due.
 
     One that a channel refuses is put off and so not meant: this is about a sender that doesn't send.
     """
@@ -153,7 +153,7 @@ def oldest_pending(store: Transaction, now: datetime) -> datetime | None:
 
 def expiries(store: Transaction, *, limit: int, after: datetime | None = None) -> list[Expiry]:
     """
-    Give the tokens that expire next, the first first.
+    Load the tokens that expire next, the first first.
 
     Args:
         after: leave out what expired until then.

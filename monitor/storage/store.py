@@ -1,4 +1,4 @@
-"""What jobs ask of the history database and tell it, inside one transaction; always for many at once."""
+"""What several jobs read and write in one transaction, always for many targets at once."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,14 +63,14 @@ class Store(Transaction):
         as_listed: Collection[str] = (),
         due_at: Callable[[Target], datetime] | None = None,
     ) -> list[Target]:
-        """Make the targets what the configuration says; see ``registration``."""
+        """Activate and deactivate targets as the configuration says; see ``registration``."""
         self.lock("register")
         registration.register(self, wanted, now, as_listed=as_listed, due_at=due_at)
         return self.active_targets()
 
     def invalidate_evaluations(self, now: datetime, accounts: Collection[str] | None = None) -> None:
         """
-        Have targets decided anew: the rules may have changed while nobody looked, or the clock.
+        Have targets evaluated again: the rules or the clock may have changed.
 
         Args:
             accounts: whose; by default all.
@@ -99,7 +99,7 @@ class Store(Transaction):
         )
 
     def cap_next_poll(self, account: str, *, latest: datetime) -> None:
-        """Bring polls forward that lie further off than they can: the clock or the interval was changed."""
+        """Bring polls forward that lie too far off, since the clock or the interval was changed."""
         of_account = select(targets.c.id).where(targets.c.account == account)
         self.connection.execute(
             update(target_schedule)
@@ -114,12 +114,12 @@ class Store(Transaction):
         )
 
     def active_targets(self) -> list[Target]:
-        """Give the targets that are polled."""
+        """Load the targets that are polled."""
         return registration.active_targets(self)
 
     def due_targets(self, now: datetime, *, limit: int, of_each: int | None = None) -> list[Target]:
         """
-        Give the targets whose next poll is due, the longest overdue first.
+        Load the targets whose next poll is due, the longest overdue first.
 
         Args:
             of_each: how many of one account at most: one that is far behind must not hide the others.
@@ -146,7 +146,7 @@ class Store(Transaction):
     def due_for_reevaluation(
         self, now: datetime, *, limit: int, except_accounts: Collection[str] = ()
     ) -> list[Target]:
-        """Give the targets for which a deadline has passed."""
+        """Load the targets for which a deadline has passed."""
         others = [targets.c.account.not_in(except_accounts)] if except_accounts else []
         return self._targets(
             targets.c.deactivated_at.is_(None),
@@ -167,7 +167,7 @@ class Store(Transaction):
         return [as_target(row) for row in self.connection.execute(query).mappings()]
 
     def paused_targets(self) -> frozenset[int]:
-        """Pick the targets that nobody is to ask about for now, since their key is refused."""
+        """Return the targets that aren't polled for now, since the API refuses their key."""
         query = (
             select(targets.c.id)
             .join(sources_table, sources_table.c.account == targets.c.account)
@@ -177,10 +177,10 @@ class Store(Transaction):
 
     def target_states(self, wanted: Sequence[Target]) -> dict[int, TargetState]:
         """
-        Load what is known of targets, without their connections and incidents.
+        Load the states of targets, without their connections and incidents.
 
-        Those that are going to write about the same accounts take turns until their transactions end. Not
-        about the same targets: what happens to one may wake or stop all the others of its account.
+        Transactions about the same accounts take turns until they end. Not about the same targets: what happens to one
+        may pause or resume all the others of its account.
         """
         self.lock(*(target.account for target in wanted))
         ids = [target.id for target in wanted]
@@ -254,10 +254,10 @@ class Store(Transaction):
         self, states: Mapping[int, TargetState], *, recent_since: datetime
     ) -> dict[int, TargetState]:
         """
-        Add the connections and the incidents to what is known of targets.
+        Add the connections and the incidents to the states of targets.
 
         Args:
-            recent_since: problems opened since then count as recent.
+            recent_since: incidents opened since then count as recent.
         """
         ids = list(states)
         if not ids:
@@ -290,7 +290,7 @@ class Store(Transaction):
         }
 
     def account_states(self, accounts: Iterable[str], *, recent_since: datetime) -> list[AccountState]:
-        """Load what is known of accounts as sources; ``recent_since`` as for ``completed``."""
+        """Load the states of accounts; ``recent_since`` as for ``with_connections``."""
         names = sorted(set(accounts))
         if not names:
             return []
@@ -303,7 +303,7 @@ class Store(Transaction):
         return account_status.load_accounts(self, names, recent_opens=flat)
 
     def orphaned_incidents(self, accounts: Sequence[str]) -> list[Incident]:
-        """Give the open incidents of targets that are polled no more, and of accounts that are gone."""
+        """Load the open incidents of deactivated targets, and of accounts that aren't configured any more."""
         detached = select(targets.c.id).where(targets.c.deactivated_at.is_not(None))
         return self._open_incidents(
             incidents.c.channel.is_(None),
@@ -311,7 +311,7 @@ class Store(Transaction):
         )
 
     def recovering_accounts(self, before: datetime) -> list[str]:
-        """Name the accounts with a flapping problem that has been away since ``before``."""
+        """Return the accounts with a flapping problem that hasn't occurred since ``before``."""
         query = select(incidents.c.account).where(
             incidents.c.resolved_at.is_(None),
             incidents.c.recovering_since <= before,
@@ -332,7 +332,7 @@ class Store(Transaction):
         return self.connection.scalar(query) or 0
 
     def active_silences(self, now: datetime) -> list[Silence]:
-        """Give the silences that are in force."""
+        """Load the silences that are in force."""
         query = select(silences).where(
             silences.c.starts_at <= now, silences.c.ends_at > now, silences.c.ended_at.is_(None)
         )
@@ -362,17 +362,17 @@ class Store(Transaction):
     # Recording
 
     def save_polls(self, records: Sequence[PollRecord]) -> None:
-        """Write what a batch of polls saw and changed; incidents apart."""
+        """Save what a batch of polls saw and changed, except incidents."""
         recording.save_polls(self, records)
 
     def save_reevaluations(self, evaluations: Sequence[Evaluation]) -> None:
-        """Write down when the targets of reviews must be looked at again."""
+        """Save when targets must be evaluated again."""
         recording.save_reevaluations(self, evaluations)
 
     def save_incidents(
         self, changes: Sequence[RoutedChange], now: datetime, *, incident_channels: Collection[str] = ()
     ) -> list[int]:
-        """Write incidents and the outbox rows that tell of them; returns the incidents' ids in order."""
+        """Save incidents, and write the notifications of them; return the incidents' ids in order."""
         return recording.save_incidents(self, changes, now, incident_channels=incident_channels)
 
 

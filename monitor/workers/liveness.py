@@ -62,7 +62,7 @@ class Liveness:
         self.beat(part)
 
     def ages(self, now_monotonic: float | None = None) -> Mapping[str, float]:
-        """Tell for how many seconds each part has been silent."""
+        """Return for how many seconds each part has been silent."""
         now = self._monotonic() if now_monotonic is None else now_monotonic
         with self._lock:
             return {part: max(now - moved, 0.0) for part, moved in self._beats.items()}
