@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 from monitor.app import build_app
 from monitor.clock import utc_now
 from monitor.config.load import load_config
-from monitor.daemon.cycles import StatusLine
 from monitor.daemon.service import Daemon, Every, wait_for_reload
+from monitor.daemon.status_line import StatusLine
 from monitor.daemon.systemd import Systemd
 from monitor.errors import StorageError
 from monitor.sandbox.samples import SANDBOX_KEY

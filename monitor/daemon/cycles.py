@@ -11,17 +11,16 @@ from monitor.channels.channel import Channel
 from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
 from monitor.core.messages.lifecycle import Downtime, open_incidents_line, started_message, stopping_message
 from monitor.core.text import counted
-from monitor.daemon.systemd import Systemd
 from monitor.errors import DeliveryError
 from monitor.heartbeat import Heartbeat
 from monitor.jobs.lifecycle_notices import send_lifecycle_notice
-from monitor.logs import bind_global, scrub
+from monitor.logs import bind_global
 from monitor.storage import discovery, downtimes, queries
 from monitor.storage.queries import Health
 
 log = structlog.get_logger()
 
-# The start message is sent at the latest after this time, even if not everything was polled.
+# The start notice is sent this late at most, even if not every target was polled by then.
 START_NOTICE_TIMEOUT = timedelta(minutes=5)
 RECENTLY = timedelta(hours=24)
 
@@ -49,7 +48,7 @@ class CycleReporter:
         set_status: Callable[[str], None],
         is_start: bool,
         take_counts: Callable[[], Mapping[str, int]] = lambda: {},
-        on_ended: Callable[[CycleStatus], None] = lambda verdict: None,
+        on_ended: Callable[[CycleStatus], None] = lambda status: None,
     ) -> None:
         self.text = f"watching {counted(len(app.context.providers), 'account')}"
         self._app = app
@@ -129,20 +128,6 @@ class CycleReporter:
             self._is_start = False
             self._send_start_notice(found)
 
-    def _start_next(self, now: datetime) -> None:
-        """Begin a cycle, whose name is in every line of the log."""
-        self._number += 1
-        self._ends_at = now + self._app.config.polling.every
-        bind_global(cycle=f"{self._run}-{self._number}")
-
-    def send_stop_notices(self) -> list[Thread]:
-        """Start to notify the channels with ``notify_on: stop`` that the monitor stops."""
-        app = self._app
-        return send_lifecycle_notice(
-            self._channels_notified_on("stop"),
-            stopping_message(now=app.context.clock(), key=app.context.new_message_key()),
-        )
-
     def _report(self, cycle: Cycle, now: datetime) -> None:
         """Ping the heartbeat: a new status at once, the same one once a cycle, a partial one never."""
         before, self._status = self._status, cycle.status
@@ -154,13 +139,15 @@ class CycleReporter:
             return
         self._next_at = now + self._every
         is_good = cycle.status is CycleStatus.COMPLETE
-        self._ping(lambda switch: switch.success(cycle.text) if is_good else switch.failure(cycle.text))
+        self._ping(
+            lambda heartbeat: heartbeat.success(cycle.text) if is_good else heartbeat.failure(cycle.text)
+        )
 
-    def _ping(self, say: Callable[[Heartbeat], None]) -> None:
+    def _ping(self, send: Callable[[Heartbeat], None]) -> None:
         if self._app.heartbeat is None:
             return
         try:
-            say(self._app.heartbeat)
+            send(self._app.heartbeat)
         except DeliveryError as error:
             if self._is_delivered:
                 log.warning("heartbeat.failed", error=str(error))
@@ -170,10 +157,19 @@ class CycleReporter:
                 log.info("heartbeat.recovered")
             self._is_delivered = True
 
+    def _start_next(self, now: datetime) -> None:
+        """Begin a cycle, whose name every line of the log has."""
+        self._number += 1
+        self._ends_at = now + self._app.config.polling.every
+        bind_global(cycle=f"{self._run}-{self._number}")
+
     def _send_start_notice(self, found: Health) -> None:
         app = self._app
-        problems = self._opened_since_start() if self._downtime else 0
+        problems = 0
         if self._downtime:
+            with self._app.database.read() as store:
+                opened = queries.INCIDENTS.c.opened_at >= self._monitoring_since
+                problems = sum(1 for _ in queries.rows(store, queries.INCIDENTS, opened))
             log.info("daemon.caught_up", since=self._downtime.starts_at.isoformat(), problems_found=problems)
         message = started_message(
             accounts=len(app.context.providers),
@@ -185,10 +181,13 @@ class CycleReporter:
         )
         send_lifecycle_notice(self._channels_notified_on("start"), message)
 
-    def _opened_since_start(self) -> int:
-        with self._app.database.read() as store:
-            opened = queries.INCIDENTS.c.opened_at >= self._monitoring_since
-            return sum(1 for _ in queries.rows(store, queries.INCIDENTS, opened))
+    def send_stop_notices(self) -> list[Thread]:
+        """Start to notify the channels with ``notify_on: stop`` that the monitor stops; return the threads that send."""
+        app = self._app
+        return send_lifecycle_notice(
+            self._channels_notified_on("stop"),
+            stopping_message(now=app.context.clock(), key=app.context.new_message_key()),
+        )
 
     def _channels_notified_on(self, what: str) -> Iterator[Channel]:
         app = self._app
@@ -197,35 +196,11 @@ class CycleReporter:
                 yield app.context.channels[channel.name]
 
     def _health(self) -> tuple[Health, Mapping[str, datetime]]:
-        plans = self._app.context.poll_scopes
+        scopes = self._app.context.poll_scopes
         with self._app.database.read() as store:
             found = queries.health(store, self._app.context.clock(), recently=RECENTLY)
             unlisted_since = discovery.unlisted_since(store)
-        asked = {
-            name: at for name, at in unlisted_since.items() if name in plans and plans[name].needs_user_list
+        unlisted = {
+            name: at for name, at in unlisted_since.items() if name in scopes and scopes[name].needs_user_list
         }
-        return found, asked
-
-
-class StatusLine:
-    """The status line for systemd: the current state, after what an operator must not overlook."""
-
-    def __init__(self, systemd: Systemd) -> None:
-        self.systemd = systemd
-        self.rejection = ""
-
-    def set(self, text: str) -> None:
-        """Set the current state."""
-        self.systemd.set_status(self._full_text(text))
-
-    def ready(self, text: str) -> None:
-        """Report that a start or a reload is done, and set the current state."""
-        self.systemd.notify_ready(self._full_text(text))
-
-    def on_migration(self, revision: str, deed: str) -> None:
-        """Report a migration, and ask systemd for more time."""
-        log.info("database.migrating", revision=revision, deed=deed)
-        self.systemd.extend_timeout(f"migrating the database: {revision}: {deed}", timedelta(minutes=30))
-
-    def _full_text(self, text: str) -> str:
-        return scrub(f"{self.rejection}; {text}" if self.rejection else text)
+        return found, unlisted

@@ -19,7 +19,8 @@ from apscheduler.triggers.base import BaseTrigger
 from monitor import __version__
 from monitor.app import App
 from monitor.core.text import one_line
-from monitor.daemon.cycles import CycleReporter, StatusLine
+from monitor.daemon.cycles import CycleReporter
+from monitor.daemon.status_line import StatusLine
 from monitor.daemon.systemd import Systemd
 from monitor.errors import MonitorError, StorageError
 from monitor.jobs.acknowledged import pass_on_acknowledgements
