@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from monitor.cli import main
 from monitor.clock import utc_now
 from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.storage.database import Database
@@ -92,3 +93,21 @@ def test_a_daemon_without_its_lock_does_nothing_until_it_has_it_again(
         wait_until(lambda: len(api.requests) > polled + 1, what="polls after the lock is held again")
         process.process.terminate()
         assert process.end() == 0
+
+
+def test_a_poll_beside_a_daemon_removes_nothing(
+    config: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", SANDBOX_KEY)
+    with closing(Database(postgres_url)) as database:
+        database.upgrade()
+        with database.begin() as store:
+            store.register([("elsewhere", None)], utc_now())
+        with database.exclusive() as acquire:
+            assert acquire() is None
+            main(["--config", str(config), "poll"])
+            with database.read() as store:
+                assert {target.account for target in store.active_targets()} == {"agency", "elsewhere"}
+        main(["--config", str(config), "poll"])
+        with database.read() as store:
+            assert {target.account for target in store.active_targets()} == {"agency"}

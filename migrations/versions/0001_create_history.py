@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("managed_user", sa.Text()),
         sa.Column("first_seen_at", UtcDateTime(), nullable=False),
         sa.Column("deactivated_at", UtcDateTime()),
+        sa.Column("dropped_at", UtcDateTime()),
         sa.Column("last_ok_at", UtcDateTime()),
         sa.Column("consecutive_failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("failing_since", UtcDateTime()),

@@ -30,15 +30,22 @@ MAX_FAILURES_SHOWN = 5
 EXIT_TIMEOUT = timedelta(seconds=5)
 
 
+accept_removal_option = click.option(
+    "--accept-removal", is_flag=True, help="Remove what is no longer configured at once, even most targets."
+)
+
+
 @click.command()
+@accept_removal_option
 @pass_session
-def run(session: Session) -> None:
+def run(session: Session, accept_removal: bool) -> None:
     """
     Run the daemon in the foreground.
 
     SIGTERM and SIGINT stop it. SIGHUP reloads the configuration.
     """
     from monitor.daemon import service
+    from monitor.storage.registration import Removal
 
     _limit_malloc_arenas()
     app = _build_app(session)
@@ -51,15 +58,16 @@ def run(session: Session) -> None:
             raise ConfigError("database.url can't change while the daemon runs: restart it")
         return renewed
 
-    service.run(app, rebuilt)
+    service.run(app, rebuilt, removal=Removal.ALL if accept_removal else Removal.GUARDED)
     _exit_with_stuck_threads()
 
 
 @click.command()
 @click.option("--account", metavar="NAME", help="Only this account.")
 @click.option("--dry-run", is_flag=True, help="Preview changes and alerts without saving or sending.")
+@accept_removal_option
 @pass_session
-def poll(session: Session, account: str | None, dry_run: bool) -> int:
+def poll(session: Session, account: str | None, dry_run: bool, accept_removal: bool) -> int:
     """
     Poll every target once and send what is due.
 
@@ -76,9 +84,11 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
         if dry_run:
             from monitor.cli import dry_run as rehearsal
 
-            return rehearsal.dry_run(app, lambda app: run_pass(app, account=account))
+            return rehearsal.dry_run(
+                app, lambda app: run_pass(app, account=account, accept_removal=accept_removal)
+            )
         app.database.upgrade()
-        done = run_pass(app, account=account)
+        done = run_pass(app, account=account, accept_removal=accept_removal)
         with app.database.read() as store:
             incidents = open_incidents(store)
             now = app.context.clock()
@@ -92,7 +102,7 @@ def poll(session: Session, account: str | None, dry_run: bool) -> int:
     return 1 if done.failures or done.undelivered else 0
 
 
-def run_pass(app: "App", *, account: str | None = None) -> PassResult:
+def run_pass(app: "App", *, account: str | None = None, accept_removal: bool = False) -> PassResult:
     """Sync the targets, poll each, reevaluate what the clock changed, deliver what is due."""
     from monitor.jobs.acknowledged import pass_on_acknowledgements
     from monitor.jobs.backfill_notifications import backfill_notifications
@@ -101,9 +111,12 @@ def run_pass(app: "App", *, account: str | None = None) -> PassResult:
     from monitor.jobs.refresh import refresh
     from monitor.jobs.sync_targets import sync_targets
     from monitor.jobs.sync_workspace import sync_workspaces
+    from monitor.storage.registration import Removal
 
     done, context = PassResult(), app.context
-    sync_targets(context)
+    # The configuration of a daemon beside this says what is no longer polled.
+    guarded = Removal.NONE if context.database.daemon() else Removal.GUARDED
+    sync_targets(context, removal=Removal.ALL if accept_removal else guarded)
     sync_workspaces(context, force=True, accounts=None if account is None else [account])
     with context.database.begin() as store:
         targets = store.active_targets()

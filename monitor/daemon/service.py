@@ -43,6 +43,7 @@ from monitor.metrics import Metrics
 from monitor.signals import Signals, handle_signals
 from monitor.storage.migrate import HEAD
 from monitor.storage.recording import PollRecord
+from monitor.storage.registration import Removal
 from monitor.web.listener import WebListener
 from monitor.workers.liveness import DISPATCHER, SENDER, Liveness
 from monitor.workers.poller import Poller
@@ -165,16 +166,19 @@ class Daemon:
         )
         self._scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
 
-    def start(self) -> None:
+    def start(self, removal: Removal = Removal.GUARDED) -> None:
         """
         Sync the targets and start the jobs.
+
+        Args:
+            removal: of targets that the configuration no longer names.
 
         Raises:
             StorageError: the database can't be used.
         """
         context = self._app.context
         self.cycles.start()
-        sync_targets(context)
+        sync_targets(context, removal=removal)
         with context.database.begin() as store:
             store.invalidate_evaluations(context.clock())
         check_clocks(context)
@@ -271,12 +275,19 @@ class Daemon:
         log.error("job.failed", job=event.job_id, error=repr(getattr(event, "exception", None)))
 
 
-def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> None:
+def run(
+    app: App,
+    reload: Callable[[], App],
+    systemd: Systemd | None = None,
+    *,
+    removal: Removal = Removal.GUARDED,
+) -> None:
     """
     Run until a signal: SIGTERM or SIGINT stop it, SIGHUP reloads the configuration.
 
     Args:
         reload: builds the monitor from the current configuration; a ConfigError keeps the old one.
+        removal: of targets that the configuration no longer names, at the start.
 
     Raises:
         StorageError: the database can't be used, and waiting won't help.
@@ -293,7 +304,7 @@ def run(app: App, reload: Callable[[], App], systemd: Systemd | None = None) -> 
         listener.serve(app)
         app = _stand_by(app, acquire_lock, signals, reload=reload, status=status, listener=listener)
         is_start = True
-        while daemon := _wait_for_database(app, acquire_lock, signals, status, is_start=is_start):
+        while daemon := _wait_for_database(app, acquire_lock, signals, status, removal if is_start else None):
             stop_notices: list[threading.Thread] = []
             try:
                 listener.serve(app, daemon.liveness, daemon.metrics)
@@ -358,9 +369,19 @@ def _stand_by(
 
 
 def _wait_for_database(
-    app: App, acquire_lock: Callable[[], str | None], signals: Signals, status: StatusLine, *, is_start: bool
+    app: App,
+    acquire_lock: Callable[[], str | None],
+    signals: Signals,
+    status: StatusLine,
+    start_removal: Removal | None,
 ) -> Daemon | None:
-    """Start when the database is available; None if a stop is requested first."""
+    """
+    Start when the database is available; None if a stop is requested first.
+
+    Args:
+        start_removal: what the start of the program does with targets that are no longer configured; None if this is
+            a reload.
+    """
     wait = 1.0
     while not signals.stop:
         try:
@@ -372,9 +393,9 @@ def _wait_for_database(
                     warning=f"the database doesn't apply {', '.join(unapplied)} as asked: a connection pooler drops "
                     "them, or database.url sets them; set them with ALTER ROLE",
                 )
-            return _start(app, acquire_lock, status, is_start=is_start)
+            return _start(app, acquire_lock, status, start_removal)
         except StorageError as error:
-            if not error.transient and is_start:  # a daemon that already runs waits for any error
+            if not error.transient and start_removal:  # a daemon that already runs waits for any error
                 raise
             log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
             status.systemd.extend_timeout(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
@@ -383,10 +404,12 @@ def _wait_for_database(
     return None
 
 
-def _start(app: App, acquire_lock: Callable[[], str | None], status: StatusLine, *, is_start: bool) -> Daemon:
-    daemon = Daemon(app, set_status=status.set, is_start=is_start, acquire_lock=acquire_lock)
+def _start(
+    app: App, acquire_lock: Callable[[], str | None], status: StatusLine, start_removal: Removal | None
+) -> Daemon:
+    daemon = Daemon(app, set_status=status.set, is_start=start_removal is not None, acquire_lock=acquire_lock)
     try:
-        daemon.start()
+        daemon.start(start_removal or Removal.GUARDED)
     except BaseException:
         daemon.stop()
         raise

@@ -10,6 +10,7 @@ from monitor.core.model import Incident, Resolution, RuleName, Target
 from monitor.core.scheduling.slots import next_slot
 from monitor.jobs.context import JobContext
 from monitor.storage import discovery
+from monitor.storage.registration import Removal, dropped_targets
 
 log = structlog.get_logger()
 
@@ -17,12 +18,13 @@ log = structlog.get_logger()
 MAX_POLL_DELAY = timedelta(hours=1, minutes=5)
 
 
-def sync_targets(context: JobContext) -> list[Target]:
+def sync_targets(context: JobContext, *, removal: Removal = Removal.GUARDED) -> list[Target]:
     """
     Register the targets of the configured accounts; new ones are due at once, managed users in their slot.
 
     A target that is no longer configured isn't polled any more, and its open incidents end as removed. Only incident
-    services are notified of that: whoever edited the configuration knows.
+    services are notified of that: whoever edited the configuration knows. A configuration that drops more than half
+    of the targets may be a mistake, so they are only not polled for a day.
 
     Returns:
         The targets that are polled from now on.
@@ -52,18 +54,31 @@ def sync_targets(context: JobContext) -> list[Target]:
             now,
             as_listed={scope.account for scope in scopes if scope.all_users},
             due_at=first_due,
+            removal=removal,
         )
+        dropped = dropped_targets(store)
         for account in accounts:
             latest = now + max(2 * limits.interval(account), MAX_POLL_DELAY)
             store.cap_next_poll(account, latest=latest)
         unlisted = [scope.account for scope in scopes if not scope.needs_user_list]
         discovery.clear_discovery(store, unlisted)
-        orphans = [each for each in store.orphaned_incidents(accounts) if not left_recently(each)]
+        kept = [*accounts, *(account for account, _ in dropped)]
+        orphans = [
+            each
+            for each in ([] if removal is Removal.NONE else store.orphaned_incidents(kept))
+            if not left_recently(each)
+        ]
         store.save_incidents(
             [(resolve(incident, Resolution.REMOVED, now, is_notified=False), ()) for incident in orphans],
             now,
             incident_channels=context.routing.incident_channels,
         )
     limits.set_targets(targets)
+    if count := sum(1 for _, since in dropped if since == now):
+        log.warning(
+            "config.warning",
+            warning=f"{count} targets are no longer configured, more than half of all: they are not polled, and "
+            "after 24 hours they are removed. If that is intended, --accept-removal removes them at once",
+        )
     log.debug("targets.registered", targets=len(targets), ended_incidents=len(orphans))
     return targets

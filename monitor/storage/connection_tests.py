@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
 
 from monitor.core.model import ConnectionState, ConnectionTestHistory, Target, TokenStatus
 from monitor.core.rules.connection_test import UNTESTABLE
-from monitor.storage.rows import TARGET_COLUMNS, as_known, as_target, connection_test_columns
+from monitor.storage.rows import IS_POLLED, TARGET_COLUMNS, as_known, as_target, connection_test_columns
 from monitor.storage.tables import connection_tests, connections, targets
 from monitor.storage.transaction import Transaction
 
@@ -49,7 +49,7 @@ def next_due_connection(
     """
     query = _connections(
         targets.c.account == account,
-        targets.c.deactivated_at.is_(None),
+        IS_POLLED,
         targets.c.consecutive_failures == 0,
         connections.c.removed_at.is_(None),
         # Whatever can't be tested would be read first each time: it is never tested, so it is always due.

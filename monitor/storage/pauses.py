@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, 
 
 from monitor.core.model import FailureScope
 from monitor.storage.account_status import save_status
+from monitor.storage.rows import IS_POLLED
 from monitor.storage.tables import account_status, target_schedule, targets
 from monitor.storage.transaction import Transaction
 
@@ -74,7 +75,7 @@ def choose_canary(store: Transaction, account: str, scope: str) -> int | None:
     is_user = targets.c.managed_user_id.is_not(None)
     query = (
         select(targets.c.id)
-        .where(targets.c.account == account, _ACTIVE, *([is_user] if scope == FailureScope.USERS else []))
+        .where(targets.c.account == account, IS_POLLED, *([is_user] if scope == FailureScope.USERS else []))
         .order_by(case((is_user, 1), else_=0), targets.c.id)
         .limit(1)
     )

@@ -26,7 +26,7 @@ from monitor.core.model import ConnectionState, Severity, TokenStatus
 from monitor.core.rules.token_expiry import has_expired
 from monitor.storage import dead_letters, outbox
 from monitor.storage.pauses import is_paused
-from monitor.storage.rows import as_connection, as_renewals
+from monitor.storage.rows import IS_POLLED, as_connection, as_renewals
 from monitor.storage.tables import (
     account_status,
     connections,
@@ -243,7 +243,7 @@ def health(store: Transaction, now: datetime, *, account: str | None = None, rec
                 is_paused=bool(row["is_resting"]),
             )
             for row in store.connection.execute(
-                watched.where(targets.c.deactivated_at.is_(None), *of_account).order_by(targets.c.id)
+                watched.where(IS_POLLED, *of_account).order_by(targets.c.id)
             ).mappings()
         ),
         connections=counted.total(),

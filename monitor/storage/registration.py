@@ -1,17 +1,29 @@
 """Targets that are added, deactivated and activated again; none is ever deleted."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, func, insert, select, update
 
 from monitor.core.model import Target
 from monitor.storage import pauses
-from monitor.storage.rows import TARGET_COLUMNS, as_target, in_chunks
+from monitor.storage.rows import IS_POLLED, TARGET_COLUMNS, as_target, in_chunks
 from monitor.storage.tables import target_schedule, targets
 from monitor.storage.transaction import Transaction
 
 _ACTIVE = targets.c.deactivated_at.is_(None)
+# A configuration that drops so many targets at once, and more than half of all, may be a mistake.
+MIN_DROPPED = 5
+DROPPED_FOR = timedelta(hours=24)
+
+
+class Removal(StrEnum):
+    """What becomes of targets that the configuration no longer names."""
+
+    NONE = "none"  # nothing: another program answers for them
+    GUARDED = "guarded"  # they are deactivated; more than half at once are only dropped
+    ALL = "all"  # they are deactivated, however many
 
 
 def register(
@@ -21,9 +33,12 @@ def register(
     *,
     as_listed: Collection[str] = (),
     due_at: Callable[[Target], datetime] | None = None,
+    removal: Removal = Removal.GUARDED,
 ) -> None:
     """
     Make the targets what the configuration says: new ones are due, others are left alone.
+
+    A dropped target isn't polled, and is deactivated after a day unless the configuration names it again.
 
     Args:
         wanted: account and managed user id of every target that is to be polled.
@@ -32,16 +47,40 @@ def register(
         due_at: when a new target, or one that is back, is first due; at once unless given.
     """
     wanted = set(wanted)
-    watched_now = select(targets.c.id, targets.c.account, targets.c.managed_user_id).where(_ACTIVE)
+    if removal is not Removal.NONE:
+        _remove(store, wanted, now, as_listed=as_listed, removal=removal)
+    activate(store, wanted, now, due_at=due_at)
+    pauses.choose_canaries(store)
+
+
+def _remove(
+    store: Transaction,
+    wanted: Collection[tuple[str, str | None]],
+    now: datetime,
+    *,
+    as_listed: Collection[str],
+    removal: Removal,
+) -> None:
+    columns = (targets.c.id, targets.c.account, targets.c.managed_user_id, targets.c.dropped_at)
+    active = store.connection.execute(select(*columns).where(_ACTIVE)).all()
     gone = [
-        row.id
-        for row in store.connection.execute(watched_now)
+        row
+        for row in active
         if (row.account, row.managed_user_id) not in wanted
         and (row.managed_user_id is None or row.account not in as_listed)
     ]
-    deactivate(store, gone, now)
-    activate(store, wanted, now, due_at=due_at)
-    pauses.choose_canaries(store)
+    new = [row.id for row in gone if row.dropped_at is None]
+    polled = sum(1 for row in active if row.dropped_at is None)
+    if removal is Removal.GUARDED and len(new) >= MIN_DROPPED and 2 * len(new) > polled:
+        for ids in in_chunks(new):
+            store.connection.execute(update(targets).where(targets.c.id.in_(ids)).values(dropped_at=now))
+        new = []
+    old = [
+        row.id
+        for row in gone
+        if row.dropped_at and (removal is Removal.ALL or now - row.dropped_at >= DROPPED_FOR)
+    ]
+    deactivate(store, [*new, *old], now)
 
 
 def activate(
@@ -54,16 +93,24 @@ def activate(
     """Poll targets from now on; return those that were not polled before. ``due_at`` as for ``register``."""
     wanted = set(wanted)
     of_them = targets.c.account.in_({account for account, _ in wanted})
-    columns = (targets.c.id, targets.c.account, targets.c.managed_user_id, targets.c.deactivated_at)
+    columns = (
+        targets.c.id,
+        targets.c.account,
+        targets.c.managed_user_id,
+        targets.c.deactivated_at,
+        targets.c.dropped_at,
+    )
     known = {
         (row.account, row.managed_user_id): row
         for row in store.connection.execute(select(*columns).where(of_them))
     }
-    back = [row.id for pair, row in known.items() if pair in wanted and row.deactivated_at]
+    back = [
+        row.id for pair, row in known.items() if pair in wanted and (row.deactivated_at or row.dropped_at)
+    ]
     fresh = _add(store, sorted(wanted - known.keys(), key=lambda pair: (pair[0], pair[1] or "")), now)
     for ids in in_chunks(back):
         again = update(targets).where(targets.c.id.in_(ids))
-        store.connection.execute(again.values(deactivated_at=None, missing_since=None))
+        store.connection.execute(again.values(deactivated_at=None, dropped_at=None, missing_since=None))
     if not fresh and not back:
         return []
     new = {*fresh, *back}
@@ -76,13 +123,19 @@ def deactivate(store: Transaction, ids: Sequence[int], now: datetime) -> None:
     """Stop polling targets; their digest is cleared, so one that returns is evaluated again."""
     for some in in_chunks(ids):
         gone = update(targets).where(targets.c.id.in_(some))
-        store.connection.execute(gone.values(deactivated_at=now, response_digest=None))
+        store.connection.execute(gone.values(deactivated_at=now, dropped_at=None, response_digest=None))
 
 
 def active_targets(store: Transaction, *conditions: ColumnElement[bool]) -> list[Target]:
     """Load the targets that are polled, in the order of their ids."""
-    query = select(*TARGET_COLUMNS).where(_ACTIVE, *conditions).order_by(targets.c.id)
+    query = select(*TARGET_COLUMNS).where(IS_POLLED, *conditions).order_by(targets.c.id)
     return [as_target(row) for row in store.connection.execute(query).mappings()]
+
+
+def dropped_targets(store: Transaction) -> list[tuple[str, datetime]]:
+    """Give the account of each target that the configuration dropped, and since when."""
+    query = select(targets.c.account, targets.c.dropped_at).where(_ACTIVE, targets.c.dropped_at.is_not(None))
+    return [(row.account, row.dropped_at) for row in store.connection.execute(query)]
 
 
 def count_targets(store: Transaction, account: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import RowMapping, Select, and_, select
 
 from monitor.core.model import (
     API_KEY_PREFIX,
@@ -37,6 +37,8 @@ TARGET_COLUMNS = (
     targets.c.managed_user,
     targets.c.managed_username,
 )
+# Of targets: the configuration or the workspace names them.
+IS_POLLED = and_(targets.c.deactivated_at.is_(None), targets.c.dropped_at.is_(None))
 
 
 def in_chunks(ids: Iterable[int]) -> Iterator[list[int]]:

@@ -9,6 +9,7 @@ from sqlalchemy import and_, case, func, not_, or_, select, text
 from monitor.core.model import DeliveryState
 from monitor.storage import outbox
 from monitor.storage.pauses import is_paused
+from monitor.storage.rows import IS_POLLED
 from monitor.storage.tables import (
     account_status,
     connections,
@@ -119,7 +120,7 @@ def due_since(store: Transaction, now: datetime) -> Mapping[str, list[datetime]]
         .join(target_schedule, target_schedule.c.target_id == targets.c.id)
         .join(account_status, account_status.c.account == targets.c.account, isouter=True)
         # Whoever rests, since its key is refused, is not late: another one tries.
-        .where(_ACTIVE, target_schedule.c.next_poll_at <= now, not_(is_paused()))
+        .where(IS_POLLED, target_schedule.c.next_poll_at <= now, not_(is_paused()))
     )
     for account, due_at in store.connection.execute(query):
         found.setdefault(account, []).append(due_at)

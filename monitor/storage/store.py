@@ -22,7 +22,15 @@ from monitor.core.model import (
 from monitor.core.routing.routes import Silence
 from monitor.storage import account_status, pauses, recording, registration
 from monitor.storage.recording import PollRecord, RoutedChange
-from monitor.storage.rows import TARGET_COLUMNS, as_incident, as_known, as_silence, as_target, incident_query
+from monitor.storage.rows import (
+    IS_POLLED,
+    TARGET_COLUMNS,
+    as_incident,
+    as_known,
+    as_silence,
+    as_target,
+    incident_query,
+)
 from monitor.storage.tables import account_status as sources_table
 from monitor.storage.tables import (
     connection_tests,
@@ -62,10 +70,11 @@ class Store(Transaction):
         *,
         as_listed: Collection[str] = (),
         due_at: Callable[[Target], datetime] | None = None,
+        removal: registration.Removal = registration.Removal.GUARDED,
     ) -> list[Target]:
         """Activate and deactivate targets as the configuration says; see ``registration``."""
         self.lock("register")
-        registration.register(self, wanted, now, as_listed=as_listed, due_at=due_at)
+        registration.register(self, wanted, now, as_listed=as_listed, due_at=due_at, removal=removal)
         return self.active_targets()
 
     def invalidate_evaluations(self, now: datetime, accounts: Collection[str] | None = None) -> None:
@@ -87,7 +96,7 @@ class Store(Transaction):
         first = (
             select(target_schedule.c.target_id)
             .join(targets, targets.c.id == target_schedule.c.target_id)
-            .where(targets.c.account == account, targets.c.deactivated_at.is_(None))
+            .where(targets.c.account == account, IS_POLLED)
             .order_by(target_schedule.c.next_poll_at, target_schedule.c.target_id)
             .limit(1)
             .scalar_subquery()
@@ -129,7 +138,7 @@ class Store(Transaction):
             .join(target_schedule, target_schedule.c.target_id == targets.c.id)
             .join(sources_table, sources_table.c.account == targets.c.account, isouter=True)
             .where(
-                targets.c.deactivated_at.is_(None),
+                IS_POLLED,
                 target_schedule.c.next_poll_at <= now,
                 not_(pauses.is_paused()),
             )

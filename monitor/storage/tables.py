@@ -56,6 +56,9 @@ targets = Table(
     Column("first_seen_at", UtcDateTime, nullable=False),
     # Set while the configuration or the workspace no longer names it: it is polled no more.
     Column("deactivated_at", UtcDateTime),
+    # Set while the configuration no longer names it, but dropped so many at once that it may be a mistake: it is
+    # not polled, and everything else stays as it is.
+    Column("dropped_at", UtcDateTime),
     Column("last_ok_at", UtcDateTime),
     Column("consecutive_failures", Integer, nullable=False, server_default="0"),
     Column("failing_since", UtcDateTime),

@@ -1,9 +1,15 @@
 """Targets come and go with the configuration; deadlines pass without the API."""
 
+import pytest
+from structlog.testing import capture_logs
+
 from monitor.core.model import Outcome, Severity
 from monitor.core.rules.registry import Rules
 from monitor.core.rules.token_expiry import TokenExpiry
-from tests.factories import DAY, HOUR, NOW, connection, failure
+from monitor.jobs.sync_targets import sync_targets
+from monitor.storage import queries, stats
+from monitor.storage.registration import Removal
+from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 from tests.fakes import FakeProvider
 from tests.jobs.simulator import EVERY, JobSimulator
 
@@ -130,3 +136,89 @@ def test_rules_that_changed_are_applied_to_what_is_known(simulator: JobSimulator
         store.invalidate_evaluations(simulator.clock())
     assert 1 == simulator.review()
     assert ["notice"] == [row["severity"] for row in simulator.view("incident_log")]
+
+
+# A configuration that drops most targets
+
+
+@pytest.fixture
+def fleet(simulator: JobSimulator) -> JobSimulator:
+    """Give nine accounts with one dead token each, of which everybody was notified."""
+    simulator.providers.update({f"client-{n}": FakeProvider() for n in range(8)})
+    for provider in simulator.providers.values():
+        provider.lists(DEAD)
+    simulator.poll()
+    simulator.deliver()
+    return simulator
+
+
+def open_incidents(simulator: JobSimulator) -> int:
+    return sum(1 for row in simulator.view("incident_log") if row["resolution"] is None)
+
+
+def keep(simulator: JobSimulator, count: int) -> dict[str, FakeProvider]:
+    """Take all but the first accounts out of the configuration; give those that are gone."""
+    return {name: simulator.providers.pop(name) for name in list(simulator.providers)[count:]}
+
+
+def test_most_targets_at_once_are_kept_unpolled_and_one_warning_says_so(fleet: JobSimulator) -> None:
+    gone = keep(fleet, 4)
+    with capture_logs() as lines:
+        for _ in range(3):
+            assert len(fleet.discover()) == 4
+            fleet.advance(HOUR)
+    warnings = [line["warning"] for line in lines if line["event"] == "config.warning"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("5 targets are no longer configured")
+    with fleet.database.read() as store:
+        assert {target.account for target in store.due_targets(fleet.clock(), limit=99)}.isdisjoint(gone)
+        assert stats.due_since(store, fleet.clock()).keys().isdisjoint(gone)
+        polled = queries.health(store, fleet.clock(), recently=DAY).targets
+        assert {target.account for target in polled}.isdisjoint(gone)
+    assert open_incidents(fleet) == 9
+    fleet.providers.update(gone)
+    fleet.poll()
+    assert fleet.deliver() == []
+    assert open_incidents(fleet) == 9
+
+
+def test_what_stays_dropped_for_a_day_is_removed(fleet: JobSimulator) -> None:
+    keep(fleet, 4)
+    fleet.discover()
+    fleet.advance(DAY - MINUTE)
+    fleet.discover()
+    assert open_incidents(fleet) == 9
+    fleet.advance(MINUTE)
+    fleet.discover()
+    assert open_incidents(fleet) == 4
+    assert fleet.deliver() == []
+
+
+def test_removal_can_be_accepted_before_and_after_targets_were_dropped(fleet: JobSimulator) -> None:
+    keep(fleet, 4)
+    fleet.discover()
+    sync_targets(fleet.context, removal=Removal.ALL)
+    assert open_incidents(fleet) == 4
+
+
+def test_fewer_targets_are_removed_at_once(fleet: JobSimulator) -> None:
+    keep(fleet, 5)  # four are fewer than five
+    fleet.discover()
+    assert open_incidents(fleet) == 5
+
+
+def test_half_of_the_targets_are_removed_at_once(fleet: JobSimulator) -> None:
+    fleet.providers["client-8"] = FakeProvider()
+    fleet.providers["client-8"].lists(DEAD)
+    fleet.poll()
+    keep(fleet, 5)  # five of ten
+    fleet.discover()
+    assert open_incidents(fleet) == 5
+
+
+def test_beside_a_daemon_nothing_is_removed(fleet: JobSimulator) -> None:
+    keep(fleet, 5)
+    sync_targets(fleet.context, removal=Removal.NONE)
+    assert open_incidents(fleet) == 9
+    with fleet.database.read() as store:
+        assert len(store.active_targets()) == 9
