@@ -182,7 +182,7 @@ class CycleReporter:
         send_lifecycle_notice(self._channels_notified_on("start"), message)
 
     def send_stop_notices(self) -> list[Thread]:
-        """Start to notify the channels with ``notify_on: stop`` that the monitor stops; return the threads that send."""
+        """Start to notify the channels with ``notify_on: stop`` that the monitor stops."""
         app = self._app
         return send_lifecycle_notice(
             self._channels_notified_on("stop"),
