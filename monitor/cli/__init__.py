@@ -1,8 +1,9 @@
 """
 The command line: every command translates its arguments into a job, and its outcome into an exit status.
 
-Each module has the commands of one subject. ``session``, ``tables``, ``status``, ``charts``, ``live_table`` and
-``pass_result`` are what commands share: the configuration and the database, and the output.
+Each module has the commands of one subject, and the list below has every command. A new command takes these two
+places. ``session``, ``options``, ``tables``, ``status``, ``charts``, ``live_table`` and ``pass_result`` are what
+commands share: the configuration and the database, and the output.
 
 A command imports slow libraries itself, so ``--help`` stays quick.
 """

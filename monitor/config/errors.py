@@ -6,10 +6,10 @@ A value is shown as written in the file, before ``${NAME}`` is replaced, and nev
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -17,6 +17,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _SECRET_KEY = re.compile(r"url|key|token|secret|password", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://|sk_|@")
 _NOTHING = object()
+_KINDS = {type(None): "nothing", dict: "a mapping", list: "a list", tuple: "a list", str: "text"}
 
 # For these, only the kind of the found value is shown: text in place of a container may be a secret.
 _CONTAINERS = {
@@ -70,7 +71,30 @@ def explain(error: ValidationError, raw: object) -> str:
     # A default that depends on a wrong value is not a second error.
     mistakes = [detail for detail in error.errors() if detail["type"] != "default_factory_not_called"]
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    return _line(mistakes[0], raw) + more
+    detail = mistakes[0]
+    kind, context = detail["type"], detail.get("ctx", {})
+    path: list[str | int] = []
+    value = raw
+    for part in detail["loc"]:
+        inner = _child(value, part)
+        if inner is not _NOTHING:  # pydantic adds parts that aren't keys of the file
+            path.append(part)
+            value = inner
+    for part in context.get("at", ()):
+        path.append(part)
+        value = _child(value, part)
+    is_secret = any(_SECRET_KEY.search(part) for part in path if isinstance(part, str))
+    if kind == "complaint":
+        text = context["text"]
+    elif kind == "missing":
+        path.append(detail["loc"][-1])
+        text = "missing"
+    elif kind in _CONTAINERS:
+        text = f"found {_KINDS.get(type(value), 'a single value')}, want {_CONTAINERS[kind]}"
+    else:
+        want = context.get("want") or context.get("expected") or _SCALARS.get(kind) or detail["msg"]
+        text = f"want {want}" if is_secret or value is _NOTHING else f"found {_shown(value)}, want {want}"
+    return f"{key_path(path)}: {text}".removeprefix(": ") + more
 
 
 def key_path(path: Sequence[str | int]) -> str:
@@ -90,67 +114,12 @@ def shown_key(key: str, limit: int = 40) -> str:
     return key if _PLAIN_KEY.fullmatch(key) or (key.isprintable() and " " not in key) else repr(key)
 
 
-def _line(detail: ErrorDetails, raw: object) -> str:
-    context: Mapping[str, Any] = detail.get("ctx", {})
-    path = (*_written_path(detail["loc"], raw), *context.get("at", ()))
-    kind = detail["type"]
-    if kind == "complaint":
-        return f"{key_path(path)}: {context['text']}".removeprefix(": ")
-    if kind == "missing":
-        return f"{key_path((*path, detail['loc'][-1]))}: missing"
-    if kind in _CONTAINERS:
-        return f"{key_path(path)}: found {_kind(_value_at(path, raw))}, want {_CONTAINERS[kind]}"
-    if kind == "wanted":
-        want = str(context["want"])
-    elif kind in {"literal_error", "enum"}:
-        want = str(context["expected"])
-    else:
-        want = _SCALARS.get(kind) or detail["msg"]
-    return f"{key_path(path)}: {_found(path, raw)}want {want}"
-
-
-def _written_path(loc: Sequence[str | int], raw: object) -> Path:
-    """Return the path without the parts that pydantic adds and that aren't keys of the file."""
-    path: list[str | int] = []
-    for part in loc:
-        inner = _child(raw, part)
-        if inner is not _NOTHING:
-            path.append(part)
-            raw = inner
-    return tuple(path)
-
-
-def _found(path: Path, raw: object) -> str:
-    value = _value_at(path, raw)
-    if value is _NOTHING or any(_SECRET_KEY.search(part) for part in path if isinstance(part, str)):
-        return ""
+def _shown(value: object) -> str:
     if isinstance(value, str) and not _SECRET_VALUE.search(value):
-        return f"found {value if len(value) <= 60 else value[:59] + '…'!r}, "
-    if isinstance(value, bool):
-        return f"found {str(value).lower()}, "
-    if isinstance(value, int | float):
-        return f"found {value}, "
-    return f"found {_kind(value)}, "
-
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case Mapping():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-        case str():
-            return "text"
-        case _:
-            return "a single value"
-
-
-def _value_at(path: Path, raw: object) -> object:
-    for part in path:
-        raw = _child(raw, part)
-    return raw
+        return repr(value if len(value) <= 60 else value[:59] + "…")
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    return _KINDS.get(type(value), "a single value")
 
 
 def _child(raw: object, part: str | int) -> object:

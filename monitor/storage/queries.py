@@ -102,12 +102,6 @@ _ORDERS = {
     TIMELINE.name: ("began_at", "id"),
 }
 
-
-def columns_of(view: TableClause) -> list[str]:
-    """Name the columns of a view, in their order."""
-    return [each.name for each in view.columns]
-
-
 # As they came to be known: the order of the ids, which no database has to sort.
 AS_WRITTEN = ("id",)
 # Of open incidents. In the order of their ids SQLite would walk through all that there ever were.

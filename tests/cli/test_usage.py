@@ -1,18 +1,22 @@
 """What the program says of itself, and of what it can't use: one line, the right status, nothing written."""
 
 import os
+import pkgutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import requests
 
 from monitor import __version__
+from monitor import cli as package
 from monitor.cli import cli
 from tests.cli.conftest import CANARIES, KEY, PASSWORD, CliEnvironment
 
@@ -40,6 +44,17 @@ def test_help_names_every_command(cli_env: CliEnvironment) -> None:
     names = [line.split()[0] for line in listed if line[2] != " "]
     assert names == list(cli.commands)
     assert set(COMMANDS) <= set(names)
+
+
+def test_a_command_takes_a_function_in_a_module_and_a_line_in_the_list() -> None:
+    modules = [import_module(f"monitor.cli.{each.name}") for each in pkgutil.iter_modules(package.__path__)]
+    written = {
+        each for module in modules for each in vars(module).values() if isinstance(each, click.Command)
+    }
+    listed: set[click.Command] = set(cli.commands.values())
+    for group in [each for each in listed if isinstance(each, click.Group)]:
+        listed |= set(group.commands.values())
+    assert written == listed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
