@@ -6,7 +6,6 @@ from monitor.clock import utc_now
 from monitor.core.messages.phrases import PLATFORMS
 from monitor.core.model import Cause, Incident, RuleName, Severity, Subject, Target
 from monitor.core.routing.routes import Routing, labels_of, matching_routes
-from monitor.core.rules.publish_error import PUBLISH_ERROR_SEVERITY
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,40 +18,17 @@ RouteResult: TypeAlias = tuple[tuple[int, ...], tuple[str, ...]]
 # Where a kind of incident goes: for each account, by platform.
 RouteResults: TypeAlias = dict[Kind, dict[str, dict[str, RouteResult]]]
 
-_ABOUT_CONNECTIONS = {
-    RuleName.TOKEN_EXPIRY,
-    RuleName.RENEWAL_OVERDUE,
-    RuleName.PUBLISH_ERROR,
-    RuleName.CONNECTION_TEST_FAILED,
-    RuleName.CONNECTION_REMOVED,
-}
-_KINDS: dict[RuleName, tuple[tuple[Severity, Cause | None], ...]] = {
-    RuleName.TOKEN_EXPIRY: tuple((severity, Cause.AUTHORIZATION) for severity in Severity),
-    RuleName.RENEWAL_OVERDUE: ((Severity.WARNING, Cause.AUTHORIZATION),),
-    RuleName.PUBLISH_ERROR: tuple((PUBLISH_ERROR_SEVERITY[cause][0], cause) for cause in Cause),
-    RuleName.CONNECTION_TEST_FAILED: (
-        (Severity.CRITICAL, Cause.AUTHORIZATION),
-        (Severity.CRITICAL, Cause.PERMISSION),
-        (Severity.WARNING, Cause.PERMISSION),
-        (Severity.WARNING, Cause.UNKNOWN),
-    ),
-    RuleName.CONNECTION_REMOVED: ((Severity.NOTICE, None),),
-    RuleName.API_KEY_REJECTED: ((Severity.CRITICAL, None),),
-    RuleName.ACCESS_DENIED: ((Severity.CRITICAL, None),),
-    RuleName.USER_NOT_MANAGED: ((Severity.WARNING, None),),
-    RuleName.API_UNREACHABLE: ((Severity.WARNING, None),),
-    RuleName.BAD_ANSWER: ((Severity.WARNING, None),),
-    RuleName.RECONNECT_LINK_EXPIRING: ((Severity.WARNING, None),),
-}
-
 
 def preview_routes(config: "Config", routing: Routing) -> RouteResults:
     """Return where every kind of incident that the rules can open would go: by which routes, to which channels."""
     ways: RouteResults = {}
-    for rule in config.rules:
-        platforms = list(PLATFORMS) if rule.rule in _ABOUT_CONNECTIONS else [""]
-        for severity, cause in _KINDS[rule.rule] if rule.enabled else ():
-            kind = (rule.rule, severity, cause)
+    rules = config.active_rules()
+    configurable = {section.rule for section in config.rules}
+    opened = [(rule.name, rule.kinds, tuple(PLATFORMS)) for rule in rules.connection]
+    opened += [(rule.name, rule.kinds, ("",)) for rule in rules.account if rule.name in configurable]
+    for name, kinds, platforms in opened:
+        for severity, cause in kinds:
+            kind = (name, severity, cause)
             ways[kind] = {
                 account.name: {
                     platform: _route_sample(kind, account.name, platform, routing) for platform in platforms

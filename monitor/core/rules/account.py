@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from monitor.core.model import RuleName, Severity
+from monitor.core.rules.base import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,11 @@ class AccountFailure:
     name: RuleName
     severity: Severity
     after: int = 1
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every severity that its problems can have, with what may lie behind it: nothing of a platform."""
+        return ((self.severity, None),)
 
 
 DEFAULT_ACCOUNT_RULES: tuple[AccountFailure, ...] = (

@@ -68,13 +68,20 @@ class Problem:
     keeps_worse: bool = False
 
 
+Kind: TypeAlias = tuple[Severity, Cause | None]
 RuleResult: TypeAlias = Problem | NoProblem | Superseded | DateAhead
 
 
 class ConnectionRule(Protocol):
-    """A rule about one connection: a frozen dataclass whose fields are its settings."""
+    """
+    A rule about one connection: a frozen dataclass whose fields are its settings.
+
+    Attributes:
+        kinds: every severity that its problems can have, each with what may lie behind it; None for nothing.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    kinds: ClassVar[tuple[Kind, ...]]
 
     @property
     def name(self) -> RuleName:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from monitor.core.model import ConnectionState, Resolution, RuleName, Severity
-from monitor.core.rules.base import NoProblem, Problem, RuleResult, Superseded
+from monitor.core.rules.base import Kind, NoProblem, Problem, RuleResult, Superseded
 from monitor.core.text import format_time
 
 # How long the incident stays open.
@@ -21,6 +21,7 @@ class ConnectionRemoved:
     """
 
     name: ClassVar[RuleName] = RuleName.CONNECTION_REMOVED
+    kinds: ClassVar[tuple[Kind, ...]] = ((Severity.NOTICE, None),)
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Find a connection that was removed less than a day ago."""

@@ -15,7 +15,7 @@ from monitor.core.model import (
     RuleName,
     Severity,
 )
-from monitor.core.rules.base import NoProblem, Problem, RuleResult
+from monitor.core.rules.base import Kind, NoProblem, Problem, RuleResult
 from monitor.core.rules.error_catalog import classify, normalize
 from monitor.core.rules.publish_error import PUBLISH_ERROR_SEVERITY, explain_error
 from monitor.core.text import sanitize
@@ -123,6 +123,12 @@ class ConnectionTestFailed:
     """A connection whose test failed, or that lost permissions."""
 
     name: ClassVar[RuleName] = RuleName.CONNECTION_TEST_FAILED
+    kinds: ClassVar[tuple[Kind, ...]] = (
+        (Severity.CRITICAL, Cause.AUTHORIZATION),
+        (Severity.CRITICAL, Cause.PERMISSION),
+        (Severity.WARNING, Cause.PERMISSION),
+        (Severity.WARNING, Cause.UNKNOWN),
+    )
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Judge by the newest conclusive test, until a later success."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from monitor.core.model import Cause, ConnectionState, RuleName, Severity
-from monitor.core.rules.base import NoProblem, Problem, RuleResult
+from monitor.core.rules.base import Kind, NoProblem, Problem, RuleResult
 from monitor.core.rules.error_catalog import match_pattern, normalize
 from monitor.core.text import format_time, sanitize
 
@@ -57,6 +57,7 @@ class PublishErrorRule:
 
     max_age: timedelta = timedelta(days=7)
     name: ClassVar[RuleName] = RuleName.PUBLISH_ERROR
+    kinds: ClassVar[tuple[Kind, ...]] = tuple((PUBLISH_ERROR_SEVERITY[cause][0], cause) for cause in Cause)
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Find an error that is later than the last successful post and was not withdrawn."""

@@ -22,7 +22,7 @@ from monitor.core.model import (
     Severity,
     TokenStatus,
 )
-from monitor.core.rules.base import NoProblem, Problem, RuleResult, Superseded
+from monitor.core.rules.base import Kind, NoProblem, Problem, RuleResult, Superseded
 from monitor.core.text import format_time
 
 # The number of renewals to keep, and the number that is enough to judge by.
@@ -214,6 +214,7 @@ class RenewalOverdue:
 
     profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
     name: ClassVar[RuleName] = RuleName.RENEWAL_OVERDUE
+    kinds: ClassVar[tuple[Kind, ...]] = ((Severity.WARNING, Cause.AUTHORIZATION),)
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Find a token whose report is unchanged after it should have been renewed."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from monitor.core.model import Cause, ConnectionState, RuleName, Severity, TokenStatus
-from monitor.core.rules.base import DateAhead, NoProblem, Problem, RuleResult
+from monitor.core.rules.base import DateAhead, Kind, NoProblem, Problem, RuleResult
 from monitor.core.rules.renewal import (
     CLOCK_TOLERANCE,
     WEEK,
@@ -45,6 +45,7 @@ class TokenExpiry:
     before: Mapping[timedelta, Severity] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
     profiles: Mapping[str, RenewalProfile] = field(default_factory=dict)
     name: ClassVar[RuleName] = RuleName.TOKEN_EXPIRY
+    kinds: ClassVar[tuple[Kind, ...]] = tuple((severity, Cause.AUTHORIZATION) for severity in Severity)
 
     def check(self, known: ConnectionState, now: datetime, observed_at: datetime | None = None) -> RuleResult:
         """Judge the newest report of a token, made at ``observed_at``, by the time now."""
