@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
+from http.client import responses
 from urllib.parse import urlsplit
 
 import msgspec
@@ -149,8 +149,9 @@ def from_response(reply: Response, *, brand: Brand, for_user: bool, now: datetim
     rule, scope = refusal.rule, refusal.scope
     if rule is RuleName.USER_NOT_MANAGED and not for_user:
         rule, scope = RuleName.ACCESS_DENIED, FailureScope.UNCLEAR
+    words = said[0] if said else responses.get(reply.status, "")
     names = {
-        "words": _shown(reply.status, said),
+        "words": f"{reply.status} {normalize_text(words, _WORDS_LENGTH - 4)}".rstrip(),
         "dashboard": brand.dashboard_url,
         "key_header": brand.key_header,
     }
@@ -235,18 +236,6 @@ def _error_words(body: bytes) -> list[str]:
     found = [document.get(name) for name in ("code", "error", "message")]
     flat = [words.get("message") if isinstance(words, dict) else words for words in found]
     return [words.strip() for words in flat if isinstance(words, str) and words.strip()]
-
-
-def _shown(status: int, said: list[str]) -> str:
-    """Return the server's text after the status."""
-    return f"{status} {normalize_text(said[0] if said else _phrase(status), _WORDS_LENGTH - 4)}".rstrip()
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 def _redirect_host(reply: Response) -> str:

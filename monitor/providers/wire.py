@@ -6,7 +6,6 @@ Source: PostPost API reference, "Platform Connections"; the shapes of its sister
 
 import json
 import re
-from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -84,7 +83,7 @@ def read_connections(body: bytes) -> ConnectionList:
         warnings=notes.warnings,
         unreadable_ids=frozenset(notes.skipped_ids - connections.keys()),
         response_digest=response_digest(body),
-        unknown_fields=_names(unknown) if unknown else frozenset(),
+        unknown_fields=frozenset(one_line(name, 64) for name in sorted(unknown)[:_MAX_UNKNOWN_FIELDS]),
     )
 
 
@@ -250,7 +249,3 @@ def _first_text(item: dict[str, Any], *names: str) -> str | None:
 def _error_words(envelope: dict[str, Any]) -> str:
     words = envelope.get("error") or envelope.get("message")
     return f', which says "{normalize_text(words, 60)}"' if isinstance(words, str) else ""
-
-
-def _names(unknown: Iterable[str]) -> frozenset[str]:
-    return frozenset(one_line(name, 64) for name in sorted(unknown)[:_MAX_UNKNOWN_FIELDS])

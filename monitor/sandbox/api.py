@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import format_datetime
 
 from starlette.applications import Starlette
@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from monitor.sandbox.auth import ApiError, AuthChecker, Caller
-from monitor.sandbox.fake_service import FakeService, Person, Shape
+from monitor.sandbox.auth import ApiError, AuthChecker
+from monitor.sandbox.fake_service import FakeService, Shape
 from monitor.sandbox.profiles import diagnosed, listed, wire_time
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -38,7 +38,7 @@ class _Api:
             Route(
                 f"{base}/workspace/users/{{id}}/connection-url", self._answering(self._link), methods=["POST"]
             ),
-            Route("/{path:path}", self._answering(_nothing_here), methods=_METHODS),
+            Route("/{path:path}", self._answering(self._nothing_here), methods=_METHODS),
         ]
 
     def _answering(
@@ -81,8 +81,22 @@ class _Api:
         caller = self._auth.authorize(request.headers, to_workspace=True)
         people = caller.account.users.values()
         if self._fake_service.shape is Shape.BARE:
-            return json_response([_bare_user(person) for person in people], headers=caller.headers)
-        users = [_documented_user(person) for person in people]
+            bare = [
+                {"id": each.id, "email": each.username, "displayName": each.display_name} for each in people
+            ]
+            return json_response(bare, headers=caller.headers)
+        users = [
+            {
+                "_id": each.id,
+                "username": each.username,
+                "displayName": each.display_name,
+                "role": "managed",
+                "dailyPostsLeft": 50,
+                "connectionsPageUrl": each.link_url,
+                "connectionsPageTokenExpiresAt": wire_time(each.link_expires_at),
+            }
+            for each in people
+        ]
         return json_response({"users": users}, headers=caller.headers)
 
     def _link(self, request: Request, body: bytes) -> Response:
@@ -90,21 +104,16 @@ class _Api:
         person = caller.account.users.get(request.path_params["id"])
         if person is None:
             raise ApiError(404, "User not found or not managed by this key")
-        url, until = self._make_link(caller, person, _read_link_wish(body))
+        days, rotate = _read_link_wish(body)
+        url, until = self._fake_service.make_link(
+            person.id, lifetime=timedelta(days=days), rotate=rotate, key=caller.account.key
+        )
         bare = self._fake_service.shape is Shape.BARE
         names = ("connectionUrl", "expiresAt") if bare else ("url", "tokenExpiresAt")
         return json_response(dict(zip(names, (url, wire_time(until)), strict=True)), headers=caller.headers)
 
-    def _make_link(self, caller: Caller, person: Person, options: tuple[float, bool]) -> tuple[str, datetime]:
-        days, rotate = options
-        lifetime = timedelta(days=days)
-        return self._fake_service.make_link(
-            person.id, lifetime=lifetime, rotate=rotate, key=caller.account.key
-        )
-
-
-def _nothing_here(request: Request, _body: bytes) -> Response:
-    raise ApiError(404, f"Cannot {request.method} {request.url.path}")
+    def _nothing_here(self, request: Request, _body: bytes) -> Response:
+        raise ApiError(404, f"Cannot {request.method} {request.url.path}")
 
 
 def _read_link_wish(body: bytes) -> tuple[float, bool]:
@@ -123,22 +132,6 @@ def _read_link_wish(body: bytes) -> tuple[float, bool]:
     if not isinstance(rotate, bool):
         raise ApiError(400, "rotate must be a boolean")
     return days, rotate
-
-
-def _documented_user(person: Person) -> dict[str, object]:
-    return {
-        "_id": person.id,
-        "username": person.username,
-        "displayName": person.display_name,
-        "role": "managed",
-        "dailyPostsLeft": 50,
-        "connectionsPageUrl": person.link_url,
-        "connectionsPageTokenExpiresAt": wire_time(person.link_expires_at),
-    }
-
-
-def _bare_user(person: Person) -> dict[str, object]:
-    return {"id": person.id, "email": person.username, "displayName": person.display_name}
 
 
 def json_response(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -183,6 +183,10 @@ def _fake_service(clock: Clock) -> FakeService:
 
 
 def _play(fake_service: FakeService, stage: _Stage) -> None:
+    def reconnect() -> None:
+        fake_service.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
+        fake_service.post(INSTAGRAM)
+
     story: list[tuple[float, str, Callable[[], object]]] = [
         (
             4.0,
@@ -199,7 +203,7 @@ def _play(fake_service: FakeService, stage: _Stage) -> None:
         (
             13.0,
             "The owner reconnects Instagram and posts.",
-            lambda: _reconnect(fake_service),
+            reconnect,
         ),
     ]
     for day, what, happens in story:
@@ -207,11 +211,6 @@ def _play(fake_service: FakeService, stage: _Stage) -> None:
         stage.say(what)
         happens()
     stage.wait_until(DAYS)
-
-
-def _reconnect(fake_service: FakeService) -> None:
-    fake_service.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
-    fake_service.post(INSTAGRAM)
 
 
 @contextmanager

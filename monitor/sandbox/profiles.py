@@ -188,24 +188,19 @@ def _complaint(profile: SocialProfile, now: datetime, contract: Contract) -> str
     if profile.platform == "bluesky":
         # The validator expects an access token, and Bluesky has an app password. The text is made up.
         return "Missing credentials"
-    if profile.platform == "telegram":
-        return _bot_complaint(profile, contract)
+    if profile.platform == "telegram":  # every connection is treated as a bot's
+        if contract is Contract.SEED:
+            return None if profile.is_bot and not profile.is_revoked else "Invalid bot token"
+        if not profile.is_bot:
+            return "Invalid bot connection"
+        if profile.is_revoked:
+            return "Request failed with status code 401"
+        return "Bot needs channel administrator posting rights" if profile.lost else None
     if profile.is_revoked:
         return "Error validating access token: The user has not authorized application"
     if reported(profile, now, contract)[0] == "expired":
         return "Error validating access token: Session has expired"
     return None
-
-
-def _bot_complaint(profile: SocialProfile, contract: Contract) -> str | None:
-    """Return the error of a Telegram test, which treats every connection as a bot's."""
-    if contract is Contract.SEED:
-        return None if profile.is_bot and not profile.is_revoked else "Invalid bot token"
-    if not profile.is_bot:
-        return "Invalid bot connection"
-    if profile.is_revoked:
-        return "Request failed with status code 401"
-    return "Bot needs channel administrator posting rights" if profile.lost else None
 
 
 def _last_error(error: PublishError | None) -> object:

@@ -1,7 +1,7 @@
 """The current state for Prometheus, read for every scrape, so removed connections leave no series."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -97,115 +97,100 @@ class Gauges(Collector):
             [((part,), now - age) for part, age in self._idle.items()],
             "component",
         )
-        yield from _rate_metrics(self._rates)
+        yield _by_account(
+            "request_budget_per_minute",
+            "Requests a minute that the account's key may make.",
+            {rate.account: rate.per_minute for rate in self._rates},
+        )
+        yield _by_account(
+            "poll_interval_configured_seconds",
+            "How often each target of the account is to be polled.",
+            {rate.account: rate.every.total_seconds() for rate in self._rates},
+        )
+        yield _by_account(
+            "poll_interval_effective_seconds",
+            "How often the rate limit of the key allows polling each target of the account.",
+            {rate.account: rate.effective_interval.total_seconds() for rate in self._rates},
+        )
         yield _family(
             "clock_skew_seconds",
             "How far the local clock is ahead of the API's; negative if it is behind.",
             [((url,), skew.total_seconds()) for url, skew in sorted(self._skews.items())],
             "base_url",
         )
-        if self._data:
-            yield from _poll_metrics(self._data)
-            yield from _connection_metrics(self._data)
-            yield from _notification_metrics(self._data.stats)
-
-
-def _rate_metrics(rates: Sequence[PollRate]) -> Iterator[Metric]:
-    yield _by_account(
-        "request_budget_per_minute",
-        "Requests a minute that the account's key may make.",
-        {rate.account: rate.per_minute for rate in rates},
-    )
-    yield _by_account(
-        "poll_interval_configured_seconds",
-        "How often each target of the account is to be polled.",
-        {rate.account: rate.every.total_seconds() for rate in rates},
-    )
-    yield _by_account(
-        "poll_interval_effective_seconds",
-        "How often the rate limit of the key allows polling each target of the account.",
-        {rate.account: rate.effective_interval.total_seconds() for rate in rates},
-    )
-
-
-def _poll_metrics(data: MetricsData) -> Iterator[Metric]:
-    found = data.stats
-    accounts = sorted(found.targets)
-    yield _by_account("targets", "Targets that the monitor polls.", found.targets)
-    due = {account: len(found.due_at.get(account, ())) for account in accounts}
-    yield _by_account("targets_due", "Targets whose next poll is due.", due)
-    late = {account: data.overdue.get(account, 0) for account in accounts}
-    yield _by_account("targets_overdue", "Targets whose poll is late by three intervals or more.", late)
-    yield _by_account(
-        "last_poll_timestamp_seconds",
-        "When a target of the account was last polled, successfully or not.",
-        {account: at.timestamp() for account, at in found.last_polled_at.items()},
-    )
-    yield _by_account(
-        "last_successful_poll_timestamp_seconds",
-        "When polling a target of the account last succeeded.",
-        {account: at.timestamp() for account, at in found.last_ok_at.items()},
-    )
-    yield _family("database_size_bytes", "Size of the history database.", [((), found.size_bytes)])
-
-
-def _connection_metrics(data: MetricsData) -> Iterator[Metric]:
-    counted: Counter[tuple[str, str, str]] = Counter()
-    for (account, platform, status), count in data.stats.connections.items():
-        # Both values come from outside, and a label has only values of a closed set.
-        known = status if status in _STATUSES else TokenStatus.UNKNOWN.value
-        counted[account, _platform(platform), known] += count
-    yield _family(
-        "connections",
-        "Listed connections.",
-        counted.items(),
-        "account",
-        "platform",
-        "status",
-    )
-    yield _family(
-        "token_expiry_timestamp_seconds",
-        "When the token of a connection expires.",
-        (
+        if (data := self._data) is None:
+            return
+        found = data.stats
+        accounts = sorted(found.targets)
+        yield _by_account("targets", "Targets that the monitor polls.", found.targets)
+        due = {account: len(found.due_at.get(account, ())) for account in accounts}
+        yield _by_account("targets_due", "Targets whose next poll is due.", due)
+        late = {account: data.overdue.get(account, 0) for account in accounts}
+        yield _by_account("targets_overdue", "Targets whose poll is late by three intervals or more.", late)
+        yield _by_account(
+            "last_poll_timestamp_seconds",
+            "When a target of the account was last polled, successfully or not.",
+            {account: at.timestamp() for account, at in found.last_polled_at.items()},
+        )
+        yield _by_account(
+            "last_successful_poll_timestamp_seconds",
+            "When polling a target of the account last succeeded.",
+            {account: at.timestamp() for account, at in found.last_ok_at.items()},
+        )
+        yield _family("database_size_bytes", "Size of the history database.", [((), found.size_bytes)])
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for (account, platform, status), count in found.connections.items():
+            # Both values come from outside, and a label has only values of a closed set.
+            known = status if status in _STATUSES else TokenStatus.UNKNOWN.value
+            counted[account, _platform(platform), known] += count
+        yield _family(
+            "connections",
+            "Listed connections.",
+            counted.items(),
+            "account",
+            "platform",
+            "status",
+        )
+        yield _family(
+            "token_expiry_timestamp_seconds",
+            "When the token of a connection expires.",
             (
-                (each.account, each.managed_user_id or "", _platform(each.platform), each.platform_id),
-                each.expires_at.timestamp(),
-            )
-            for each in data.expiries
-        ),
-        "account",
-        "managed_user_id",
-        "platform",
-        "platform_id",
-    )
-    yield _family(
-        "token_expiry_series_dropped",
-        "Tokens with an expiry date that have no series of their own.",
-        [((), data.dropped_expiries)],
-    )
-    kinds = [(rule.value, severity.value) for rule in RuleName for severity in Severity]
-    yield _family(
-        "open_incidents",
-        "Open incidents.",
-        [(kind, data.stats.incidents.get(kind, 0)) for kind in kinds],
-        "rule",
-        "severity",
-    )
-
-
-def _notification_metrics(found: Stats) -> Iterator[Metric]:
-    yield _family(
-        "notifications",
-        "Undelivered notifications; failed are the dead letters.",
-        [((state.value,), found.notifications.get(state, 0)) for state in _UNSENT],
-        "state",
-    )
-    oldest = found.oldest_pending_at
-    yield _family(
-        "oldest_pending_notification_timestamp_seconds",
-        "Since when the oldest pending notification has been due; absent if none is.",
-        [((), oldest.timestamp())] if oldest else [],
-    )
+                (
+                    (each.account, each.managed_user_id or "", _platform(each.platform), each.platform_id),
+                    each.expires_at.timestamp(),
+                )
+                for each in data.expiries
+            ),
+            "account",
+            "managed_user_id",
+            "platform",
+            "platform_id",
+        )
+        yield _family(
+            "token_expiry_series_dropped",
+            "Tokens with an expiry date that have no series of their own.",
+            [((), data.dropped_expiries)],
+        )
+        kinds = [(rule.value, severity.value) for rule in RuleName for severity in Severity]
+        yield _family(
+            "open_incidents",
+            "Open incidents.",
+            [(kind, found.incidents.get(kind, 0)) for kind in kinds],
+            "rule",
+            "severity",
+        )
+        yield _family(
+            "notifications",
+            "Undelivered notifications; failed are the dead letters.",
+            [((state.value,), found.notifications.get(state, 0)) for state in _UNSENT],
+            "state",
+        )
+        oldest = found.oldest_pending_at
+        yield _family(
+            "oldest_pending_notification_timestamp_seconds",
+            "Since when the oldest pending notification has been due; absent if none is.",
+            [((), oldest.timestamp())] if oldest else [],
+        )
 
 
 def _by_account(name: str, text: str, values: Mapping[str, float]) -> Metric:

@@ -3,12 +3,11 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import nsmallest
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -52,7 +51,8 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
         every: how often the targets of each account are polled.
     """
     found = stats.collect(store, now)
-    problems = _problems(store)
+    rows = queries.rows(store, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
+    problems = nsmallest(PROBLEMS, rows, key=lambda row: (-Severity(row["severity"]).rank, row["id"]))
     total = sum(found.connections.values())
     listed = queries.CONNECTIONS.c.removed_at.is_(None)
     order = ("account", "managed_user", "platform", "platform_id")
@@ -75,12 +75,6 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
         unsent_at=found.oldest_pending_at,
     )
     return text
-
-
-def _problems(store: Store) -> Sequence[Mapping[Any, Any]]:
-    """Return the open incidents, the worst first and of those the oldest."""
-    rows = queries.rows(store, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
-    return nsmallest(PROBLEMS, rows, key=lambda row: (-Severity(row["severity"]).rank, row["id"]))
 
 
 def _accounts(found: stats.Stats, overdue: Mapping[str, int]) -> list[_Account]:
