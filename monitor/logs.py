@@ -1,7 +1,7 @@
 """
-The log: one line a happening, JSON or for people, in which no secret and no terminal escape survives.
+The log: one line for each event, as JSON or for people, without secrets and terminal escapes.
 
-Everything goes the same way: the monitor's own lines and, from WARNING up, what libraries say.
+The monitor's own lines and, from WARNING up, those of libraries take the same path.
 """
 
 import logging
@@ -25,10 +25,10 @@ MAX_DEPTH = 6
 
 _API_KEY = re.compile(r"sk_[A-Za-z0-9]+_[A-Za-z0-9]+\.[A-Za-z0-9]+")
 _WORD = re.compile(r"[A-Za-z0-9_~.-]{6,}")
-# Said at a finer level they quote URLs and bodies.
+# At lower levels they quote URLs and bodies.
 _LIBRARIES = ("apprise", "urllib3", "apscheduler", "alembic", "sqlalchemy")
 
-# What journald takes a line's level from, at its beginning; it doesn't keep it there. See sd-daemon(3).
+# The prefix from which journald reads a line's level, and which it removes. See sd-daemon(3).
 _PRIORITIES = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
 
 _pattern = _API_KEY
@@ -38,12 +38,12 @@ _global_context: dict[str, object] = {}
 
 def set_secrets(secrets: Iterable[str]) -> None:
     """
-    Say what ``scrub`` and the log hide from now on, besides everything that looks like an API key.
+    Set what ``scrub`` and the log hide, besides everything that looks like an API key.
 
-    Texts of fewer than four characters are left alone: hiding them would leave nothing to read.
+    Texts of fewer than four characters are not hidden, because the log would become unreadable.
     """
     global _pattern  # noqa: PLW0603 - one process has one log
-    # Ten thousand keys of the usual shape need no alternative each: the common pattern finds them.
+    # The common pattern finds keys of the usual shape, so ten thousand of them need no alternative each.
     odd = {text for text in secrets if len(text) >= SHORTEST_SECRET and not _API_KEY.fullmatch(text)}
     forms = sorted({form for text in odd for form in _forms(text)}, key=len, reverse=True)
     _pattern = re.compile("|".join([_API_KEY.pattern, *map(re.escape, forms)]))
@@ -51,9 +51,9 @@ def set_secrets(secrets: Iterable[str]) -> None:
 
 def redact_links(links: Iterable[str]) -> None:
     """
-    Hide links from now on, by what of them nobody could guess, however many thousands there are.
+    Hide links in the log, by their unguessable part. There may be thousands.
 
-    An alternative of the pattern for each would make every line slow; words are looked up instead.
+    An alternative for each in the pattern would make every line slow, so words are looked up instead.
     """
     for link in links:
         words = _WORD.findall(link.partition("://")[2].partition("/")[2])
@@ -62,7 +62,7 @@ def redact_links(links: Iterable[str]) -> None:
 
 
 def scrub(text: str) -> str:
-    """Replace every known secret in a text, also where it is written as part of a URL."""
+    """Replace every known secret in a text, also its URL-encoded form."""
     text = _pattern.sub(HIDDEN, text)
     if not _hidden_words:
         return text
@@ -70,7 +70,7 @@ def scrub(text: str) -> str:
 
 
 def bind_global(**keys: object) -> None:
-    """Have every line of the process carry these keys from now on; None takes one away."""
+    """Add these keys to every line of the process; None removes one."""
     for key, value in keys.items():
         if value is None:
             _global_context.pop(key, None)
@@ -87,12 +87,12 @@ def configure_logs(
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """
-    Send every line to ``stream``. May be called again; the newest call counts.
+    Send every line to ``stream``. The newest call counts.
 
     Args:
         format: ``auto`` is ``console`` on a terminal and ``json`` elsewhere.
-        level: the least that is written: debug, info, warning or error.
-        environ: ``JOURNAL_STREAM`` tells whether journald reads the stream, as systemd.exec(5) has it.
+        level: the lowest level that is written: debug, info, warning or error.
+        environ: ``JOURNAL_STREAM`` shows whether journald reads the stream, as in systemd.exec(5).
     """
     set_secrets(secrets)
     least = logging.getLevelNamesMapping()[level.upper()]
@@ -113,7 +113,7 @@ def configure_logs(
         processors=[structlog.contextvars.merge_contextvars, *common, formatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *_: logging.getLogger("monitor"),
-        # Loggers made before this call, at import, must find their way here.
+        # Loggers created before this call, at import, must use it too.
         cache_logger_on_first_use=False,
     )
     handler = _Handler(stream, _PRIORITIES if _is_journal(stream, environ) else {})
@@ -132,7 +132,7 @@ def configure_logs(
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Write whole lines; a stream that is gone must not take the daemon with it."""
+    """Write whole lines. A closed stream must not stop the daemon."""
 
     def __init__(self, stream: TextIO, priorities: Mapping[str, str]) -> None:
         super().__init__(stream)
@@ -149,18 +149,18 @@ class _Handler(logging.StreamHandler[TextIO]):
         return textwrap.indent(text, self._priorities.get(record.levelname, ""), lambda line: True)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
-        """Broken, full or closed: there is nowhere left to say so."""
+        """Broken, full or closed: there is no other place to report it."""
 
 
 def _forms(secret: str) -> set[str]:
-    """Every way a secret may be written: as it is, in a URL, in a quoted text."""
+    """Return every form of a secret: as it is, in a URL, in a quoted text."""
     encoded = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
     encoded |= {re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in encoded}
     return encoded | {secret, repr(secret)[1:-1]}
 
 
 def _order_keys(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Begin with when, how bad and what."""
+    """Put time, level and event first."""
     first = {
         "timestamp": wire_time(utc_now()),
         "level": line.pop("level", ""),
@@ -192,7 +192,7 @@ def _safe_repr(value: object) -> str:
 
 
 def _printable(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escape what could steer a terminal or look like another line or key."""
+    """Escape what could control a terminal or look like another line or key."""
     trace = str(line.pop("exception", ""))
     shown = {
         _escaped(key): _escaped(value) if isinstance(value, str) else value for key, value in line.items()

@@ -108,7 +108,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _print_error(session, str(error), 2)
     except (MonitorError, OSError) as error:
         return _print_error(session, str(error), 1)
-    except Exception as error:  # noqa: BLE001 - a mistake of ours is told in one line, too
+    except Exception as error:  # noqa: BLE001 - an error of the monitor is also one line
         what = f"{type(error).__name__}: {error}"
         return _print_error(session, f"this is a bug in the monitor, please report it: {what}", 1)
     return status if isinstance(status, int) else 0

@@ -19,7 +19,7 @@ LOCAL_CONFIG = Path("config.yaml")
 SYSTEM_CONFIG = Path("/etc/postpost-monitor/config.yaml")
 CONFIG_VARIABLE = "POSTPOST_MONITOR_CONFIG"
 
-# The vendor's own samples for PostPost read the key from PUBLORA_API_KEY, so it doesn't tell the brand.
+# The vendor's own samples for PostPost read the key from PUBLORA_API_KEY, so its name doesn't show the brand.
 KEY_VARIABLES = tuple(provider.key_variable for provider in PROVIDERS.values())
 _VARIABLES = {
     "accounts[0].provider": "POSTPOST_MONITOR_PROVIDER",

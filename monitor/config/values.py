@@ -111,7 +111,7 @@ class Written:
     section: type[Section]
 
     def __get_pydantic_core_schema__(self, value_class: type, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Tell pydantic how to make the value of a section, and how to write it as one again."""
+        """Return the schema that builds the value from a section, and writes it back as one."""
         keys, section = self.section.model_fields, handler.generate_schema(self.section)
         taken = [each.name for each in fields(value_class) if each.name in keys]
         return core_schema.no_info_after_validator_function(

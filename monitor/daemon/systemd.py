@@ -22,7 +22,7 @@ class Systemd:
         environ: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``, as in sd_notify(3).
 
     Attributes:
-        pulse: how often ``alive`` must be said: three times as often as asked for; None where nobody listens.
+        pulse: how often to notify the watchdog: three times as often as required; None without a watchdog.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:

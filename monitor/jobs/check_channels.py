@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 def check_channels(context: JobContext) -> int:
     """
-    Evaluate every channel by how it took its messages, and notify it of what is worse than it was last told.
+    Evaluate every channel by its deliveries, and notify it of what is worse than its last message said.
 
     Once a channel takes messages again, its dead letters of what is still wrong are due again, and so is the end of
     what it was notified of. While it takes none, they are tried again every other day. The incident of a channel that

@@ -27,8 +27,8 @@ class ConnectionTestRun:
     How one test went.
 
     Args:
-        result: what it proves; NOTHING where there was no answer either.
-        response: the answer; None where there was none, and ``failure`` says why.
+        result: the result; INCONCLUSIVE also if there was no answer.
+        response: the answer; None if there was none, and ``failure`` gives the reason.
     """
 
     target: Target

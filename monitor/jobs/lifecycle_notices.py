@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 def send_lifecycle_notice(channels: Iterable[Channel], message: Message) -> list[Thread]:
     """
-    Send a message to channels, each on a thread of its own that nobody has to wait for.
+    Send a message to channels, each on a thread of its own.
 
     Returns:
         The threads, for who wants to wait all the same.

@@ -14,7 +14,7 @@ from monitor.storage.registration import Removal, dropped_targets
 
 log = structlog.get_logger()
 
-# How far off a poll may lie: its interval with some slack, or as long as a server may tell us to stay away.
+# How far off a poll may lie: its interval with some slack, or as long as a server may ask the monitor to wait.
 MAX_POLL_DELAY = timedelta(hours=1, minutes=5)
 
 
@@ -23,7 +23,7 @@ def sync_targets(context: JobContext, *, removal: Removal = Removal.GUARDED) -> 
     Register the targets of the configured accounts; new ones are due at once, managed users in their slot.
 
     A target that is no longer configured isn't polled any more, and its open incidents end as removed. Only incident
-    services are notified of that: whoever edited the configuration knows. A configuration that drops more than half
+    services are notified of that: the person who edited the configuration knows. A configuration that drops more than half
     of the targets may be a mistake, so they are only not polled for a day.
 
     Returns:
@@ -39,7 +39,7 @@ def sync_targets(context: JobContext, *, removal: Removal = Removal.GUARDED) -> 
         return next_slot(now, every=limits.every[target.account], target_id=target.id)
 
     def left_recently(incident: Incident) -> bool:
-        """Whether a managed user left so lately that its incident still matters to somebody."""
+        """Return whether a managed user left so lately that its incident still matters."""
         scope = context.poll_scopes.get(incident.subject.account or "")
         return (
             scope is not None

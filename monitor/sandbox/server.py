@@ -1,4 +1,4 @@
-"""Serve an application over HTTP, on loopback alone."""
+"""Serve an application over HTTP, on loopback only."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ def serve(
     protocol: type[asyncio.Protocol] | Literal["h11"] = "h11",
 ) -> Iterator[str]:
     """
-    Serve an application from a thread for as long as the context lasts, and give its URL.
+    Serve an application on a thread inside the context, and yield its URL.
 
     Args:
         port: 0 for any that is free.
@@ -31,7 +31,7 @@ def serve(
         OSError: the port is taken; the text says what to do.
     """
     try:
-        # Loopback alone: there is no protection here.
+        # Only loopback, because there is no protection.
         listening = socket.create_server(("127.0.0.1", port), backlog=1024)
     except OSError as error:
         reason = (
@@ -44,7 +44,7 @@ def serve(
         name="sandbox",
         http=protocol,
         log_level="warning",
-        date_header=False,  # the API sends its own: the clock of its data isn't this machine's
+        date_header=False,  # the API sends its own, by the clock of the sandbox
         timeout_keep_alive=75,
     )
     try:
@@ -55,10 +55,10 @@ def serve(
 
 def run(fake_service: FakeService, port: int, announce: Callable[[str], None]) -> None:
     """
-    Serve a service until SIGINT or SIGTERM; for the main thread.
+    Serve an application until SIGINT or SIGTERM. Call it on the main thread.
 
     Args:
-        announce: called once with the URL, when requests are answered.
+        announce: called once with the URL, when the server is ready.
 
     Raises:
         OSError: the port is taken; the text says what to do.

@@ -1,1 +1,1 @@
-"""The history database: its tables, its migrations, and the questions asked of it."""
+"""The history database: its tables, its migrations and its queries."""

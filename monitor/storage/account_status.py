@@ -137,7 +137,7 @@ def last_ok_at(store: Transaction, accounts: Sequence[str]) -> dict[str, datetim
 
 
 def unheard_statuses(store: Transaction, accounts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return the connections whose token status is a word that the monitor doesn't know, by account and word."""
+    """Return the connections with an unknown token status, by account and status."""
     query = (
         select(targets.c.account, connections)
         .join(connections, connections.c.target_id == targets.c.id)
@@ -179,7 +179,7 @@ def open_incidents(store: Transaction, accounts: Sequence[str]) -> tuple[list[In
 
 
 def save_status(store: Transaction, account: str, **values: Any) -> None:
-    """Save some columns of an account's row; make the row if there is none."""
+    """Save some columns of an account's row, and create the row if there is none."""
     insert = postgresql.insert if store.connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(account_status).values(account=account, **values)
     store.connection.execute(

@@ -45,7 +45,7 @@ def acknowledge(
 
 
 def end_due(store: Transaction, now: datetime) -> int:
-    """End the acknowledgements whose time has come; return how many."""
+    """End the acknowledgements whose time has passed; return how many."""
     is_due = (incidents.c.resolved_at.is_(None), incidents.c.acknowledged_until <= now)
     ids = list(store.connection.execute(select(incidents.c.id).where(*is_due)).scalars())
     if ids:

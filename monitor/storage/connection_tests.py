@@ -40,19 +40,19 @@ def next_due_connection(
     is_wanted: Callable[[ConnectionState, datetime], bool],
 ) -> tuple[Target, ConnectionState] | None:
     """
-    Find the connection of an account whose test is due the longest; one never tested comes first.
+    Return the connection of an account whose test has been due the longest. One that was never tested comes first.
 
-    A target whose newest poll failed waits: whatever is wrong there would spoil the test as well.
+    A target whose newest poll failed waits, because the same problem would make the test fail.
 
     Args:
-        is_wanted: whether a test of it would say something.
+        is_wanted: returns whether a test can show something.
     """
     query = _connections(
         targets.c.account == account,
         IS_POLLED,
         targets.c.consecutive_failures == 0,
         connections.c.removed_at.is_(None),
-        # Whatever can't be tested would be read first each time: it is never tested, so it is always due.
+        # Connections that can't be tested are always due, so they would be read first each time.
         connections.c.platform.not_in(UNTESTABLE),
         or_(
             connections.c.expires_at.is_(None),
@@ -74,7 +74,7 @@ def next_due_connection(
 def find_connections(
     store: Transaction, platform_id: str, *, account: str | None, managed_user_id: str | None
 ) -> list[tuple[Target, ConnectionState]]:
-    """Find a connection by its name, wherever it is listed now."""
+    """Return the connections with an id, of all targets that list it."""
     wanted = [
         connections.c.platform_id == platform_id,
         connections.c.removed_at.is_(None),
@@ -108,7 +108,7 @@ def record_test(
 
 
 def _connections(*conditions: ColumnElement[bool]) -> Select[tuple[object, ...]]:
-    # Both tables have an ``id``: the target's goes by another name.
+    # Both tables have an ``id``, so the target's has another name.
     of_target = [each for each in TARGET_COLUMNS if each is not targets.c.id]
     of_test = [each for each in connection_tests.c if each is not connection_tests.c.connection_id]
     return (

@@ -1,4 +1,4 @@
-"""The history database: one file, or one server; opened, guarded, and never trusted to be there."""
+"""The history database: one SQLite file or one PostgreSQL server."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ from monitor.storage.session_lock import SessionLock, find_holder, session_name
 from monitor.storage.store import Store
 
 BUSY_SECONDS = 10.0
-# A peer that vanished without a word is noticed within 25 seconds, whether we wait for it or have sent to it.
+# A peer that vanished is detected within 25 seconds, whether the monitor waits or sends.
 _POSTGRES_SOCKET = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -35,26 +35,26 @@ _POSTGRES_SOCKET = {
 }
 # Settings of the session, in milliseconds.
 _POSTGRES_SESSION = {"lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
-# Of a file: its device and its inode.
+# The identity of a file: its device and its inode.
 Identity: TypeAlias = tuple[int, int]
-# What is pruned can leave the file.
+# Lets freed pages leave the file.
 _SHRINKABLE = "auto_vacuum=INCREMENTAL"
 _PRAGMAS = (
     "journal_mode=WAL",
-    "journal_size_limit=16777216",  # a log that had to grow shrinks again
+    "journal_size_limit=16777216",  # a log that grew shrinks again
     "synchronous=FULL",
     "foreign_keys=ON",
-    "cache_size=-512",  # KiB for each of many connections; the system's own cache has the rest
-    "secure_delete=ON",  # what is forgotten is in no corner of the file
+    "cache_size=-512",  # KiB for each of many connections; the system's cache has the rest
+    "secure_delete=ON",  # deleted data is overwritten
 )
 
 
 class Database:
     """
-    Where the history is kept.
+    The history database.
 
-    A database that can't be used is a ``StorageError``, whatever library noticed it. A row that the schema refuses
-    stays SQLAlchemy's ``IntegrityError``.
+    A database that can't be used is a ``StorageError``, whichever library reports it. A row that the schema
+    refuses is SQLAlchemy's ``IntegrityError``.
 
     Args:
         url: SQLAlchemy's, ``sqlite:///…`` or ``postgresql+psycopg://…``.
@@ -70,13 +70,14 @@ class Database:
         self._file = Path(self.url.database or "") if self.is_sqlite else None
         self._identity: Identity | None = None
         self._log: Identity | None = None
-        # Held only to begin and to end a transaction, not while one lasts.
+        # Held only while a transaction begins or ends.
         self._drain_lock = Condition()
         self._transactions: dict[object, float] = {}
         self._users = 0
         self._renewing = False
         self._writer = self._engine("BEGIN IMMEDIATE")
-        # A second engine, so that reading never waits for the writer's lock on SQLite.
+        # A second engine, so that reading never waits for the writer's lock on SQLite. The writer uses BEGIN
+        # IMMEDIATE: with plain BEGIN, racing polls ended in "database is locked".
         self._reader = (
             self._engine("BEGIN")
             if self.is_sqlite
@@ -85,15 +86,15 @@ class Database:
 
     @property
     def display_name(self) -> str:
-        """What the database is called in messages: no password in it."""
+        """The URL of the database without its password, for messages."""
         return self.url.render_as_string(hide_password=True)
 
     def upgrade(self, on_step: migrate.OnStep = lambda revision, deed: None) -> str | None:
         """
-        Make or migrate the schema.
+        Create or migrate the schema.
 
         Args:
-            on_step: told before each migration of its revision and of what it does.
+            on_step: called before each migration with its revision and its description.
 
         Returns:
             The revision that was found, None for an empty database.
@@ -102,7 +103,7 @@ class Database:
             if self._file:
                 self._refuse_foreign_file(self._file)
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # Names of people are in it: nobody else on the machine may read.
+                # The file contains names of people, so no other user may read it.
                 os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
             found = migrate.upgrade(self.url, self._writer, on_step)
             if self._file:
@@ -121,9 +122,9 @@ class Database:
 
     def unapplied_settings(self) -> list[str]:
         """
-        Name the settings of the session that the server has otherwise than this program asked.
+        Return the names of the session settings that the server didn't apply.
 
-        A connection pooler may drop them without a word, and then nothing bounds a statement or a lock.
+        A connection pooler may drop them silently. Statements and locks then have no limit.
         """
         if self.is_sqlite:
             return []
@@ -139,7 +140,7 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Store]:
-        """Open one transaction that may write; it is committed when the block ends well."""
+        """Open one transaction that may write. It is committed if the block succeeds."""
         with (
             self._timed(),
             self._translate_errors(),
@@ -150,7 +151,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Store]:
-        """Open one transaction that only reads: a consistent state, and never a wait for a writer."""
+        """Open one reading transaction: a consistent state that never waits for a writer."""
         with (
             self._timed(),
             self._translate_errors(),
@@ -178,7 +179,7 @@ class Database:
                     held.enter_context(daemon_lock(self._file))
                 yield lambda: None
             return
-        # The server, too, must notice within 15 seconds that this machine is gone.
+        # The server must also notice within 15 seconds that this machine is gone.
         keepalives = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
         engine = _create_engine(
             self.url.difference_update_query(["options", "application_name"]),
@@ -195,7 +196,7 @@ class Database:
             yield acquire
 
     def daemon(self) -> str | None:
-        """Name the host or process of the daemon that monitors this database; None if there is none."""
+        """Return the host or process of the daemon that monitors this database; None if there is none."""
         with self._translate_errors(), self._translate_file_errors():
             if self._file:
                 return lock_owner(self._file)
@@ -220,7 +221,7 @@ class Database:
 
     def _engine(self, begin: str) -> Engine:
         if not self.is_sqlite:
-            # What the URL says comes last, and so it wins.
+            # The settings of the URL come last, so they win.
             said = self.url.query.get("options", ())
             settings = [f"-c {name}={value}" for name, value in self._session_settings.items()]
             options = " ".join([*settings, *([said] if isinstance(said, str) else said)])
@@ -230,15 +231,15 @@ class Database:
                 pool_size=4,
                 connect_args={**_POSTGRES_SOCKET, "options": options},
             )
-        # mode=rw: a file that vanishes while we run must not come back as an empty database.
+        # mode=rw: a file that vanishes while the monitor runs must not come back as an empty database.
         url = URL.create("sqlite", database=f"file:{self._quoted()}", query={"mode": "rw", "uri": "true"})
         engine = _create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None  # BEGIN is ours to say
+            connection.isolation_level = None  # the engine begins transactions itself
             cursor = connection.cursor()
-            # Before there is a first page; later it would take the writer's lock, and do nothing.
+            # Works only before there is a first page. Later it would take the writer's lock and do nothing.
             is_new = self._file and self._file.stat().st_size == 0
             for pragma in (_SHRINKABLE, *_PRAGMAS) if is_new else _PRAGMAS:
                 cursor.execute(f"PRAGMA {pragma}")
@@ -256,12 +257,12 @@ class Database:
         return quote(str(self._file))
 
     def _refuse_foreign_file(self, file: Path) -> str | None:
-        """Look into a file without changing a byte of it; even the journal mode is kept."""
+        """Inspect a file without changing a byte of it, not even the journal mode."""
         if not file.exists() or file.stat().st_size == 0:
             return None
         how = {"mode": "ro", "uri": "true"}
         if _has_no_wal(file):
-            how["immutable"] = "1"  # or looking would leave a log and an index beside the file
+            how["immutable"] = "1"  # or reading would leave a log and an index beside the file
         url = URL.create("sqlite", database=f"file:{self._quoted()}", query=how)
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
         try:
@@ -271,20 +272,20 @@ class Database:
             engine.dispose()
 
     def _enable_auto_vacuum(self) -> None:
-        """Make a file anew that was made in another way, and keeps the room of what is forgotten for ever."""
+        """Rebuild a file that was created without auto_vacuum, so that it can shrink."""
         with self._writer.connect() as connection:
             driver = connection.connection.driver_connection
             assert driver is not None
             if driver.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
                 with suppress(
                     sqlite3.OperationalError
-                ):  # no room for a copy, or others have it: another time
+                ):  # no room for a copy, or the file is in use: try another time
                     driver.execute(f"PRAGMA {_SHRINKABLE}")
                     driver.execute("VACUUM")
 
     @contextmanager
     def _checked_file(self) -> Iterator[None]:
-        """Be sure, from the beginning of a transaction to its end, that the file that is open is the one there."""
+        """Check, at the beginning and the end of a transaction, that the open file is the one on the disk."""
         if not self._file:
             yield
             return
@@ -304,16 +305,16 @@ class Database:
 
     def _check_file_identity(self, file: Path) -> None:
         """
-        Notice files that were removed or replaced: open connections would go on writing to nowhere.
+        Detect files that were removed or replaced, because open connections would write to nowhere.
 
-        Where it is the log that somebody deleted, what it held is saved, for the open connections still have it.
-        Nobody may be half-way through a transaction then: the old log and a new one must not be used at once.
+        If the log was deleted, its content is saved, because open connections still have it. No transaction may
+        be open then, because using the old log and a new one at once would damage the file.
         """
         with self._translate_file_errors():
             found, log = _identity(file), _identity(f"{file}-wal")
         if found is None:
             raise StorageError(
-                f"the database file {file} is gone; bring it back, or restart to begin anew", transient=True
+                f"the database file {file} is gone; bring it back, or restart to begin a new history", transient=True
             )
         is_other = self._identity not in {None, found}
         if is_other or self._log not in {None, log}:
@@ -335,7 +336,7 @@ class Database:
         try:
             yield
         except IntegrityError:
-            raise  # the database answers: what it was asked to write is a mistake of ours
+            raise  # the database works: what it was asked to write is an error of the monitor
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())[:200]
             passing = isinstance(error, OperationalError) and "not a database" not in reason
@@ -351,7 +352,7 @@ class Database:
 
     @contextmanager
     def _translate_file_errors(self, *, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
-        """Never around a block of a caller's: what goes wrong there, on standard output perhaps, isn't ours."""
+        """Translate errors of files. Never use it around a caller's block, whose errors may concern other files."""
         try:
             yield
         except but:
@@ -364,7 +365,7 @@ class Database:
 
 def _create_engine(url: URL, **options: Any) -> Engine:
     try:
-        # Names of people are among the parameters, and an error is logged.
+        # The parameters contain names of people, and errors are logged.
         return create_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
         raise StorageError(
@@ -382,7 +383,7 @@ def _identity(file: Path | str) -> Identity | None:
 
 
 def _has_no_wal(file: Path) -> bool:
-    """Return whether a file keeps a write-ahead log but has none now: then nobody has it open."""
+    """Return whether a file uses a write-ahead log but has none now, so that no process has it open."""
     with file.open("rb") as opened:
         return opened.read(20)[18:] == b"\x02\x02" and not Path(f"{file}-wal").exists()
 

@@ -1,4 +1,4 @@
-"""Dead letters: messages that were given up, and how they come to be tried again."""
+"""Dead letters: messages that could not be delivered, and when they are retried."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -13,15 +13,15 @@ from monitor.storage.rows import in_chunks
 from monitor.storage.tables import incidents, notifications
 from monitor.storage.transaction import Transaction
 
-# At each start it is tried again, but a monitor that is started every minute must not try it for ever.
+# Each start retries it, but a monitor that is started every minute must not retry it for ever.
 MAX_ATTEMPTS = 60
-# A channel that takes nothing is tried again this often: nothing else may come that shows that it works.
+# How often to retry a failing channel, since nothing else may show that it works again.
 TRIED_AGAIN_AFTER = timedelta(days=2)
 DEAD = and_(UNDELIVERED, notifications.c.state == DeliveryState.FAILED)
 
 _REQUEUE = update(notifications).values(
     state=DeliveryState.PENDING,
-    # A receiver that drops what it has seen the key of must be able to drop this.
+    # A receiver that drops known keys must be able to drop this.
     message_key=case((notifications.c.is_possibly_delivered, notifications.c.message_key)),
     is_possibly_delivered=None,
     first_attempt_at=None,
@@ -29,7 +29,7 @@ _REQUEUE = update(notifications).values(
 
 
 def requeue_on_request(store: Transaction, ids: Sequence[int], now: datetime) -> list[int]:
-    """Make dead letters due again because somebody asked for it; returns the ids that were dead."""
+    """Make dead letters due again on request; returns the ids that were dead."""
     dead = and_(DEAD, notifications.c.id.in_(ids))
     found = list(store.connection.execute(select(notifications.c.id).where(dead)).scalars())
     store.connection.execute(_REQUEUE.where(dead).values(attempts=0, due_at=now))
@@ -44,13 +44,13 @@ def lost(
     tried_before: datetime | None = None,
 ) -> list[int]:
     """
-    Return the ids of dead letters by which channels would learn something that they must know.
+    Return the ids of dead letters that are still worth sending.
 
-    That is what is still wrong, and the end of what they were told of.
+    These are about open incidents, and about the end of incidents that the channel was notified of.
 
     Args:
-        attempts_below: leave out what was tried this often.
-        tried_before: leave out what was first tried later.
+        attempts_below: leave out those with this many attempts.
+        tried_before: leave out those whose first attempt was later.
     """
     wanted = and_(DEAD, notifications.c.channel.in_(channels))
     if attempts_below is not None:
@@ -77,6 +77,6 @@ def lost(
 
 
 def requeue(store: Transaction, ids: Collection[int], now: datetime) -> None:
-    """Make dead letters due again; their attempts go on being counted."""
+    """Make dead letters due again. Their attempts keep counting."""
     for some in in_chunks(ids):
         store.connection.execute(_REQUEUE.where(DEAD, notifications.c.id.in_(some)).values(due_at=now))

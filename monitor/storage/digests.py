@@ -1,4 +1,4 @@
-"""What digests are made of, and when the last one was."""
+"""The content of digests, and when the last one was sent."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -68,7 +68,7 @@ def load_summary(
     Args:
         match: of its route.
         since: incidents that ended after this are listed as resolved.
-        clock_offset: returns what local time is corrected by when expiry is judged, by account.
+        clock_offset: returns the correction of local time for judging expiry, by account.
     """
     recent = incidents.c.resolved_at.is_(None) | (incidents.c.resolved_at > since)
     items = [

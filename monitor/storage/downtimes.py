@@ -1,4 +1,4 @@
-"""When the monitor itself was away: known at the next start, and kept."""
+"""The downtimes of the monitor. A downtime is known only at the next start, which saves it."""
 
 from sqlalchemy import insert
 

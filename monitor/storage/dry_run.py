@@ -1,4 +1,4 @@
-"""A copy of what is known, in memory: what a poll would do can be done to it, and leaves no trace."""
+"""A copy of the current state in memory, for a poll that leaves no trace."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +17,15 @@ from monitor.storage.tables import incidents, metadata, notifications, poll_runs
 
 class DryRunDatabase(Database):
     """
-    A database that takes all that a real one takes, and is gone when the program ends.
+    A database in memory with the interface of the real one.
 
     Args:
-        original: what is known now is copied from here, nothing of the past; None for a fresh start.
+        original: its current state is copied, without the past; None for an empty one.
     """
 
     def __init__(self, original: Database | None) -> None:
         super().__init__("sqlite://")
-        # One connection is one database in memory; threads take turns at it.
+        # One connection is one database in memory, so threads take turns.
         self._memory = create_engine(
             "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
         )
@@ -61,7 +61,7 @@ class DryRunDatabase(Database):
                 ).mappings()
                 if rows := [dict(row) for row in found]:
                     copy.connection.execute(insert(table), rows)
-            # What is new here gets the ids that it would get there.
+            # New rows get the ids that they would get in the original.
             for table in (incidents, notifications):
                 newest = source.connection.execute(select(func.max(table.c.id))).scalar() or 0
                 copy.connection.execute(
@@ -77,7 +77,7 @@ _is_current = or_(
     incidents.c.resolved_at.is_(None),
     incidents.c.id.in_(select(notifications.c.incident_id).where(UNSENT)),
 )
-# What is known now is needed whole, but for what is past.
+# The whole current state is needed, without the past.
 _COPIED_ROWS: Mapping[str, ColumnElement[bool]] = {
     snapshots.name: false(),
     poll_runs.name: poll_runs.c.ended_at.is_(None),

@@ -1,4 +1,4 @@
-"""Erasing what is known of a client: names, links and history go, the counts of them stay."""
+"""Erase a client: names, links and history. Only counts remain."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ from monitor.storage.tables import (
 )
 from monitor.storage.transaction import Transaction
 
-# Targets erased in one transaction: the daemon waits for no longer than these take.
+# Targets erased in one transaction, so that the daemon doesn't wait long.
 CHUNK = 20
 
 
@@ -51,11 +51,11 @@ def erase(
     """
     Erase a managed user, or an account with all its managed users, in small transactions.
 
-    What is left is one row of ``erasures`` that says how much it was. Beside their own rows the client may be
-    named in silences: those go that are over, or are about nobody else.
+    One row of counts in ``erasures`` remains. Silences may also name the client. Those that ended, or match
+    nobody else, are deleted.
 
     Yields:
-        For each transaction, how much of each kind was erased.
+        For each transaction, the number of erased rows of each kind.
     """
     kept_as = account if managed_user_id else None
     with database.begin() as store:
@@ -121,7 +121,7 @@ def _erase_silences(store: Transaction, names: Mapping[str, set[str]], now: date
 
 
 def _erase_from_summaries(store: Transaction, account: str) -> None:
-    """Drop the names from incidents of the account itself: answers that can't be used name connections."""
+    """Remove names from incidents of the account itself, since those about bad answers name connections."""
     store.connection.execute(
         update(incidents)
         .where(
@@ -156,7 +156,7 @@ def _erase_targets(store: Transaction, ids: Sequence[int]) -> Counter[str]:
         incidents=_count(store, incidents.c.id, about),
         deliveries=_count_deliveries(store, about),
     )
-    # All else goes with them: every table that belongs to a target cascades.
+    # Deleting targets cascades to every table that belongs to them.
     store.connection.execute(delete(targets).where(targets.c.id.in_(ids)))
     return counts
 

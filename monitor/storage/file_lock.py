@@ -1,4 +1,4 @@
-"""One daemon a SQLite file: whoever watches it holds a lock beside it, which ends with the process."""
+"""One daemon for each SQLite file: the daemon holds a lock file, which ends with the process."""
 
 import fcntl
 import os
@@ -10,22 +10,23 @@ from typing import IO
 
 from monitor.errors import StorageError
 
-# Somebody who only looks whether there is a daemon holds the lock for a moment.
+# A process that only checks for a daemon holds the lock for a moment.
 MAX_TRIES, PAUSE_SECONDS = 5, 0.1
-# A link in the lock's place could lead to any file of whoever runs the daemon, and the lock is written to.
+# A link in place of the lock could lead to any file of the daemon's user, and the lock is written to.
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-# What this process watches. Not by the number in the lock: in two containers both may be process 1.
+# The files that this process locks. The number in the lock isn't enough, because both processes of two
+# containers may be number 1.
 _held_here: set[Path] = set()
 
 
 @contextmanager
 def daemon_lock(file: Path) -> Iterator[None]:
     """
-    Keep a file for one daemon.
+    Lock a file for one daemon.
 
     Raises:
         StorageError: another daemon has it.
-        OSError: the lock can't be made.
+        OSError: the lock can't be created.
     """
     with closing(_opened(file)) as lock:
         left = MAX_TRIES
@@ -47,7 +48,7 @@ def daemon_lock(file: Path) -> Iterator[None]:
 
 
 def lock_owner(file: Path) -> str | None:
-    """Name the process, if another than this one, that watches a file; raises OSError where that can't be told."""
+    """Return the other process that locks a file, if any; raises OSError if that can't be determined."""
     if file in _held_here or not _lock_file(file).exists():
         return None
     with closing(_opened(file)) as lock:

@@ -1,4 +1,4 @@
-"""The id of this installation: made once, kept with the history and its copies, part of every key to a service."""
+"""The id of this installation: created once, kept in the history, part of every incident key."""
 
 import secrets
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def _random_id() -> str:
 
 
 def installation_id(store: Transaction, new_id: Callable[[], str] = _random_id) -> str:
-    """Return the id of this installation; make it if there is none. Of two that are made at once, one counts."""
+    """Return the id of this installation, and create it if there is none. Of two created at once, one counts."""
     found: str | None = store.connection.execute(select(installation.c.name)).scalar()
     if found is not None:
         return found

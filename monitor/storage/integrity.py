@@ -1,4 +1,4 @@
-"""What holds at all times in the history database, and what to say where it doesn't."""
+"""The invariants of the history database, and the findings if one is violated."""
 
 from collections.abc import Callable, Iterator
 
@@ -29,7 +29,7 @@ def check_integrity(
     Check what must always hold, and yield a line for each fault; nothing if the database is sound.
 
     Args:
-        is_routed: whether anybody is to be told of an incident.
+        is_routed: returns whether a route takes an incident.
     """
     missing = list(_missing(store))
     if missing:
@@ -53,7 +53,7 @@ def check_integrity(
 
 
 def _missing(store: Transaction) -> Iterator[str]:
-    """Name the tables, columns and indexes that somebody took away."""
+    """Yield the missing tables, columns and indexes."""
     seen = inspect(store.connection)
     there = set(seen.get_table_names())
     for table in metadata.sorted_tables:
@@ -69,7 +69,7 @@ def _missing(store: Transaction) -> Iterator[str]:
 
 
 def _indexes(store: Transaction, table: str) -> set[str]:
-    # Not by the inspector: it leaves out those over expressions.
+    # Not with the inspector, which leaves out indexes over expressions.
     query = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = :table"
     if store.connection.dialect.name != "sqlite":
         query = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = :table"

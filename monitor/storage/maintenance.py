@@ -1,4 +1,4 @@
-"""Care for the history database: a consistent copy, what is too old, and the room that it took."""
+"""Maintain the history database: backup, retention, and freed space."""
 
 import os
 import sqlite3
@@ -16,13 +16,13 @@ from monitor.storage.database import Database
 from monitor.storage.outbox import UNSENT
 from monitor.storage.tables import incidents, notifications, poll_runs, snapshots
 
-# Rows forgotten in one transaction: the daemon waits for no longer than these take.
+# Rows deleted in one transaction, so that the daemon doesn't wait long.
 MAX_BATCH_SIZE = 500
-# Rows looked for at once; looking holds up nobody.
+# Rows looked up at once. Reading delays no writer.
 CHUNK = 20 * MAX_BATCH_SIZE
-# Pages given back in one transaction.
+# Pages freed in one transaction.
 PAGES = 1000
-# How long giving room back waits for others: it can be done another time.
+# How long freeing space waits for others. It can run another time.
 COMPACT_BUSY_SECONDS = 1.0
 
 KINDS = ("snapshots", "transitions", "poll runs", "incidents", "deliveries")
@@ -33,8 +33,8 @@ def backup(database: Database, file: Path) -> None:
     Write a consistent copy of a SQLite database, while others read and write it.
 
     Raises:
-        StorageError: it is a server, the file exists already, it can't be written, or what would be copied is
-            damaged; what is there is kept.
+        StorageError: the database is a server, the file exists, it can't be written, or the database is damaged.
+            An existing file is kept.
     """
     if not database.is_sqlite:
         server = database.url.set(drivername="postgresql", password=None)
@@ -43,7 +43,7 @@ def backup(database: Database, file: Path) -> None:
             f"pg_dump --format=custom --file={file} --dbname={server.render_as_string()}"
         )
     try:
-        # Names of people are in it: nobody else on the machine may read.
+        # The file contains names of people, so no other user may read it.
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise StorageError(f"{file} is there already and is kept: give the backup another name") from None
@@ -72,10 +72,10 @@ def prune_older(database: Database, before: Mapping[str, datetime]) -> Iterator[
     target, open incidents and what was told of them, the newest digest, and whatever is still to be sent.
 
     Args:
-        before: by kind, one of ``KINDS``: what happened earlier is forgotten.
+        before: by kind, one of ``KINDS``: older rows are deleted.
 
     Yields:
-        A kind, and how many rows of it were forgotten by one transaction.
+        A kind, and how many rows of it one transaction deleted.
     """
     for kind in KINDS:
         table, is_old = _old(kind, before[kind])
@@ -108,7 +108,7 @@ def compact(database: Database) -> int:
     with suppress(sqlite3.OperationalError), closing(_opened(database, "rw")) as connection:
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             given_back = connection.execute("PRAGMA page_count").fetchone()
-            # As a script, which is run to its end; each step of a statement gives back a single page.
+            # A script runs to its end. Each step of a statement would free a single page.
             connection.executescript(f"PRAGMA incremental_vacuum({PAGES})")
             if connection.execute("PRAGMA page_count").fetchone() == given_back:
                 break
@@ -127,7 +127,7 @@ def _remove(file: Path) -> None:
             each.unlink()
 
 
-# Between the look and the deed somebody may want a delivery sent again.
+# A delivery may be requeued between the lookup and the deletion.
 _MAY_COME_BACK = (incidents, notifications)
 
 
@@ -144,7 +144,7 @@ def _old(kind: str, before: datetime) -> tuple[Table, ColumnElement[bool]]:
         return poll_runs, poll_runs.c.ended_at < before
     unsent = notifications.alias("unsent")
     is_unsent = unsent.c.state.in_([DeliveryState.PENDING, DeliveryState.SENDING])
-    if kind == "incidents":  # their deliveries go with them
+    if kind == "incidents":  # their deliveries are deleted with them
         return incidents, and_(
             incidents.c.resolved_at < before,
             ~exists().where(unsent.c.incident_id == incidents.c.id, is_unsent),
@@ -153,7 +153,7 @@ def _old(kind: str, before: datetime) -> tuple[Table, ColumnElement[bool]]:
     of_what_is_over = exists().where(
         incidents.c.id == notifications.c.incident_id, incidents.c.resolved_at < before
     ) & ~exists().where(unsent.c.incident_id == notifications.c.incident_id, is_unsent)
-    # The newest digest says when the next one is due.
+    # The newest digest determines when the next one is due.
     superseded = notifications.c.incident_id.is_(None) & exists().where(
         later.c.channel == notifications.c.channel,
         later.c.group_key == notifications.c.group_key,

@@ -13,7 +13,7 @@ from monitor.storage.transaction import Transaction
 
 
 def known_users(store: Transaction, account: str) -> list[KnownUser]:
-    """Load every managed user that was ever known of an account."""
+    """Load every managed user that an account ever had."""
     query = (
         select(*TARGET_COLUMNS, targets.c.missing_since, targets.c.deactivated_at)
         .where(targets.c.account == account, targets.c.managed_user_id.is_not(None))
@@ -40,7 +40,7 @@ def active_users(store: Transaction) -> list[Target]:
 
 
 def likely_owners(store: Transaction, account: str | None = None) -> list[Target]:
-    """Find the polled managed users whose newest list is the very one of the account itself, and isn't empty."""
+    """Return the polled managed users whose newest list equals the account's own and isn't empty."""
     owner = targets.alias()
     query = (
         select(*TARGET_COLUMNS)
@@ -111,7 +111,7 @@ def open_incidents(
     Load the open incidents about targets, or about their connections; by target.
 
     Args:
-        rules: only those of these; all unless given.
+        rules: only incidents of these rules; by default of all.
     """
     found: dict[int, list[Incident]] = {}
     for some in in_chunks(target_ids):
@@ -128,7 +128,7 @@ def open_incidents(
 
 
 def users_needing_reconnect(store: Transaction, account: str) -> dict[int, int]:
-    """Count the connections of each managed user that wait to be reconnected, by target."""
+    """Count the connections of each managed user that must be reconnected, by target."""
     query = (
         select(incidents.c.target_id, func.count(distinct(incidents.c.connection_id)).label("needing"))
         .where(

@@ -1,7 +1,7 @@
 """
-The schema: which one the program wants, which one a database has, and the way from one to the other.
+The schema: the revision that the program needs, the revision of a database, and the migrations.
 
-Alembic takes a second to import, so a database that is already at ``HEAD`` is told so without it.
+Alembic takes a second to import, so a database at ``HEAD`` is recognized without it.
 """
 
 import sqlite3
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 HEAD = "0001_history"
 LOCK_SECONDS = 60
-# Told of a migration: its revision, and what it does.
+# Called with the revision and the description of a migration.
 OnStep: TypeAlias = Callable[[str, str], None]
-# Any number will do, as long as it is ours and never changes.
+# Any number works, as long as it never changes.
 ADVISORY_LOCK = 7_085_320_771
 
 
@@ -36,7 +36,7 @@ def current_revision(connection: Connection) -> str | None:
     Return the revision of the schema in a database; None if it is empty.
 
     Raises:
-        StorageError: the database holds something that isn't ours, or a development version or a newer release
+        StorageError: the database has tables of another program, or a development version or a newer release
             made it.
     """
     names = set(inspect(connection).get_table_names())
@@ -63,14 +63,14 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
     Migrate a database to ``HEAD`` in one transaction; several that start at once take turns.
 
     Args:
-        on_step: told before each migration of its revision and of what it does.
+        on_step: called before each migration with its revision and its description.
 
     Returns:
-        The revision that was found; equal to ``HEAD`` when there was nothing to do.
+        The revision that was found; ``HEAD`` if there was nothing to do.
 
     Raises:
-        StorageError: a migration failed, or would leave rows that belong to nothing, or another process watches
-            the file; the database is as it was.
+        StorageError: a migration failed, or would leave rows without a parent, or a daemon uses the file. The
+            database is unchanged.
     """
     with engine.connect() as connection:
         found = current_revision(connection)
@@ -81,7 +81,7 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
     with _alone(url), engine.connect() as connection:
         config = _config()
         with _without_cascades(connection):
-            # Somebody else may have been first, with a newer program.
+            # Another process with a newer program may have been first.
             steps = _Steps(_scripts(config, current_revision(connection)), on_step)
             connection.rollback()
             if connection.dialect.name == "postgresql":
@@ -95,7 +95,7 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
                 connection.commit()
             except Exception as error:
                 if isinstance(error, OperationalError) and not _is_a_mistake(error):
-                    raise  # locked, full, away: no fault of the migration
+                    raise  # locked, full, unavailable: not a failure of the migration
                 words = " ".join(str(getattr(error, "orig", error)).split())[:200]
                 raise StorageError(
                     f"migration {steps.running} failed: {type(error).__name__}: {words}; nothing was changed: "
@@ -105,7 +105,7 @@ def upgrade(url: URL, engine: Engine, on_step: OnStep = lambda revision, deed: N
 
 
 def _refuse_while_locked(file: Path) -> None:
-    """An older daemon that went on would write into the new tables what it wrote into the old ones."""
+    """Refuse while a daemon runs: an older one would keep writing into the new tables."""
     if watcher := lock_owner(file):
         raise StorageError(
             f"{file} is watched by a daemon of another version (process {watcher}); nothing was changed: "
@@ -114,12 +114,12 @@ def _refuse_while_locked(file: Path) -> None:
 
 
 def _is_a_mistake(error: OperationalError) -> bool:
-    # SQLite calls a statement that makes no sense an operational error, too.
+    # SQLite also reports an invalid statement as an operational error.
     return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 
 class _Steps:
-    """The migrations that are to run, told one by one as each begins."""
+    """The pending migrations, reported one by one as each begins."""
 
     def __init__(self, scripts: Sequence["Script"], on_step: OnStep) -> None:
         self._waiting = list(scripts)
@@ -147,15 +147,15 @@ def _scripts(config: "Config", found: str | None) -> "list[Script]":
 @contextmanager
 def _without_cascades(connection: Connection) -> Iterator[None]:
     """
-    Let SQLite's tables be made anew: with its foreign keys in force, dropping the old one would take along
-    every row that belongs to it.
+    Turn off SQLite's foreign keys, so that a migration can rebuild a table. Otherwise dropping the old one would
+    delete every row that refers to it.
     """
     if connection.dialect.name != "sqlite":
         yield
         return
     driver = connection.connection.driver_connection
     assert driver is not None
-    driver.execute("PRAGMA foreign_keys=OFF")  # unheard within a transaction, so before it begins
+    driver.execute("PRAGMA foreign_keys=OFF")  # ignored within a transaction, so before it begins
     try:
         yield
     finally:
@@ -165,16 +165,16 @@ def _without_cascades(connection: Connection) -> Iterator[None]:
 
 def upgrade_sql(url: URL, found: str | None = None) -> None:
     """
-    Print the statements that would bring a database to ``HEAD``, and run none.
+    Print the statements that migrate a database to ``HEAD``, without running them.
 
     Args:
-        found: the revision that it has; None for an empty one.
+        found: the revision of the database; None if it is empty.
     """
     from alembic import command
 
     if url.get_backend_name() == "sqlite":
-        # The shell goes on after a statement that failed, unless it is told; and with
-        # foreign keys in force a table that is made anew would lose what belongs to it.
+        # The shell continues after a failed statement by default. With foreign keys on,
+        # rebuilding a table would delete the rows that refer to it.
         pragma = "foreign_keys=OFF" if found else "auto_vacuum=INCREMENTAL"
         print(f".bail on\nPRAGMA {pragma};\n")  # noqa: T201 - beside alembic's own output
     config = _config()
@@ -197,7 +197,7 @@ def _config() -> "Config":
 
 
 def _migrations() -> Path:
-    """Find the migrations: inside an installed package, or beside it in a checkout."""
+    """Return the folder of the migrations: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     shipped = package / "_migrations"
     return shipped if shipped.is_dir() else package.parent / "migrations"
@@ -209,7 +209,7 @@ def _alone(url: URL) -> Iterator[None]:
         try:
             with FileLock(f"{url.database}.migrating", timeout=LOCK_SECONDS, mode=0o600) as lock:
                 yield
-                # Whoever waits for it notices that its file is gone, and makes one of its own.
+                # A waiting process notices that the file is gone, and creates its own.
                 Path(lock.lock_file).unlink(missing_ok=True)
         except Timeout:
             raise StorageError(
@@ -217,7 +217,7 @@ def _alone(url: URL) -> Iterator[None]:
                 "wait for it, or end it"
             ) from None
         return
-    # On a connection of its own: the lock outlives the transactions of the migrations.
+    # On its own connection, because the lock outlasts the transactions of the migrations.
     engine = create_engine(url)
     try:
         with engine.connect() as connection:

@@ -27,7 +27,7 @@ def load_items(
         dashboards: where to reconnect by hand, by account.
         as_events: whether each incident is an event with a key of its own, so that newer news may follow at once.
     """
-    # By its name, not by its rows: there may be more of them than a statement takes values.
+    # By key, not by row ids, because there may be more rows than a statement takes values.
     mine = and_(rows_of_claim(claimed), SENDING, notifications.c.incident_id.is_not(None))
     wanted = select(notifications.c.incident_id).where(mine)
     notified = (
@@ -86,7 +86,7 @@ def told_and_open(store: Transaction, channel: str, dashboards: Mapping[str, str
         dashboards: where to reconnect by hand, by account.
     """
     open_ones = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
-    # From what is open to what was told of it: asked for what was told, a database would read all that ever was.
+    # From open incidents to their notifications. The other way round, a database would read all notifications.
     query = (
         select(
             notifications.c.incident_id,
@@ -171,10 +171,10 @@ def _reopened(store: Transaction, wanted: Select[Any], channel: str) -> frozense
 
 def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> set[int]:
     """
-    Return those incidents whose problem a channel takes for open, from them or from an earlier one about the same.
+    Return the incidents whose problem a channel believes to be open, from them or from an earlier one.
 
-    The end of an earlier one was not sent, since the problem was back. So the end of this one must be, even if
-    all of it was within a silence. What a dead letter said may have arrived, so it counts.
+    The end of an earlier one was not sent, because the problem returned. The end of this one must therefore be
+    sent, even if all of it was within a silence. A dead letter may have arrived, so it counts.
     """
     earlier = incidents.alias("earlier")
     query = (
@@ -185,7 +185,7 @@ def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> 
                 earlier.c.rule == incidents.c.rule,
                 earlier.c.subject == incidents.c.subject,
                 earlier.c.id <= incidents.c.id,
-                # Of the same target, if of one: that is what there is an index of.
+                # Of the same target, if it has one, because there is an index for that.
                 or_(
                     earlier.c.target_id == incidents.c.target_id,
                     and_(earlier.c.target_id.is_(None), incidents.c.target_id.is_(None)),
@@ -196,7 +196,7 @@ def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> 
         .where(
             notifications.c.channel == channel,
             or_(notifications.c.notified_status.is_not(None), notifications.c.is_possibly_delivered),
-            # What took the place of an earlier one was sent instead of its end.
+            # The incident that replaced an earlier one was sent instead of its end.
             or_(earlier.c.id == incidents.c.id, earlier.c.resolution != Resolution.SUPERSEDED),
         )
         .order_by(notifications.c.id)
@@ -210,7 +210,7 @@ def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> 
 
 
 def item_query(wanted: Select[Any]) -> Select[Any]:
-    """Select incidents, those whose ids ``wanted`` selects, with all that an item or a reminder tells of."""
+    """Select the incidents in ``wanted``, with all columns of an item or a reminder."""
     seen = ("username", "display_name", "token_status", "expires_at", "last_successful_post_at")
     return (
         select(

@@ -24,7 +24,7 @@ def last_notifications(store: Transaction) -> list[tuple[LastNotification, Targe
     is_reminder = notifications.c.reason == Reason.REMINDER
     is_news = notifications.c.reason.not_in((Reason.REMINDER, Reason.ACKNOWLEDGED))
     in_nobodys_hands = and_(incidents.c.resolved_at.is_(None), incidents.c.acknowledged_by.is_(None))
-    # Not joined: from what is open to what was told of it, never the other way round.
+    # Not joined: from open incidents to their notifications, never the other way round.
     wanted = select(incidents.c.id).where(in_nobodys_hands)
     rows = (
         select(
@@ -60,7 +60,7 @@ def last_notifications(store: Transaction) -> list[tuple[LastNotification, Targe
 
 
 def open_incidents(store: Transaction) -> list[tuple[Incident, Target | None]]:
-    """Load the open incidents, whoever was notified of them."""
+    """Load all open incidents."""
     wanted = select(incidents.c.id).where(incidents.c.resolved_at.is_(None))
     rows = store.connection.execute(item_query(wanted)).mappings()
     return [(as_incident(row), target_of(row)) for row in rows]
@@ -76,7 +76,7 @@ def notified_pairs(store: Transaction) -> frozenset[tuple[int, str]]:
 
 
 def unknown_acknowledgements(store: Transaction, channels: Collection[str]) -> list[tuple[Incident, str]]:
-    """Load the open incidents that somebody has acknowledged, each with a channel that knows it and not that."""
+    """Load acknowledged open incidents, each with a channel that was notified of it and not of the acknowledgement."""
     acknowledged = incident_query().where(
         incidents.c.resolved_at.is_(None), incidents.c.acknowledged_at.is_not(None)
     )
@@ -115,7 +115,7 @@ def heard_milder(store: Transaction) -> list[tuple[Incident, Target | None, str]
         newer.c.id > notifications.c.id,
         or_(newer.c.notified_status.is_not(None), newer.c.delivered_at.is_(None)),
     )
-    # Not joined: from what is open to what was told of it, never the other way round.
+    # Not joined: from open incidents to their notifications, never the other way round.
     severity = select(incidents.c.severity).where(incidents.c.id == notifications.c.incident_id)
     query = (
         select(notifications.c.incident_id, notifications.c.channel)
@@ -141,7 +141,7 @@ def heard_milder(store: Transaction) -> list[tuple[Incident, Target | None, str]
 
 
 def _rank(severity: ColumnElement[Any]) -> ColumnElement[int]:
-    """Order severities; what is no severity comes last."""
+    """Return the order of severities; other values come last."""
     return case({str(each): each.rank for each in Severity}, value=severity, else_=len(Severity))
 
 
@@ -195,9 +195,9 @@ def channel_states(store: Transaction) -> list[ChannelState]:
         UNDELIVERED,
         notifications.c.attempts > 0,
         notifications.c.error.is_not(None),
-        notifications.c.first_attempt_at.is_not(None),  # or it was revived and not tried since
+        notifications.c.first_attempt_at.is_not(None),  # or it was requeued and not tried since
     )
-    # Ordered here: a database that is to give them by their ids would rather read them all.
+    # Sorted here, because a database would read all rows to return them by id.
     tried = sorted(store.connection.execute(unsent), key=lambda row: int(row.id))
     query = incident_query().where(incidents.c.resolved_at.is_(None), incidents.c.channel.is_not(None))
     opened = {row["channel"]: as_incident(row) for row in store.connection.execute(query).mappings()}
@@ -213,7 +213,7 @@ def channel_states(store: Transaction) -> list[ChannelState]:
         known = states[row.channel]
         last = known.delivered_at
         if last and row.first_attempt_at <= last and row.state == DeliveryState.FAILED:
-            continue  # it has taken messages since
+            continue  # it accepted messages since
         states[row.channel] = replace(
             known,
             attempts=max(known.attempts, row.attempts),
@@ -225,7 +225,7 @@ def channel_states(store: Transaction) -> list[ChannelState]:
 
 
 def _last_delivered_at(store: Transaction, channel: str) -> datetime | None:
-    # For one channel by one look into the index; for all at once the whole of it would be read.
+    # One index lookup for each channel. For all at once, the whole index would be read.
     query = select(func.max(notifications.c.delivered_at)).where(
         notifications.c.notified_status.is_not(None), notifications.c.channel == channel
     )

@@ -1,8 +1,8 @@
 """
 The outbox: notifications are claimed for a while and sent; the claim of a sender that crashed is retaken.
 
-A row that is ``sending`` belongs to a sender until its lease ends. One that is ``pending`` and still has a message key
-may have been delivered: it is sent again with all rows of its claim, under the same key.
+A row that is ``sending`` belongs to a sender until its lease ends. One that is ``pending`` and still has a
+message key may have been delivered: it is sent again with all rows of its claim, under the same key.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ from monitor.storage.transaction import Transaction
 from monitor.storage.types import UtcMillis
 
 LEASE = timedelta(minutes=2)
-# A row that would come due this soon after another of its group goes along with it.
+# A row that would be due this soon after another of its group is sent with it.
 COALESCE_WINDOW = timedelta(minutes=1)
 NOTIFIED_RESOLVED = "resolved"
 
-# Beside every state that isn't ``delivered``: what is undelivered is found among that, not in all that ever was.
+# Beside every state except ``delivered``, so that the index of undelivered rows is used, not all rows.
 UNDELIVERED = notifications.c.delivered_at.is_(None)
 PENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.PENDING)
 SENDING = and_(UNDELIVERED, notifications.c.state == DeliveryState.SENDING)
-# Not ``in_``: SQLAlchemy expands that at execution, and can't where one statement runs for many incidents.
+# Not ``in_``, which SQLAlchemy expands at execution and can't expand if one statement runs for many incidents.
 UNSENT = or_(PENDING, SENDING)
 
 
@@ -39,12 +39,12 @@ class Claim:
     Rows of one channel and one group that are one message.
 
     Args:
-        message_key: stable however often the message is tried while it may have been delivered.
+        message_key: the same for each attempt while the message may have been delivered.
         ids: the rows, oldest first.
-        attempts: the most that any of them was tried, this time included.
-        first_attempt_at: when the first of them was first tried.
+        attempts: the most attempts of any row, including this one.
+        first_attempt_at: the first attempt of any row.
         digest: the group of a digest; None for a message about incidents.
-        leased_until: when it is somebody else's; no other sender ever held it until that very moment.
+        leased_until: when another sender may take it; until then no other sender had it.
         may_be_delivered: whether an earlier attempt may have delivered it.
     """
 
@@ -61,11 +61,11 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Notified:
     """
-    What a message says of one incident.
+    What a message said about one incident.
 
     Args:
         status: a severity, or ``resolved``.
-        content_hash: equal where it reads the same; None if it says that the incident is over.
+        content_hash: equal for equal text; None if it says that the incident resolved.
     """
 
     status: str
@@ -73,7 +73,7 @@ class Notified:
 
 
 def notified_status(item: Item) -> Notified:
-    """Return what a message says of an incident."""
+    """Return what a message says about an incident."""
     if not item.incident.is_open:
         return Notified(NOTIFIED_RESOLVED)
     return Notified(item.incident.severity, item.content_hash)
@@ -104,8 +104,8 @@ def claim(
     """
     Claim the next message of a channel: an abandoned claim first, else the group that has been due the longest.
 
-    What another sender is sending to the channel must not be overtaken: news of the same incidents waits until that is
-    done. Two that claim for one channel must take turns.
+    What another sender is sending to the channel must not be overtaken: news of the same incidents waits until
+    that is done. Two that claim for one channel must take turns.
 
     Args:
         message_key: of a new claim; one that was abandoned keeps its own.
@@ -126,7 +126,7 @@ def claim(
     if taken := store.connection.execute(abandoned).scalars().first():
         whole_claim = and_(of_channel, notifications.c.message_key == taken, or_(PENDING, _is_abandoned(now)))
         retaken = store.connection.execute(_lease(now).where(whole_claim))
-        # Where another sender was faster, the claim is alive again, and not ours.
+        # If another sender was faster, the claim is active again and belongs to it.
         return (
             replace(_load_claim(store, channel, taken), may_be_delivered=True) if retaken.rowcount else None
         )
@@ -135,7 +135,7 @@ def claim(
     in_delivery = select(about).where(of_channel, SENDING, about.is_not(None))
     is_new_row = and_(PENDING, notifications.c.message_key.is_(None))
     is_new = and_(is_new_row, or_(about.is_(None), about.not_in(in_delivery)))
-    # What is about no incident has none for a key either.
+    # A row without an incident has no incident for a key either.
     unit = func.coalesce(about, 0) if one_incident else notifications.c.group_key
     units = (
         select(unit)
@@ -156,7 +156,7 @@ def claim(
     )
     if not taken_now.rowcount:
         return None
-    # A message tells of an incident as it is now: that answers all that waits about it, whatever its group.
+    # A message describes an incident as it is now. It covers all waiting rows about it, whatever their group.
     in_it = select(about).where(of_channel, SENDING, notifications.c.message_key == message_key)
     not_suppressed = or_(notifications.c.suppressed_until.is_(None), notifications.c.suppressed_until <= now)
     store.connection.execute(
@@ -189,7 +189,7 @@ def mark_delivered(
     Args:
         notified: what the message says of each incident; nothing was left to say of one that is not in it.
     """
-    # Also what another sender has put aside, who took us for dead: it was delivered all the same.
+    # Also if another sender postponed it, believing this one dead: it was delivered all the same.
     mine = and_(rows_of_claim(claimed), UNSENT)
     if notified:
         of_incident = notifications.c.incident_id == bindparam("b_incident_id")
@@ -211,7 +211,7 @@ def mark_delivered(
             first_attempt_at=None,
             leased_until=None,
             error=None,
-            # What it went along with is told by the claim; only a digest has its next one look for it.
+            # The claim identifies rows that were sent together. Only the next digest looks for its group.
             group_key=case((notifications.c.incident_id.is_(None), notifications.c.group_key), else_=""),
         )
     )
@@ -321,8 +321,8 @@ def _owns_claim(claimed: Claim) -> Any:
 
 
 def _is_abandoned(now: datetime) -> Any:
-    # A lease that ends much further off than any lease can was given before the clock was set back; a little
-    # further, by somebody who read the clock while we waited for our turn.
+    # A lease that ends much later than any lease can was given before the clock was set back. A little later: by
+    # a sender that read the clock while this one waited for its turn.
     over = or_(notifications.c.leased_until <= now, notifications.c.leased_until > now + 2 * LEASE)
     return and_(SENDING, over)
 
@@ -337,7 +337,7 @@ def _lease(now: datetime) -> Any:
 
 
 def _is_due(now: datetime, *, wait: bool) -> Any:
-    # Once the clock was set back, what was written before lies too far ahead.
+    # After the clock was set back, earlier rows lie too far ahead.
     is_ahead = and_(
         notifications.c.suppressed_until.is_(None),
         or_(

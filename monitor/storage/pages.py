@@ -1,4 +1,4 @@
-"""A view page by page: in an order that stays, whatever is written between two pages."""
+"""Read a view in pages, in an order that doesn't change between two pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Page:
     Some rows of a view.
 
     Args:
-        rows: with the columns of the view.
-        next_after: where the next page begins; None after the last.
+        rows: rows with the columns of the view.
+        next_after: the start of the next page; None after the last.
     """
 
     rows: list[Mapping[str, Any]]
@@ -30,7 +30,7 @@ def first_page(
     by: Sequence[str],
     limit: int,
 ) -> Sequence[Mapping[Any, Any]]:
-    """Read the first rows of a view in the order of some of its columns; what isn't known comes first."""
+    """Return the first rows of a view, sorted by some of its columns. Null comes first."""
     order = [view.c[name].asc().nulls_first() for name in by]
     query = select(*view.columns).where(*conditions).order_by(*order).limit(limit)
     return store.connection.execute(query).mappings().all()
@@ -44,10 +44,10 @@ def read_page(
     limit: int,
 ) -> Page:
     """
-    Read one page of a view: the oldest rows first.
+    Return one page of a view, the oldest rows first.
 
     Args:
-        after: where the page begins, as the page before it says; 0 for the first.
+        after: the start of the page, from the page before; 0 for the first.
     """
     key: ColumnElement[int] = column("id")
     names = [each.name for each in view.columns]

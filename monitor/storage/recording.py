@@ -221,8 +221,8 @@ def save_incidents(
     Save incidents, and write the notifications of what changed about them.
 
     Args:
-        incident_channels: the channels to incident services. Each is notified of the end of what it was notified of,
-            whatever the routes say: what was opened there would stay open for ever.
+        incident_channels: the channels to incident services. Each is notified of the end of what it was notified
+            of, whatever the routes say: what was opened there would stay open for ever.
 
     Returns:
         The id of each incident, in the order given.
@@ -284,7 +284,7 @@ def open_incidents(store: Transaction, opened: Sequence[Incident]) -> list[int]:
     ]
     for row in rows:
         del row["b_id"]
-    # Matched by what is unique among the open ones; to return them in order, SQLite would insert them one by one.
+    # Matched by what is unique among open incidents. To return ids in order, SQLite would insert row by row.
     statement = insert(incidents).returning(incidents.c.id, incidents.c.rule, incidents.c.subject)
     new = {(row.rule, row.subject): row.id for row in store.connection.execute(statement, rows)}
     return [new[each.rule, each.subject.key] for each in opened]

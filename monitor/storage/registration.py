@@ -36,15 +36,14 @@ def register(
     removal: Removal = Removal.GUARDED,
 ) -> None:
     """
-    Make the targets what the configuration says: new ones are due, others are left alone.
+    Sync the targets with the configuration: new ones are due, others stay as they are.
 
     A dropped target isn't polled, and is deactivated after a day unless the configuration names it again.
 
     Args:
-        wanted: account and managed user id of every target that is to be polled.
-        as_listed: accounts whose managed users come and go as their workspace lists them: those that are
-            polled stay so.
-        due_at: when a new target, or one that is back, is first due; at once unless given.
+        wanted: account and managed user id of every target to poll.
+        as_listed: accounts whose workspace list determines their managed users, which stay as they are.
+        due_at: when a new or returned target is first due; by default at once.
     """
     wanted = set(wanted)
     if removal is not Removal.NONE:
@@ -139,7 +138,7 @@ def dropped_targets(store: Transaction) -> list[tuple[str, datetime]]:
 
 
 def count_targets(store: Transaction, account: str) -> int:
-    """Count the targets that are polled of an account."""
+    """Count the polled targets of an account."""
     query = select(func.count()).select_from(targets).where(targets.c.account == account, _ACTIVE)
     return store.connection.execute(query).scalar_one()
 

@@ -98,7 +98,7 @@ def as_incident(row: RowMapping) -> Incident:
 
 
 def _base_url(subject: str) -> str | None:
-    # An API has no column of its own: the key of the subject names it.
+    # An API has no column of its own. The key of the subject contains it.
     return subject.removeprefix(API_KEY_PREFIX) if subject.startswith(API_KEY_PREFIX) else None
 
 
@@ -114,7 +114,7 @@ def as_silence(row: RowMapping) -> Silence:
 
 
 def as_connection(row: RowMapping) -> Connection:
-    """Turn a row of ``connections`` into the connection that was last seen."""
+    """Turn a row of ``connections`` into the connection as last seen."""
     error = row["last_error"]
     return Connection(
         platform_id=row["platform_id"],
@@ -143,7 +143,7 @@ def as_known(row: RowMapping) -> ConnectionState:
 
 
 def as_renewals(row: RowMapping) -> RenewalHistory:
-    """Turn a row of ``connections`` into what is remembered of the renewals of its token."""
+    """Turn a row of ``connections`` into the renewals of its token."""
     newest = json.loads(row["recent_renewals"]) if row["recent_renewals"] else ()
     return RenewalHistory(
         count=row["renewals"],
@@ -211,7 +211,7 @@ def _renewal_columns(renewals: RenewalHistory) -> dict[str, Any]:
 
 
 def connection_test_columns(tested: ConnectionTestHistory) -> dict[str, Any]:
-    """Write what tests of a connection have shown, as ``connection_tests`` keeps it."""
+    """Return the columns of ``connection_tests`` for the results of a connection."""
     return {
         "result": tested.result,
         "result_at": tested.result_at,

@@ -6,7 +6,7 @@ from threading import Lock
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-# Any number will do, as long as it is ours and never changes. It isn't the one of the migrations.
+# Any number works, as long as it never changes and isn't the one of the migrations.
 KEY = 7_085_320_772
 # The session's name in pg_stat_activity, which PostgreSQL cuts at 63 bytes.
 NAME_PREFIX = "postpost-monitor on "

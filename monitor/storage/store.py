@@ -46,10 +46,10 @@ from monitor.storage.transaction import Transaction
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolledTarget:
     """
-    A target, as it was known before, with the snapshot that was taken of it.
+    A target in its stored state, with its new snapshot.
 
     Args:
-        state: with its connections and incidents if ``is_changed``.
+        state: the state, with connections and incidents if ``is_changed``.
         is_changed: whether anything may have changed; if not, there is nothing to evaluate.
     """
 
@@ -82,7 +82,7 @@ class Store(Transaction):
         Have targets evaluated again: the rules or the clock may have changed.
 
         Args:
-            accounts: whose; by default all.
+            accounts: only theirs; by default all.
         """
         of_these = [] if accounts is None else [targets.c.account.in_(accounts)]
         self.connection.execute(
@@ -92,7 +92,7 @@ class Store(Transaction):
         )
 
     def poll_one_now(self, account: str, now: datetime) -> None:
-        """Bring the next poll of one target of an account forward: of the one that is due first."""
+        """Poll one target of an account now: the one that is due first."""
         first = (
             select(target_schedule.c.target_id)
             .join(targets, targets.c.id == target_schedule.c.target_id)
@@ -131,7 +131,7 @@ class Store(Transaction):
         Load the targets whose next poll is due, the longest overdue first.
 
         Args:
-            of_each: how many of one account at most: one that is far behind must not hide the others.
+            of_each: maximum for each account, so that one that is far behind doesn't hide the others.
         """
         query = (
             select(*TARGET_COLUMNS, target_schedule.c.next_poll_at)
@@ -188,8 +188,8 @@ class Store(Transaction):
         """
         Load the states of targets, without their connections and incidents.
 
-        Transactions about the same accounts take turns until they end. Not about the same targets: what happens to one
-        may pause or resume all the others of its account.
+        Transactions about the same accounts take turns until they end. Not about the same targets: what happens
+        to one may pause or resume all the others of its account.
         """
         self.lock(*(target.account for target in wanted))
         ids = [target.id for target in wanted]
@@ -235,10 +235,10 @@ class Store(Transaction):
         self, snapshots: Iterable[Snapshot], now: datetime, *, recent_since: datetime
     ) -> list[PolledTarget]:
         """
-        Load the targets of snapshots; those that something may have changed of with connections and incidents.
+        Load the targets of snapshots, the possibly changed ones with connections and incidents.
 
-        Left out is a snapshot that is older than one already saved, or of a target that was erased and whose id
-        another one has.
+        Leaves out a snapshot that is older than a saved one, or whose target was erased and whose id belongs to
+        another.
 
         Args:
             recent_since: incidents opened since then count as recent.
@@ -303,7 +303,7 @@ class Store(Transaction):
         names = sorted(set(accounts))
         if not names:
             return []
-        # Two targets of one account that fail or recover at once must not both take the other one as it was.
+        # Two targets of one account that fail or recover at once must see each other's change.
         self.lock(*names)
         recent = self._recent_opens(
             incidents.c.account.in_(names), incidents.c.connection_id.is_(None), since=recent_since
@@ -385,7 +385,7 @@ class Store(Transaction):
         return recording.save_incidents(self, changes, now, incident_channels=incident_channels)
 
 
-# By name and in order: every poll reads this, and what is not asked for need not be made a date of.
+# Selected columns only: every poll reads this, and unused times would be converted for nothing.
 _STATES = (
     select(
         *TARGET_COLUMNS,

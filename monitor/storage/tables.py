@@ -1,7 +1,7 @@
 """
 The tables of the history database, as the newest migration leaves them.
 
-They are ours to change; what people query are the views in ``storage/views.py``.
+They may change with every version. People query the views in ``storage/views.py``.
 """
 
 from typing import Any
@@ -35,14 +35,16 @@ metadata = MetaData(
 )
 
 
-# Of closed sets alone: rules, outcomes, and reasons get new members, and none of them needs a migration.
+# Only for closed sets. Rules, outcomes and reasons get new members without a migration.
 def _one_of(column: str, *values: str) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 def _partial(name: str, *columns: Column[Any], where: str, unique: bool = False) -> Index:
-    """Make an index of the rows that a condition holds for; it must name no value that a statement brings along."""
+    """Create a partial index. Its condition must not compare with a value that a statement passes as a
+    parameter, because no
+    database could then use the index."""
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
@@ -54,7 +56,7 @@ targets = Table(
     Column("managed_user_id", Text),
     Column("managed_user", Text),
     Column("first_seen_at", UtcDateTime, nullable=False),
-    # Set while the configuration or the workspace no longer names it: it is polled no more.
+    # Set while the configuration or the workspace doesn't name it, so that it isn't polled.
     Column("deactivated_at", UtcDateTime),
     # Set while the configuration no longer names it, but dropped so many at once that it may be a mistake: it is
     # not polled, and everything else stays as it is.
@@ -66,31 +68,31 @@ targets = Table(
     Column("failure_remedy", Text),
     Column("response_digest", LargeBinary),
     Column("next_evaluation_at", UtcDateTime),
-    # How many connections the newest snapshot would have changed at once, had it been believed.
+    # How many connections the newest, unconfirmed snapshot would have changed at once.
     Column("suspect_changes", Integer, nullable=False, server_default="0"),
     # The managed user's own name, by which a client channel may find its address.
     Column("managed_username", Text),
     # Since when the workspace has not listed the managed user; null while it does.
     Column("missing_since", UtcDateTime),
     Column("failure_scope", Text),
-    # Of its failures in a row, those before which others of its account had an answer.
+    # Those of its failures in a row before which other targets of the account succeeded.
     Column("isolated_failures", Integer, nullable=False, server_default="0"),
-    # Since when its list has been too short to be believed; null after a good one.
+    # Since when its list has been suspiciously short; null after a good one.
     Column("shrunk_since", UtcDateTime),
-    # Seconds by which the API's time was ahead of local time at the newest look at its connections.
+    # Seconds by which the API's time was ahead of local time at the newest report of its connections.
     Column("clock_offset_seconds", Integer, nullable=False, server_default="0"),
 )
-# One row a target, however often it is registered.
+# One row for each target, however often it is registered.
 Index(
     "uq_targets_account_managed_user_id",
     targets.c.account,
     func.coalesce(targets.c.managed_user_id, ""),
     unique=True,
 )
-# Read by the review: whose deadline has passed.
+# Read by reevaluate: whose deadline has passed.
 Index("ix_targets_next_evaluation_at", targets.c.next_evaluation_at)
 
-# An account as a source of answers: how its discovery goes, and whether its key is paused.
+# The status of an account: its discovery, and whether its key is paused.
 account_status = Table(
     "account_status",
     metadata,
@@ -104,15 +106,16 @@ account_status = Table(
     Column("failure_scope", Text),
     Column("failure_error", Text),
     Column("failure_remedy", Text),
-    # Set while the key, or its access to managed users, is refused: only the probe is polled.
+    # Set while the key, or its access to managed users, is rejected. Only the canary is polled then.
     Column("paused_at", UtcDateTime),
     Column("paused_scope", Text),
     Column("canary_target_id", Integer),
-    # Since when the list of managed users has been too short to be believed; null after a good one.
+    # Since when the list of managed users has been suspiciously short; null after a good one.
     Column("shrunk_since", UtcDateTime),
 )
 
-# The moving hands of a target, apart from the rest and narrow on purpose: every poll rewrites this row.
+# The schedule of a target. It is a table of its own with narrow rows, because every poll rewrites a row and
+# databases write whole pages.
 target_schedule = Table(
     "target_schedule",
     metadata,
@@ -122,8 +125,8 @@ target_schedule = Table(
     Column("run_length", Integer, nullable=False, server_default="0"),
 )
 
-# Polls in a row that ended alike. The newest run of a target is still growing, and has no end yet: its end and
-# its length are in ``target_schedule`` until another outcome closes it.
+# Runs of polls with the same outcome. The newest run of a target is still growing and has no end: its end and
+# its length are in ``target_schedule`` until another outcome ends it.
 poll_runs = Table(
     "poll_runs",
     metadata,
@@ -138,7 +141,7 @@ poll_runs = Table(
 )
 # Read by the poll log of one target, and by the retention.
 Index("ix_poll_runs_target_id_started_at", poll_runs.c.target_id, poll_runs.c.started_at)
-# At most one growing run a target; read by every decision that isn't steady.
+# At most one growing run for each target. Read by every evaluation.
 _partial("uq_poll_runs_growing", poll_runs.c.target_id, unique=True, where="ended_at IS NULL")
 
 connections = Table(
@@ -163,14 +166,14 @@ connections = Table(
     Column("last_seen_at", UtcDateTime),
     Column("missed_polls", Integer, nullable=False, server_default="0"),
     Column("removed_at", UtcDateTime),
-    # Since when its token has had the date that it has; null where that is since it was first seen.
+    # Since when its token has had its date; null if since it was first seen.
     Column("expiry_set_at", UtcDateTime),
     Column("renewed_at", UtcDateTime),
     Column("renewals", Integer, nullable=False, server_default="0"),
-    # The newest renewals, as JSON: seconds before the expiry, of the new life, between the looks.
+    # The newest renewals, as JSON: seconds before the expiry, of the new lifetime, between the polls.
     Column("recent_renewals", Text),
 )
-# One row a connection of a target; read by every decision.
+# One row for each connection of a target. Read by every evaluation.
 Index(
     "uq_connections_target_id_platform_id",
     connections.c.target_id,
@@ -178,10 +181,10 @@ Index(
     unique=True,
 )
 
-# Read by the history of one connection, by its profile alone.
+# Read by the history of one connection, by its id alone.
 Index("ix_connections_platform_id", connections.c.platform_id)
 UNHEARD = "token_status NOT IN ('valid', 'expiring_soon', 'expired', 'unknown') AND removed_at IS NULL"
-# Read by every decision about an account: whose token status is a word that the monitor doesn't know.
+# Read by every evaluation of an account: connections with an unknown token status.
 _partial("ix_connections_unheard", connections.c.target_id, where=UNHEARD)
 
 # The newest test of a connection, and when the next one is due.
@@ -191,18 +194,19 @@ connection_tests = Table(
     Column("connection_id", Integer, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
     Column("tested_at", UtcDateTime, nullable=False),
     Column("next_test_at", UtcDateTime, nullable=False),
-    # What the newest test that proved something proved, and when; later ones may have proved nothing.
+    # The result and the time of the newest conclusive test. Later ones may have been inconclusive.
     Column("result", Text),
     Column("result_at", UtcDateTime),
     Column("message", Text, nullable=False),
-    # As JSON: those that a test has shown, and of these the ones that were missing when it last passed.
+    # As JSON: the permissions that tests have shown, and those that were missing when one last passed.
     Column("permissions", Text, nullable=False),
     Column("missing_permissions", Text, nullable=False),
-    # When a test last passed, whatever the newest one proved: a Telegram connection that ever did is a bot's.
+    # When a test last passed. A Telegram connection that ever passed one belongs to a bot.
     Column("passed_at", UtcDateTime),
 )
 
-# What changed, and only that: a connection as it was from ``taken_at`` on.
+# Changes of connections only: a connection as it was from ``taken_at`` on. There is no index by time alone: it
+# would be a fifth of the database, and queries by time read a year in a fraction of a second.
 snapshots = Table(
     "snapshots",
     metadata,
@@ -240,31 +244,32 @@ incidents = Table(
     Column("opened_at", UtcMillis, nullable=False),
     Column("flap_count", Integer, nullable=False, server_default="0"),
     Column("recovering_since", UtcMillis),
-    # Who has it in hand now; who had it before is in ``acknowledgements``.
+    # The current acknowledgement. Earlier ones are in ``acknowledgements``.
     Column("acknowledged_at", UtcMillis),
     Column("acknowledged_by", Text),
     Column("acknowledged_until", UtcMillis),
-    # Not in milliseconds: people ask the view for what is not resolved, and only a bare column has an index.
+    # Not in milliseconds: people query the view for unresolved incidents, and only a plain column can use an
+    # index.
     Column("resolved_at", UtcDateTime),
     Column("resolution", Text),
-    # What lies behind it, where that can be told: routes match by it.
+    # The cause, if known. Routes match it.
     Column("cause", Text),
-    # The severity that people were last to hear of; null where it never moved since it was opened.
+    # The severity of the newest notification; null if it never changed since it opened.
     Column("notified_severity", Text),
     _one_of("severity", *Severity),
     _one_of("max_severity", *Severity),
     CheckConstraint("(resolved_at IS NULL) = (resolution IS NULL)", name="resolved"),
-    sqlite_autoincrement=True,  # an id that people have seen is never given to another incident
+    sqlite_autoincrement=True,  # an id that people have seen is never reused
 )
-# At most one open incident for one problem of one subject, whoever races.
+# At most one open incident for each rule and subject, also between racing transactions.
 _partial("uq_incidents_open", incidents.c.rule, incidents.c.subject, unique=True, where="resolved_at IS NULL")
-# Read by every decision that isn't steady: the open incidents of a target.
+# Read by every evaluation: the open incidents of a target.
 _partial("ix_incidents_open_target_id", incidents.c.target_id, where="resolved_at IS NULL")
 # Read by the history of one connection.
 Index("ix_incidents_connection_id", incidents.c.connection_id)
-# Read by whoever asks what is open in one account.
+# Read by queries for the open incidents of one account.
 _partial("ix_incidents_open_account", incidents.c.account, where="resolved_at IS NULL")
-# Read by every decision about an account: how often a problem of its key came lately.
+# Read by every evaluation of an account: how often a problem opened lately.
 _partial(
     "ix_incidents_of_accounts",
     incidents.c.account,
@@ -273,10 +278,10 @@ _partial(
 )
 # Read by the history of one account.
 Index("ix_incidents_account", incidents.c.account)
-# Read by every decision that isn't steady: how often a problem came lately.
+# Read by every evaluation: how often a problem opened lately.
 Index("ix_incidents_target_id_opened_at", incidents.c.target_id, incidents.c.opened_at)
 
-# Who took an incident in hand, why, and until when: history, never rewritten.
+# Who acknowledged an incident, why, and until when. Rows are never changed afterwards.
 acknowledgements = Table(
     "acknowledgements",
     metadata,
@@ -288,10 +293,10 @@ acknowledgements = Table(
     Column("until", UtcDateTime),
     Column("ended_at", UtcDateTime),
 )
-# Read when an incident ends or gets worse, and by its history.
+# Read when an incident resolves or escalates, and by its history.
 Index("ix_acknowledgements_incident_id", acknowledgements.c.incident_id)
 
-# When nobody watched: from the newest poll before a daemon's start to that start.
+# Downtimes of the monitor: from the newest poll before a daemon's start to that start.
 downtimes = Table(
     "downtimes",
     metadata,
@@ -300,7 +305,7 @@ downtimes = Table(
     Column("ended_at", UtcDateTime, nullable=False),
 )
 
-# What is not to be told for a while, who said so and why: history, never deleted.
+# Silences with their author and comment. Rows are never deleted.
 silences = Table(
     "silences",
     metadata,
@@ -311,13 +316,13 @@ silences = Table(
     Column("comment", Text, nullable=False),
     Column("starts_at", UtcDateTime, nullable=False),
     Column("ends_at", UtcDateTime, nullable=False),
-    # Set when somebody ended it sooner.
+    # Set if it was ended early.
     Column("ended_at", UtcDateTime),
     Column("ended_by", Text),
     sqlite_autoincrement=True,
 )
 
-# One row: by what name services with incidents of their own know this installation, made when it is first needed.
+# One row: the name of this installation for incident services, created when it is first needed.
 installation = Table(
     "installation",
     metadata,
@@ -326,13 +331,13 @@ installation = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
-# What was erased on request: how much it was, and nothing else of it.
+# Counts of what was erased on request, and nothing else about it.
 erasures = Table(
     "erasures",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("erased_at", UtcDateTime, nullable=False),
-    # Null where all of an account was erased: its name may be the client's.
+    # Null if a whole account was erased, since its name may be the client's.
     Column("account", Text),
     *(
         Column(name, Integer, nullable=False, server_default="0")
@@ -345,7 +350,7 @@ notifications = Table(
     "notifications",
     metadata,
     Column("id", Integer, primary_key=True),
-    # Null for what is about no incident: a test, a digest.
+    # Null for rows without an incident: a test, a digest.
     Column("incident_id", Integer, ForeignKey("incidents.id", ondelete="CASCADE")),
     Column("channel", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -355,25 +360,25 @@ notifications = Table(
     Column("created_at", UtcMillis, nullable=False),
     Column("due_at", UtcMillis, nullable=False),
     Column("first_attempt_at", UtcMillis),
-    # Rows of one claim are one message; a crashed sender's claim is retaken whole, under the same name.
+    # Rows of one claim are one message. The claim of a crashed sender is retaken as a whole, under the same key.
     Column("message_key", Text),
-    # Quiet hours or a silence hold it back until then, also from a pass that waits for no group to fill.
+    # Quiet hours or a silence delay it until then, also in a pass that waits for no group.
     Column("suppressed_until", UtcMillis),
-    # The silence that held it back; what was over when that ended is not told.
+    # The silence that delayed it. If the incident resolved during the silence, it isn't sent.
     Column("silence_id", Integer, ForeignKey("silences.id")),
     Column("leased_until", UtcMillis),
     Column("delivered_at", UtcMillis),
-    # What the channel was told: a severity, or "resolved"; null where another message had said it.
+    # What the channel was notified of: a severity, or "resolved"; null if another message had said it.
     Column("notified_status", Text),
-    # Of the severity and summary that the channel was told: the same again is no news.
+    # The hash of the severity and summary that were sent, to detect repeated text.
     Column("content_hash", Text),
-    # Of a dead letter: whether its message may have arrived. If so, it keeps its key when it is sent again.
+    # For a dead letter: whether its message may have arrived. If so, it keeps its key when it is sent again.
     Column("is_possibly_delivered", Boolean),
     Column("error", Text),
     _one_of("state", *DeliveryState),
     sqlite_autoincrement=True,
 )
-# Read by every delivery: what is due, and whose sender has died.
+# Read by every delivery: due rows, and rows of dead senders.
 _partial(
     "ix_notifications_undelivered",
     notifications.c.channel,
@@ -381,7 +386,7 @@ _partial(
     notifications.c.due_at,
     where="delivered_at IS NULL",
 )
-# Read by the health of a channel: when it last took a message.
+# Read by the health of a channel: its last delivery.
 _partial(
     "ix_notifications_notified",
     notifications.c.channel,
@@ -395,5 +400,5 @@ _partial(
     notifications.c.created_at,
     where="incident_id IS NULL",
 )
-# Read by every delivery: what channels were last told of an incident.
+# Read by every delivery: the last notifications about an incident.
 Index("ix_notifications_incident_id", notifications.c.incident_id)

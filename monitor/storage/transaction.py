@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-# In one order for everybody, or two that wait for each other would wait for ever.
+# Locked in one order, or two transactions could wait for each other for ever.
 _LOCK = text(
     "SELECT pg_advisory_xact_lock(turn) FROM (SELECT DISTINCT hashtext(words) AS turn"
     " FROM unnest(CAST(:about AS text[])) AS words ORDER BY turn) AS turns"
@@ -15,8 +15,8 @@ class Transaction:
 
     Args:
         connection: used in ``storage`` alone.
-        uses_locks: whether transactions about the same things wait for each other, as those that write must; SQLite has
-            one writer anyway.
+        uses_locks: whether transactions about the same things wait for each other, as those that write must;
+            SQLite has one writer anyway.
     """
 
     def __init__(self, connection: Connection, *, uses_locks: bool = False) -> None:
@@ -27,7 +27,7 @@ class Transaction:
         """
         Keep every other transaction that locks one of the words waiting until this one ends.
 
-        Separate from any reading: who had to wait here must read what the other one has written.
+        Call it before reading, so that a transaction that waited reads what the other one wrote.
         """
         if self._uses_locks:
             self.connection.execute(_LOCK, {"about": sorted(set(about))})

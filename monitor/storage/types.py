@@ -1,4 +1,4 @@
-"""Column types that keep points in time what they are: aware UTC, whole milliseconds."""
+"""Column types for times: aware UTC, whole milliseconds."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +14,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 class UtcDateTime(TypeDecorator[datetime]):
     """
-    A point in time: ``timestamptz`` on PostgreSQL, on SQLite text such as ``2026-11-23 21:00:00.123``.
+    A time: ``timestamptz`` on PostgreSQL, text such as ``2026-11-23 21:00:00.123`` on SQLite.
 
-    The text sorts, and SQLite's own date functions read it. SQLite has no zones, so a naive value would be
-    kept wrong without a word: it is refused.
+    The text sorts, and SQLite's own date functions read it. SQLite has no time zones, so a naive value is refused.
+    Otherwise it could be stored wrongly without an error.
     """
 
     impl = DateTime(timezone=True)
@@ -50,10 +50,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 class UtcMillis(TypeDecorator[datetime]):
     """
-    A point in time in the fewest bytes: ``timestamptz`` on PostgreSQL, milliseconds since 1970 on SQLite.
+    A time in few bytes: ``timestamptz`` on PostgreSQL, milliseconds since 1970 on SQLite.
 
-    For the rows that every poll rewrites, and for those that a history has millions of; the views show it as any
-    other time.
+    It is for rows that every poll rewrites, and for tables with millions of rows: as text, times were a third of
+    the database. The views show it like any other time.
     """
 
     impl = BigInteger

@@ -1,8 +1,8 @@
 """
 The views that people query, as the newest migration leaves them.
 
-A migration holds its own copy of the SQL that it runs, because it must not change when this module does. A test
-holds that the migrations build what stands here.
+A migration has its own copy of its SQL, because it must not change when this module does. A test checks that the
+migrations build these views.
 """
 
 
@@ -32,7 +32,7 @@ class _SQLite:
         return f"round(julianday({at}) - julianday('now'), 3)"
 
     def text_seconds(self, start: str, end: str) -> str:
-        # The difference is whole milliseconds; half of one more makes up for floating point.
+        # The difference is whole milliseconds. Half a millisecond more compensates for floating point.
         return f"CAST((julianday({end}) - julianday({start})) * 86400 + 0.0005 AS INTEGER)"
 
 
@@ -71,10 +71,10 @@ def view_queries(dialect: str) -> dict[str, str]:
     # The end of the growing run, and the newest time that its target's connections were listed.
     last_poll_at = sql.time("p.last_polled_at")
     resolved_at = sql.from_text("i.resolved_at")
-    # What people call a connection, everywhere: its display name, else its handle, else its id.
+    # The name of a connection: its display name, else its handle, else its id.
     name = "coalesce(nullif(c.display_name, ''), nullif(c.username, ''), c.platform_id)"
-    # No window functions: they would read the whole history before a filter could leave anything out.
-    # An index of the connection's snapshots answers this instead.
+    # No window functions: through one, no filter reaches an index, and every query would read the whole history.
+    # An index of the connection's snapshots serves this instead.
     previous_snapshot = """(
                 SELECT p.id FROM snapshots p
                 WHERE p.connection_id = s.connection_id AND p.taken_at <= s.taken_at AND p.id < s.id

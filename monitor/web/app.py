@@ -1,4 +1,4 @@
-"""What is answered: the page for people, the rest for machines."""
+"""The routes: a page for people, the rest for programs."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from monitor.web.access import AccessMiddleware
 from monitor.web.api import BadQuery
 from monitor.workers.liveness import Liveness
 
-# Nobody on the web may take more connections to the database than this from those who do the work.
+# The web may use at most this many connections to the database, so that the jobs have enough.
 READERS = 2
 RESPONSE_TIMEOUT = timedelta(seconds=8)
 DATABASE_UNAVAILABLE = "the history database doesn't answer"
@@ -34,12 +34,11 @@ _T = TypeVar("_T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteState:
     """
-    What the site shows now.
+    The state that the site shows.
 
     Args:
-        liveness, metrics: of the daemon that runs; None while there is none: it stands by, or waits for its
-            database.
-        is_standby: another daemon monitors the database.
+        liveness, metrics: of the running daemon; None while it stands by or waits for its database.
+        is_standby: whether another daemon monitors the database.
     """
 
     app: App
@@ -54,17 +53,17 @@ class SiteState:
 
     @property
     def token(self) -> str | None:
-        """What everybody must show; None if nobody must."""
+        """The token that requests must send; None if none is needed."""
         web = self.app.config.web
         return web.token.get_secret_value() if web and web.token else None
 
 
 class WebApp:
     """
-    The answers.
+    The web application.
 
     Args:
-        state: gives what to show; asked anew for every request, since a reload changes it.
+        state: returns the state; called for every request, because a reload changes it.
     """
 
     def __init__(self, state: Callable[[], SiteState]) -> None:
@@ -78,12 +77,12 @@ class WebApp:
             Route("/api/connections", self._connections),
             Route("/api/incidents", self._incidents),
         ]
-        # A router alone: an application would answer for our mistakes itself, and before they are logged.
+        # Only a router: a Starlette application would answer errors itself before they are logged.
         inner = Router(routes, redirect_slashes=False)
         self.asgi = AccessMiddleware(inner, token=lambda: state().token, policy=status_page.POLICY)
 
     def close(self) -> None:
-        """Take no more questions."""
+        """Stop answering."""
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def _page(self, request: Request) -> Response:
@@ -170,10 +169,10 @@ class WebApp:
 
     async def _in_time(self, work: Callable[[], _T]) -> _T:
         """
-        Ask the database beside the loop, which goes on answering ``/healthz``.
+        Query the database on a thread, so that the loop keeps answering ``/healthz``.
 
         Raises:
-            TimeoutError: it hangs; the thread is lost until it doesn't.
+            TimeoutError: the query hangs. Its thread is blocked until it ends.
         """
         loop = asyncio.get_running_loop()
         return await asyncio.wait_for(

@@ -1,4 +1,4 @@
-"""Whether the monitor does its work: the database answers, targets are looked at, messages go out."""
+"""Check whether the monitor works: the database answers, targets are polled, messages are sent."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,20 +10,20 @@ from monitor.storage.database import Database
 from monitor.storage.migrate import HEAD
 
 MAX_DELIVERY_DELAY = timedelta(minutes=15)
-# A poll that is due just now is still on its way.
+# A poll that just became due may still be running.
 SLACK = timedelta(minutes=1)
 _NAMED = 3
 
 
 def readiness_problems(database: Database, every: Mapping[str, timedelta], now: datetime) -> list[str]:
     """
-    Return what keeps the monitor from being ready, a line each.
+    Return why the monitor isn't ready, one line for each reason.
 
     Args:
         every: how often the targets of each account are polled.
 
     Raises:
-        StorageError: the database can't be asked.
+        StorageError: the database can't be used.
     """
     found = database.current_revision()
     if found != HEAD:

@@ -1,8 +1,8 @@
 """
 Serve HTTP from a thread of its own.
 
-Anyone who reaches the port can open sockets and leave them open. So a connection has little time and little room:
-an idle one makes way for a new one, no address takes all, and a probe of ``/healthz`` is always answered.
+Anyone who reaches the port can open sockets and leave them open, so connections have limits. An idle one makes way for
+a new one, no address can take all of them, and a probe of ``/healthz`` is always answered.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from monitor.web.server_thread import ServerThread
 
 # A connection that has not sent a whole request head by then is closed.
 HEAD_SECONDS = 5.0
-# A client that reads its answer a byte at a time is cut off after this.
+# A connection that lasts longer is closed, even if its client still reads.
 MAX_REQUEST_SECONDS = 30.0
 MAX_CONNECTIONS = 64
 MAX_CONNECTIONS_PER_ADDRESS = 32
-# Beyond those, so many connections are answered about ``/healthz`` alone.
+# Beyond those, this many connections get answers only for ``/healthz``.
 PROBE_RESERVE = 8
 
 
 class Server:
     """
-    A site that is being served.
+    A running HTTP server.
 
     Args:
-        sock: where; closed with the server.
+        sock: the listening socket; closed with the server.
     """
 
     def __init__(self, site: WebApp, sock: socket.socket) -> None:
@@ -49,14 +49,14 @@ class Server:
         )
 
     def close(self) -> None:
-        """Answer nobody any more; who is being answered is cut off."""
+        """Stop answering, and close open connections."""
         self._thread.close()
         self._site.close()
         self._sock.close()
 
 
 class _Connection(H11Protocol):
-    """A connection that ends in time, and makes way for others while it is idle."""
+    """A connection with a time limit that makes way for others while it is idle."""
 
     _timeouts: tuple[asyncio.TimerHandle, ...] = ()
 
@@ -76,7 +76,7 @@ class _Connection(H11Protocol):
             if len(rivals) < limit:
                 continue
             if idle := [each for each in rivals if not each.cycle]:
-                # Timers are made in the order of arrival, so the first to end is the oldest connection's.
+                # Timers start in the order of arrival, so the first to end belongs to the oldest connection.
                 min(idle, key=lambda each: each._timeouts[0].when()).transport.abort()
             elif len(others) < MAX_CONNECTIONS + PROBE_RESERVE:
                 self.app = _probes_only(self.app)
@@ -89,7 +89,7 @@ class _Connection(H11Protocol):
             self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what isn't HTTP as everything else is answered: with nothing for a browser to trust."""
+        """Answer invalid HTTP with the same headers as every other answer."""
         head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
         body = f"{msg}\n"
         self.transport.write(
@@ -105,7 +105,7 @@ class _Connection(H11Protocol):
 
 
 def _probes_only(app: ASGIApp) -> ASGIApp:
-    """Answer ``/healthz``, and send everybody else away until there is room."""
+    """Answer ``/healthz``, and refuse everything else until there is room."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == PUBLIC_PATH:

@@ -11,12 +11,12 @@ from starlette.types import ASGIApp
 
 class ServerThread(uvicorn.Server):
     """
-    An application that is being served. It cuts off its clients when it stops.
+    An application that is being served. It closes its connections when it stops.
 
     Args:
-        sock: where it listens.
-        name: of the thread.
-        options: of ``uvicorn.Config``, besides those that all servers share.
+        sock: the listening socket.
+        name: the name of the thread.
+        options: options of ``uvicorn.Config``, besides those that all servers share.
     """
 
     def __init__(self, app: ASGIApp, sock: socket.socket, *, name: str, **options: Any) -> None:
@@ -43,12 +43,12 @@ class ServerThread(uvicorn.Server):
         self._thread.join()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Note that requests are answered from now on."""
+        """Record that the server is ready."""
         await super().startup(sockets)
         self._ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End every connection: one that reads its answer slowly would hold up the end."""
+        """Close every connection, because a slow reader would delay the stop."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)

@@ -190,7 +190,7 @@ def _problem(rule: AccountFailure, failing: TargetFailure) -> RuleResult:
         remedy=failing.remedy,
         level=0 if is_doubt else 1,
         dedup_key=rule.name.value,
-        is_new_key=not is_doubt,  # also beside a word that nobody knows, which is the same rule's
+        is_new_key=not is_doubt,  # also beside an unknown status, which has the same rule
     )
 
 
