@@ -81,7 +81,7 @@ class JobContext:
         return self.poll_scopes.get(account) or PollScope(account=account)
 
     def recent_since(self, now: datetime) -> datetime:
-        """Return since when incidents count as recent, so that a problem that comes and goes is noticed."""
+        """Return since when incidents count as recent, to detect problems that come and go."""
         return now - self.rules.flapping.window
 
     def current_routing(self, store: Store, now: datetime) -> Routing:
@@ -89,5 +89,5 @@ class JobContext:
         return replace(self.routing, silences=store.active_silences(now))
 
     def clock_offset(self, account: str) -> timedelta:
-        """Return what local time is corrected by when the expiry of a token is judged."""
+        """Return the correction of local time for judging the expiry of a token."""
         return self.clocks.expiry_offset(account)

@@ -13,7 +13,8 @@ from monitor.core.text import format_time
 # After this time, an incident about a departed user is no longer useful.
 REMEMBER_FOR = timedelta(days=7)
 
-# What to do if a managed user is the owner of the key, since problems are then reported twice.
+# What to do if a managed user is the owner of the key, since problems are then reported twice. The API doesn't name
+# the owner, and equal lists are only a sign, so the user is named and not left out.
 OWNER_LISTED = "take it out of managed_users, or set include_owner: false"
 
 
