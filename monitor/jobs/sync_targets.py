@@ -22,9 +22,9 @@ def sync_targets(context: JobContext, *, removal: Removal = Removal.GUARDED) -> 
     """
     Register the targets of the configured accounts; new ones are due at once, managed users in their slot.
 
-    A target that is no longer configured isn't polled any more, and its open incidents end as removed. Only incident
-    services are notified of that: the person who edited the configuration knows. A configuration that drops more than half
-    of the targets may be a mistake, so they are only not polled for a day.
+    A target that is no longer configured isn't polled any more, and its open incidents end as removed. Only
+    incident services are notified of that: the person who edited the configuration knows. A configuration that
+    drops more than half of the targets may be a mistake, so for a day they are only not polled.
 
     Returns:
         The targets that are polled from now on.

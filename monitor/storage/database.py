@@ -314,7 +314,8 @@ class Database:
             found, log = _identity(file), _identity(f"{file}-wal")
         if found is None:
             raise StorageError(
-                f"the database file {file} is gone; bring it back, or restart to begin a new history", transient=True
+                f"the database file {file} is gone; bring it back, or restart to begin a new history",
+                transient=True,
             )
         is_other = self._identity not in {None, found}
         if is_other or self._log not in {None, log}:

@@ -68,8 +68,8 @@ def prune_older(database: Database, before: Mapping[str, datetime]) -> Iterator[
     """
     Delete what is too old, in many small transactions.
 
-    What is known now stays, however old: the newest snapshot of a connection, the newest poll run of a
-    target, open incidents and what was told of them, the newest digest, and whatever is still to be sent.
+    The current state stays, however old: the newest snapshot of a connection, the newest poll run of a target,
+    open incidents and their notifications, the newest digest, and pending notifications.
 
     Args:
         before: by kind, one of ``KINDS``: older rows are deleted.

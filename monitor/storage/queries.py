@@ -1,4 +1,4 @@
-"""What people ask of the history database: its views, row by row, and how the monitor itself is doing."""
+"""Queries of the views for the commands, and the health of the monitor."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,12 +38,12 @@ from monitor.storage.tables import (
 from monitor.storage.transaction import Transaction
 from monitor.storage.types import UtcDateTime
 
-# Rows held in memory at once, however many there are.
+# Rows held in memory at once.
 CHUNK = 500
 
 
 def _view(name: str, *columns: str) -> TableClause:
-    """Describe a view; what its columns are called is the rule for their types."""
+    """Describe a view. The names of its columns determine their types."""
     return table(name, *(column(each, _type(each)) for each in columns))
 
 
@@ -102,11 +102,11 @@ _ORDERS = {
     TIMELINE.name: ("began_at", "id"),
 }
 
-# As they came to be known: the order of the ids, which no database has to sort.
+# In the order of recording: by id, which no database has to sort.
 AS_WRITTEN = ("id",)
-# Of open incidents. In the order of their ids SQLite would walk through all that there ever were.
+# For open incidents. By id, SQLite would read all incidents.
 AS_THEY_OPENED = ("opened_at", "id")
-# The same profile of several targets, one beside the other.
+# The same profile of several targets, grouped.
 SIDE_BY_SIDE = ("platform", "platform_id", "account", "managed_user")
 
 
@@ -116,7 +116,7 @@ def rows(
     *conditions: ColumnElement[bool],
     order_by: Sequence[str] = (),
 ) -> Iterator[Mapping[Any, Any]]:
-    """Stream the rows of a view that meet all conditions: the oldest first, connections by their names."""
+    """Yield the rows of a view that meet all conditions, the oldest first, connections by name."""
     names = order_by or _ORDERS[view.name]
     order: list[ColumnElement[Any]] = [
         column(name).asc().nulls_first() if name == "managed_user" else column(name) for name in names
@@ -158,12 +158,12 @@ def since(view: TableClause, moment: datetime) -> ColumnElement[bool]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStatus:
     """
-    How looking at one target goes.
+    The polls of one target.
 
     Args:
-        last_polled_at: when it was last looked at, whatever came of it; None before the first time.
-        last_ok_at: when that last succeeded.
-        is_paused: whether it isn't looked at on purpose: its key is refused, and another target tries.
+        last_polled_at: its newest poll, successful or not; None before the first.
+        last_ok_at: its newest successful poll.
+        is_paused: whether it isn't polled because its key is rejected and another target retries.
     """
 
     account: str
@@ -177,14 +177,14 @@ class TargetStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """
-    How everything is.
+    The health of the monitor and of what it monitors.
 
     Args:
-        connections: that are listed.
-        incidents: the open ones, by severity.
-        expired, expiring: tokens, by the API's word, and by a date that has passed since and counts.
+        connections: the number of listed connections.
+        incidents: open incidents, by severity.
+        expired, expiring: tokens, by status, and by a date that passed since and counts.
         dead_letters: messages that became dead letters lately.
-        pending_since: since when the oldest message that should have been sent has been waiting.
+        pending_since: since when the oldest due message has been waiting.
     """
 
     targets: tuple[TargetStatus, ...]
@@ -198,10 +198,10 @@ class Health:
 
 def health(store: Transaction, now: datetime, *, account: str | None = None, recently: timedelta) -> Health:
     """
-    Gather how everything is, of all accounts or of one.
+    Load the health of all accounts or of one.
 
     Args:
-        recently: how long a dead letter is worth a word.
+        recently: the age up to which dead letters count.
     """
     of_account = [] if account is None else [targets.c.account == account]
     watched = (
@@ -250,7 +250,7 @@ def health(store: Transaction, now: datetime, *, account: str | None = None, rec
 
 
 def _expired_since(store: Transaction, now: datetime, *conditions: ColumnElement[bool]) -> Iterator[str]:
-    """Return the status of each token that has expired since it was reported, which the API has yet to say."""
+    """Return the status of each token that expired since its newest report."""
     query = (
         select(
             connections,
@@ -282,7 +282,7 @@ def _about(account: str | None) -> list[ColumnElement[bool]]:
 
 
 def _count_dead_letters(store: Transaction, after: datetime, account: str | None) -> int:
-    # A dead letter was last due when it was last tried, which is when it died.
+    # A dead letter was last due at its last attempt, which made it one.
     query = select(func.count(func.distinct(func.coalesce(notifications.c.message_key, "")))).where(
         dead_letters.DEAD, notifications.c.due_at >= after
     )
@@ -291,7 +291,7 @@ def _count_dead_letters(store: Transaction, after: datetime, account: str | None
 
 
 def _pending_since(store: Transaction, now: datetime, account: str | None) -> datetime | None:
-    # A message that was tried has been waiting since then, though it is due again only later.
+    # A message that failed has been waiting since its first attempt, although it is due again later.
     waiting_since = func.coalesce(notifications.c.first_attempt_at, notifications.c.due_at)
     query = select(func.min(waiting_since, type_=notifications.c.due_at.type)).where(
         outbox.UNSENT, waiting_since <= now
@@ -303,5 +303,5 @@ def _pending_since(store: Transaction, now: datetime, account: str | None) -> da
 def _with_incident(query: Any, account: str | None) -> Any:
     if account is None:
         return query
-    # Not joined: from what is undelivered to its incident, never from all that the account ever had.
+    # Not joined: from undelivered rows to their incidents, never from all rows of the account.
     return query.where(exists().where(incidents.c.id == notifications.c.incident_id, *_about(account)))

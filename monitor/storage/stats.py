@@ -1,4 +1,4 @@
-"""Numbers out of the history database, for pages and metrics: one statement a kind, nothing written."""
+"""Numbers from the history database for pages and metrics, with one statement for each kind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ _LISTED = connections.c.removed_at.is_(None)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """
-    How everything stands.
+    The current numbers.
 
     Args:
-        targets: how many are watched, by account.
-        due_at: since when targets have been due that are, in no order; by account.
-        last_polled_at: when an account was last looked at, whatever came of it.
-        last_ok_at: when looking at an account last succeeded.
-        connections: how many are listed, by account, platform and token status, both as the API gave them.
-        incidents: how many are open, by rule and severity.
-        notifications: how many are not delivered, by state.
-        oldest_pending_at: since when the oldest of those that should be on their way has been due.
+        targets: number of polled targets, by account.
+        due_at: since when due targets have been due, unordered, by account.
+        last_polled_at: the newest poll, successful or not, by account.
+        last_ok_at: the newest successful poll, by account.
+        connections: number of listed connections, by account, platform and token status as the API gave them.
+        incidents: number of open incidents, by rule and severity.
+        notifications: number of undelivered notifications, by state.
+        oldest_pending_at: since when the oldest pending one has been due.
         size_bytes: of the whole database.
     """
 
@@ -66,7 +66,7 @@ class Expiry:
 
 
 def collect(store: Transaction, now: datetime) -> Stats:
-    """Gather how everything stands."""
+    """Load the current numbers."""
     watched = store.connection.execute(
         select(
             targets.c.account,
@@ -82,7 +82,8 @@ def collect(store: Transaction, now: datetime) -> Stats:
         .where(_ACTIVE)
         .group_by(targets.c.account)
     ).all()
-    # The newest good poll of a target that works is its newest; of one that fails it is written down apart.
+    # For a working target, the newest successful poll is the newest poll. For a failing one, it is stored
+    # separately.
     last_ok_at = {account: max(filter(None, times), default=None) for account, _, _, *times in watched}
     by_kind = (targets.c.account, connections.c.platform, connections.c.token_status)
     counted = store.connection.execute(
@@ -119,7 +120,7 @@ def due_since(store: Transaction, now: datetime) -> Mapping[str, list[datetime]]
         select(targets.c.account, target_schedule.c.next_poll_at)
         .join(target_schedule, target_schedule.c.target_id == targets.c.id)
         .join(account_status, account_status.c.account == targets.c.account, isouter=True)
-        # Whoever rests, since its key is refused, is not late: another one tries.
+        # A target that is paused because its key is rejected isn't late. Another one retries.
         .where(IS_POLLED, target_schedule.c.next_poll_at <= now, not_(is_paused()))
     )
     for account, due_at in store.connection.execute(query):
@@ -157,7 +158,7 @@ def expiries(store: Transaction, *, limit: int, after: datetime | None = None) -
     Load the tokens that expire next, the first first.
 
     Args:
-        after: leave out what expired until then.
+        after: leave out tokens that expired before.
     """
     query = (
         select(*_EXPIRY)
@@ -172,7 +173,7 @@ def expiries(store: Transaction, *, limit: int, after: datetime | None = None) -
 
 
 def expiring_ever(store: Transaction) -> int:
-    """Count the tokens that expire at all."""
+    """Count the tokens with an expiry date."""
     query = (
         select(func.count())
         .select_from(connections)

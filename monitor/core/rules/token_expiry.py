@@ -115,7 +115,7 @@ class TokenExpiry:
             severity=Severity.CRITICAL,
             summary=summary,
             deadline_at=date if has_passed else None,
-            # Above every rung, the one that the API's word stands for where there is none included.
+            # The level above all thresholds, also above the one that a status sets without any threshold.
             level=max(len(self.before), 1) + 1,
             dedup_key=_mark(date),
             cause=Cause.AUTHORIZATION,
