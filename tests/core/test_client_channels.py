@@ -92,7 +92,10 @@ def test_nothing_that_a_user_calls_itself_leaves_its_place_in_a_url(username: st
 
 def test_a_url_without_a_place_for_a_user_is_for_nobody_in_particular() -> None:
     assert client_url("mailto://u:p@host/?to=me@host") is None
-    assert "u:p" not in repr(MAIL)
+    assert repr(MAIL) == "ClientUrl(***)"
+    for place in ("{managed_user.username}", "{managed_user.id}"):
+        url = f"https://example.com/{place}"
+        assert client_url(url) == ClientUrl(template=url)
 
 
 def test_a_client_is_told_of_its_own_connections_alone() -> None:
@@ -108,6 +111,7 @@ def test_a_client_is_told_of_its_own_connections_alone() -> None:
     [
         (None, None, Severity.NOTICE, False),
         (HOUR, Severity.WARNING, Severity.WARNING, True),
+        (timedelta(), Severity.WARNING, Severity.WARNING, True),
         (HOUR, Severity.WARNING, Severity.CRITICAL, False),
         (HOUR, Severity.CRITICAL, Severity.WARNING, True),
         (HOUR, None, Severity.NOTICE, False),  # it was told that all is well

@@ -47,7 +47,7 @@ BLIND = Polled(last_ok_at=OLDEST - SECOND)
         pytest.param((GOOD, GOOD), {}, (COMPLETE, "2 of 2 targets seen", True), id="complete"),
         pytest.param((), {}, (COMPLETE, "0 of 0 targets seen", True), id="nothing-to-see"),
         pytest.param(
-            (GOOD, Polled(account="x", last_ok_at=None)),
+            (Polled(account="x", last_ok_at=None), GOOD),
             {},
             (COMPLETE, "1 of 1 targets seen", True),
             id="of-another-configuration",

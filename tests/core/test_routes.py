@@ -423,6 +423,15 @@ def test_nobody_is_left_to_hear_of_the_only_channel() -> None:
 # What is held back when it is about to be sent
 
 
+def test_what_is_critical_is_not_held_back_by_quiet_hours() -> None:
+    routing = Routing(
+        routes=[Route(channels=("ops",), match=Matcher(managed_user=("Acme",)), quiet_hours=NIGHT)]
+    )
+    now, user = berlin("2026-02-22 21:00"), target(managed_user="Acme")
+    assert find_suppression(change(severity=CRITICAL).incident, user, "ops", routing, now) is None
+    assert find_suppression(change().incident, user, "ops", routing, now) is not None
+
+
 @pytest.mark.parametrize(
     ("routing", "channel", "suppression"),
     [
@@ -599,7 +608,10 @@ def test_a_client_is_told_of_its_own_connections_in_a_group_of_its_own() -> None
     client = target(managed_user_id="a" * 24, username="a@example.com")
     routing = Routing(routes=[Route(channels=("client",))], clients={"client": CLIENT})
     (notification,) = plan_notifications(change(), client, routing, NOW)
-    assert notification.group == f"client {'a' * 24} of agency"
+    assert (notification.group, notification.reason) == (f"client {'a' * 24} of agency", Reason.OPENED)
+    # One that can't be reached keeps nobody else from hearing of it.
+    both = replace(routing, routes=[Route(channels=("client", "ops"))])
+    assert ["ops"] == [each.channel for each in plan_notifications(change(), target(), both, NOW)]
     assert () == plan_notifications(change(), replace(client, username=None), routing, NOW)
     assert () == plan_notifications(change(), target(), routing, NOW)
     assert () == plan_notifications(change(), None, routing, NOW)

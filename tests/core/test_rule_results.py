@@ -1,5 +1,7 @@
 """What each rule answers, in full: its severity, its words, what it asks for, and what makes it news."""
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,16 +22,18 @@ from monitor.core.model import (
     Subject,
 )
 from monitor.core.rules.base import ConnectionRule, NoProblem, Problem, RuleResult, Superseded
-from monitor.core.rules.clock_skew import check_clock
+from monitor.core.rules.clock_skew import check_clock, date_offset, describe_skew
 from monitor.core.rules.connection_removed import ConnectionRemoved
 from monitor.core.rules.connection_test import ConnectionTestFailed, add_test_result
 from monitor.core.rules.publish_error import PublishErrorRule
 from monitor.core.rules.registry import Rules
-from monitor.core.rules.renewal import RenewalOverdue
-from monitor.core.rules.token_expiry import TokenExpiry
+from monitor.core.rules.renewal import RenewalOverdue, RenewalProfile, RenewedBy
+from monitor.core.rules.token_expiry import TokenExpiry, has_expired
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, known, target
 
 NOTICE, WARNING, CRITICAL = Severity
+SECOND = timedelta(seconds=1)
+VENDOR = RenewalProfile(renewed_by=RenewedBy.VENDOR)
 POLICY = "look at the account on the platform itself: it says there what it wants"
 
 
@@ -620,3 +624,115 @@ def test_an_incident_whose_rule_was_switched_off_ends_without_a_word() -> None:
     [change] = evaluated(incidents=(stale,))
     assert (change.incident.id, change.incident.resolution, change.reason) == (1, Resolution.SUPERSEDED, None)
     assert change.incident.resolved_at == NOW
+
+
+def test_a_doubt_is_remembered_and_nobody_hears_of_it() -> None:
+    doubted = failure_of(1, RuleName.BAD_ANSWER, consecutive_failures=1, suspect_changes=12)
+    opened = incident(
+        RuleName.BAD_ANSWER,
+        WARNING,
+        subject=Subject(account="agency", target_id=1),
+        notified_levels={"bad_answer": 0},
+    )
+    assert evaluated(doubted, targets=9) == (IncidentChange(incident=opened, reason=None),)
+    # The second look shows the same: then it is told.
+    [change] = evaluated(
+        replace(doubted, consecutive_failures=2), targets=9, incidents=(replace(opened, id=1),)
+    )
+    assert (change.reason, change.incident.notified_levels) == (Reason.UPDATED, {"bad_answer": 1})
+
+
+def test_a_doubt_ends_without_a_word_when_another_failure_hides_it() -> None:
+    doubt = incident(
+        RuleName.BAD_ANSWER,
+        WARNING,
+        id=1,
+        subject=Subject(account="agency", target_id=1),
+        notified_levels={"bad_answer": 0},
+    )
+    [change] = evaluated(
+        failure_of(1, consecutive_failures=1, isolated_failures=1), targets=9, incidents=(doubt,)
+    )
+    assert change == IncidentChange(
+        incident=replace(doubt, resolved_at=NOW, resolution=Resolution.SUPERSEDED, notified_severity=None),
+        reason=None,
+    )
+    # What was told stays open: an answer alone proves that it is over.
+    told = replace(doubt, notified_levels={"bad_answer": 1})
+    assert () == evaluated(
+        failure_of(1, consecutive_failures=1, isolated_failures=1), targets=9, incidents=(told,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "opens"),
+    [
+        pytest.param({"isolated_failures": 1}, True, id="alone"),
+        pytest.param({"suspect_changes": 1}, True, id="with-many-changes"),
+        pytest.param({}, False, id="with-the-others"),
+        pytest.param({"scope": FailureScope.USER}, True, id="for-this-user"),
+        pytest.param({"scope": FailureScope.USERS, "isolated_failures": 1}, False, id="for-all-users"),
+    ],
+)
+def test_a_target_has_a_problem_of_its_own_if_the_account_has_none(
+    given: dict[str, Any], opens: bool
+) -> None:
+    state: dict[str, Any] = {"targets": 9, "last_user_ok_at": NOW + MINUTE}
+    opened = incident(RuleName.API_UNREACHABLE, WARNING, subject=Subject(account="agency", target_id=1))
+    expected = (IncidentChange(incident=opened, reason=Reason.OPENED),) if opens else ()
+    assert evaluated(failure_of(1, **given), **state) == expected
+
+
+def test_the_accounts_problem_covers_those_of_its_targets() -> None:
+    failing = failure_of(1, isolated_failures=1)
+    assert [None] == [each.incident.subject.target_id for each in evaluated(failing, targets=1)]
+
+
+@pytest.mark.parametrize(
+    ("apart", "words"),
+    [
+        pytest.param(12 * MINUTE + 29 * SECOND, "10 minutes", id="to-five-minutes"),
+        pytest.param(3 * HOUR - MINUTE, "3 hours", id="just-under-three-hours"),
+        pytest.param(3 * HOUR, "3 hours", id="three-hours"),
+        pytest.param(3 * HOUR + 7 * MINUTE, "3 hours", id="to-the-hour"),
+        pytest.param(4 * HOUR, "4 hours", id="four-hours"),
+        pytest.param(2 * DAY - HOUR, "1 day 23 hours", id="just-under-two-days"),
+        pytest.param(2 * DAY + HOUR, "2 days", id="to-the-day"),
+        pytest.param(3 * DAY - HOUR, "3 days", id="just-under-three-days"),
+    ],
+)
+def test_a_skew_is_told_no_more_exactly_than_it_lasts(apart: timedelta, words: str) -> None:
+    assert describe_skew(apart) == f"{words} behind"
+    assert describe_skew(-apart) == f"{words} ahead"
+
+
+@pytest.mark.parametrize(
+    ("status", "left", "profiles", "expired"),
+    [
+        pytest.param("expired", DAY, {}, True, id="by-the-apis-word"),
+        pytest.param("expiring_soon", 0 * DAY, {}, True, id="at-its-date"),
+        pytest.param("expiring_soon", MINUTE, {}, False, id="before-its-date"),
+        pytest.param("unknown", -DAY, {}, False, id="unknown"),
+        pytest.param("valid", None, {}, False, id="without-a-date"),
+        pytest.param("valid", 0 * DAY, {}, True, id="reported-valid-long-before"),
+        pytest.param("valid", 0 * DAY, {"linkedin": VENDOR}, False, id="renewed-by-the-vendor"),
+    ],
+)
+def test_a_token_has_expired_by_the_word_or_by_a_date_that_counts(
+    status: str, left: Any, profiles: dict[str, RenewalProfile], expired: bool
+) -> None:
+    reported_at = NOW - 30 * DAY
+    assert has_expired(token(status, left), NOW, reported_at=reported_at, profiles=profiles) is expired
+
+
+@pytest.mark.parametrize(
+    ("date", "offset"),
+    [
+        pytest.param(NOW - SECOND, 0 * SECOND, id="cut-to-the-second"),
+        pytest.param(NOW - 1.5 * SECOND, -1.5 * SECOND, id="before-it-was-sent"),
+        pytest.param(NOW + MINUTE, 0 * SECOND, id="when-it-was-answered"),
+        pytest.param(NOW + MINUTE + SECOND, SECOND, id="after-it-was-answered"),
+    ],
+)
+def test_a_date_header_counts_from_the_nearer_end_of_the_request(date: datetime, offset: timedelta) -> None:
+    assert date_offset(date, sent_at=NOW, answered_at=NOW + MINUTE) == offset

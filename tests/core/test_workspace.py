@@ -81,11 +81,19 @@ def test_a_list_that_lacks_most_is_doubted_for_a_day() -> None:
 
 
 def test_names_are_taken_over_and_a_new_address_is_noticed() -> None:
-    diff = diff_workspace(
-        EVERYONE, [known(1)], [User(id="u1", name="Acme", username="acme@example.com")], NOW
-    )
-    assert [user.name for user in diff.renamed.values()] == ["Acme"]
-    assert [each.username for each in diff.address_changed] == ["acme@example.com"]
+    acme = User(id="u1", name="Acme", username="acme@example.com")
+    for scope in (EVERYONE, PollScope(account="agency", users=frozenset({"u1"}))):
+        diff = diff_workspace(scope, [known(1)], [acme], NOW)
+        assert diff.renamed == {1: acme}
+        assert diff.address_changed == (
+            Target(
+                id=1,
+                account="agency",
+                managed_user_id="u1",
+                managed_user="Acme",
+                username="acme@example.com",
+            ),
+        )
     same = diff_workspace(EVERYONE, [known(1)], listed(1), NOW)
     assert (same.renamed, same.address_changed) == ({}, ())
 
