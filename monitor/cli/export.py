@@ -71,7 +71,7 @@ def export(
     Rows come in the order in which they were recorded. In CSV, a cell that a spreadsheet would read as a formula
     starts with an apostrophe.
     """
-    from monitor.storage import queries
+    from monitor.storage import queries, views
 
     if account and view == "deliveries":
         raise click.UsageError("--account: deliveries belong to channels, not to accounts.")
@@ -85,7 +85,7 @@ def export(
         _parquet()
         if file is None and sys.stdout.isatty():
             raise click.UsageError("parquet is not for a terminal: give --output FILE, or a pipe.")
-    wanted = queries.VIEWS[view]
+    wanted = views.VIEWS[view]
     conditions = queries.equals(wanted, account=account)
     conditions += [queries.since(wanted, since)] if since else []
     with session.open_database() as database, database.read() as store, _whole(file) as sink:

@@ -108,7 +108,7 @@ def history(
 
     The JSON has the token changes. `incidents --all --json` has the incidents.
     """
-    from monitor.storage import queries
+    from monitor.storage import queries, views
 
     with session.history(as_json=as_json) as store:
         if store is None:
@@ -121,29 +121,27 @@ def history(
 
         if as_json:
             return print_json(
-                require_rows(found(queries.TRANSITIONS), platform_id=platform_id, account=account)
+                require_rows(found(views.TRANSITIONS), platform_id=platform_id, account=account)
             )
         if sys.stdout.isatty():
             from rich.console import Console, Group
 
             now, console = utc_now(), Console(highlight=False)
             if platform_id:
-                wanted = queries.equals(queries.TIMELINE, account=account, platform_id=platform_id)
-                periods = queries.rows(store, queries.TIMELINE, *wanted)
+                wanted = queries.equals(views.TIMELINE, account=account, platform_id=platform_id)
+                periods = queries.rows(store, views.TIMELINE, *wanted)
                 chart = charts.timelines(periods, since=since, now=now, console=console)
             else:
-                tokens = queries.rows(
-                    store, queries.EXPIRING, *queries.equals(queries.EXPIRING, account=account)
-                )
+                tokens = queries.rows(store, views.EXPIRING, *queries.equals(views.EXPIRING, account=account))
                 chart = charts.expiries(tokens, now=now, console=console)
             console.print(Group(*chart))
         story: list[tuple[datetime, list[Cell]]] = []
-        for row in found(queries.TRANSITIONS):
+        for row in found(views.TRANSITIONS):
             before = f"{row['from_status']} → " if row["from_status"] else "first seen, "
             change = f"{before}{row['to_status']}", STYLES.get(row["to_status"], "")
             until = f"until {format_time(row['expires_at'])}" if row["expires_at"] else ""
             story.append((row["at"], [known.who(row), change, until]))
-        for row in found(queries.INCIDENTS):
+        for row in found(views.INCIDENTS):
             rule = f"{row['rule']} (incident {row['id']})"
             for moment, word, look, text in (
                 (row["opened_at"], "opened", row["severity"], row["summary"]),
@@ -164,14 +162,14 @@ def history(
 @pass_session
 def incidents(session: Session, everything: bool, as_json: bool) -> None:
     """Show open incidents."""
-    from monitor.storage import queries
+    from monitor.storage import queries, views
 
     with session.history(as_json=as_json) as store:
         if store is None:
             return print_json([])
         wanted = [] if everything else [queries.is_open()]
         order = () if everything else queries.AS_THEY_OPENED
-        rows = queries.rows(store, queries.INCIDENTS, *wanted, order_by=order)
+        rows = queries.rows(store, views.INCIDENTS, *wanted, order_by=order)
         if as_json:
             return print_json(rows)
         headers = ("id", "severity", "rule", "who", "summary", "since", "deadline", "acknowledged", "over")
@@ -204,13 +202,13 @@ def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool
     """Show what was sent, to which channel, and with which result."""
     if ctx.invoked_subcommand:
         return None
-    from monitor.storage import queries
+    from monitor.storage import queries, views
 
     with session.history(as_json=as_json) as store:
         if store is None:
             return print_json([])
-        wanted = queries.equals(queries.DELIVERIES, state="failed" if failed else None)
-        rows = queries.rows(store, queries.DELIVERIES, *wanted)
+        wanted = queries.equals(views.DELIVERIES, state="failed" if failed else None)
+        rows = queries.rows(store, views.DELIVERIES, *wanted)
         if as_json:
             return print_json(rows)
         headers = ("id", "channel", "state", "reason", "incident", "tries", "written", "delivered", "error")

@@ -40,10 +40,10 @@ def key_of(row: Row) -> Key:
 
 def open_incidents(store: "Store") -> dict[Key, list[Row]]:
     """Load the open incidents, the worst of each connection first."""
-    from monitor.storage import queries
+    from monitor.storage import queries, views
 
     found: dict[Key, list[Row]] = {}
-    rows = queries.rows(store, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
+    rows = queries.rows(store, views.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
     for row in rows:
         found.setdefault(key_of(row), []).append(row)
     for each in found.values():
@@ -67,12 +67,12 @@ def known_connections(
         problems: only those with an open incident, or with a status other than valid and unknown.
         shared: only those whose profile is connected more than once, grouped.
     """
-    from monitor.storage import queries
+    from monitor.storage import queries, views
 
-    wanted = queries.equals(queries.CONNECTIONS, account=account, platform=platform)
+    wanted = queries.equals(views.CONNECTIONS, account=account, platform=platform)
     order = queries.SIDE_BY_SIDE if shared else ()
     wanted += [queries.is_shared()] if shared else []
-    for row in queries.rows(store, queries.CONNECTIONS, *wanted, order_by=order):
+    for row in queries.rows(store, views.CONNECTIONS, *wanted, order_by=order):
         if not problems or row["token_status"] not in _AT_EASE or key_of(row) in incidents:
             yield row
 

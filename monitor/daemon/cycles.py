@@ -15,7 +15,7 @@ from monitor.errors import DeliveryError
 from monitor.heartbeat import Heartbeat
 from monitor.jobs.lifecycle_notices import send_lifecycle_notice
 from monitor.logs import bind_global
-from monitor.storage import discovery, downtimes, queries
+from monitor.storage import discovery, downtimes, queries, views
 from monitor.storage.queries import Health
 
 log = structlog.get_logger()
@@ -168,8 +168,8 @@ class CycleReporter:
         problems = 0
         if self._downtime:
             with self._app.database.read() as store:
-                opened = queries.INCIDENTS.c.opened_at >= self._monitoring_since
-                problems = sum(1 for _ in queries.rows(store, queries.INCIDENTS, opened))
+                opened = views.INCIDENTS.c.opened_at >= self._monitoring_since
+                problems = sum(1 for _ in queries.rows(store, views.INCIDENTS, opened))
             log.info("daemon.caught_up", since=self._downtime.starts_at.isoformat(), problems_found=problems)
         message = started_message(
             accounts=len(app.context.providers),

@@ -34,7 +34,7 @@ from monitor.sandbox.profiles import SocialProfile
 from monitor.sandbox.program_name import program
 from monitor.sandbox.samples import SANDBOX_KEY
 from monitor.sandbox.server import serve
-from monitor.storage import queries
+from monitor.storage import queries, views
 
 DAYS = 16
 SECONDS = 56.0
@@ -133,9 +133,9 @@ class _Stage:
                     else f"first seen {row['to_status']}",
                     "",
                 )
-                for row in queries.rows(store, queries.TRANSITIONS)
+                for row in queries.rows(store, views.TRANSITIONS)
             ]
-            for row in queries.rows(store, queries.INCIDENTS):
+            for row in queries.rows(store, views.INCIDENTS):
                 lasted = row["resolved_at"] - row["opened_at"] if row["resolved_at"] else None
                 story.append(
                     (

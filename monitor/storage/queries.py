@@ -4,23 +4,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Integer,
     TableClause,
-    Text,
     and_,
     column,
     exists,
     func,
     or_,
     select,
-    table,
 )
-from sqlalchemy.types import TypeEngine
 
 from monitor.core.model import ConnectionState, Severity, TokenStatus
 from monitor.core.rules.token_expiry import has_expired
@@ -36,63 +31,12 @@ from monitor.storage.tables import (
     targets,
 )
 from monitor.storage.transaction import Transaction
-from monitor.storage.types import UtcDateTime
+from monitor.storage.views import CONNECTIONS, DELIVERIES, EXPIRING, INCIDENTS, TIMELINE, TRANSITIONS
 
 # Rows held in memory at once.
 CHUNK = 500
 
 
-def _view(name: str, *columns: str) -> TableClause:
-    """Describe a view. The names of its columns determine their types."""
-    return table(name, *(column(each, _type(each)) for each in columns))
-
-
-def _type(name: str) -> TypeEngine[Any]:
-    if name == "at" or name.endswith("_at"):
-        return UtcDateTime()
-    return Integer() if name in {"id", "incident_id", "attempts"} else Text()
-
-
-CONNECTIONS = _view(
-    "current_connections",
-    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "display_name"),
-    *("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at"),
-    *("first_seen_at", "last_seen_at", "removed_at", "name"),
-)
-TRANSITIONS = _view(
-    "token_transitions",
-    *("at", "account", "managed_user_id", "platform", "platform_id", "username"),
-    *("from_status", "to_status", "expires_at", "managed_user", "name"),
-)
-INCIDENTS = _view(
-    "incident_log",
-    *("id", "account", "managed_user_id", "platform", "platform_id", "username", "rule", "severity"),
-    *("summary", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at", "resolution"),
-    *("deadline_at", "managed_user", "cause", "name"),
-)
-DELIVERIES = _view(
-    "delivery_log",
-    *("id", "incident_id", "channel", "reason", "state", "attempts", "created_at", "delivered_at"),
-    *("error", "message"),
-)
-EXPIRING = _view(
-    "expiring_tokens",
-    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "expires_at"),
-    "name",
-)
-TIMELINE = _view(
-    "connection_timeline",
-    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username"),
-    *("token_status", "began_at", "ended_at", "name"),
-)
-VIEWS: Mapping[str, TableClause] = MappingProxyType(
-    {
-        "connections": CONNECTIONS,
-        "transitions": TRANSITIONS,
-        "incidents": INCIDENTS,
-        "deliveries": DELIVERIES,
-    }
-)
 _ORDERS = {
     CONNECTIONS.name: ("account", "managed_user", "platform", "platform_id"),
     TRANSITIONS.name: ("at", "id"),

@@ -1,9 +1,74 @@
 """
 The views that people query, as the newest migration leaves them.
 
+The columns that commands and pages read come first, in their order; the SQL of every view follows.
+
 A migration has its own copy of its SQL, because it must not change when this module does. A test checks that the
 migrations build these views.
 """
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Integer, TableClause, Text, column, table
+from sqlalchemy.types import TypeEngine
+
+from monitor.storage.types import UtcDateTime
+
+
+def view(name: str, *columns: str) -> TableClause:
+    """Describe a view. The names of its columns determine their types."""
+    return table(name, *(column(each, column_type(each)) for each in columns))
+
+
+def column_type(name: str) -> TypeEngine[Any]:
+    """Return the type of a column of a view, by its name."""
+    if name == "at" or name.endswith("_at"):
+        return UtcDateTime()
+    return Integer() if name in {"id", "incident_id", "attempts"} else Text()
+
+
+CONNECTIONS = view(
+    "current_connections",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "display_name"),
+    *("token_status", "expires_at", "last_successful_post_at", "last_error", "last_error_at"),
+    *("first_seen_at", "last_seen_at", "removed_at", "name"),
+)
+TRANSITIONS = view(
+    "token_transitions",
+    *("at", "account", "managed_user_id", "platform", "platform_id", "username"),
+    *("from_status", "to_status", "expires_at", "managed_user", "name"),
+)
+INCIDENTS = view(
+    "incident_log",
+    *("id", "account", "managed_user_id", "platform", "platform_id", "username", "rule", "severity"),
+    *("summary", "opened_at", "acknowledged_at", "acknowledged_by", "resolved_at", "resolution"),
+    *("deadline_at", "managed_user", "cause", "name"),
+)
+DELIVERIES = view(
+    "delivery_log",
+    *("id", "incident_id", "channel", "reason", "state", "attempts", "created_at", "delivered_at"),
+    *("error", "message"),
+)
+EXPIRING = view(
+    "expiring_tokens",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username", "expires_at"),
+    "name",
+)
+TIMELINE = view(
+    "connection_timeline",
+    *("account", "managed_user_id", "managed_user", "platform", "platform_id", "username"),
+    *("token_status", "began_at", "ended_at", "name"),
+)
+VIEWS: Mapping[str, TableClause] = MappingProxyType(
+    {
+        "connections": CONNECTIONS,
+        "transitions": TRANSITIONS,
+        "incidents": INCIDENTS,
+        "deliveries": DELIVERIES,
+    }
+)
 
 
 class _SQLite:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 from monitor.core.text import wire_time
-from monitor.storage import queries
+from monitor.storage import queries, views
 from monitor.storage.pages import read_page
 from monitor.storage.store import Store
 
@@ -29,8 +29,8 @@ def connections(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
         BadQuery: a parameter is unknown, or its value is wrong.
     """
     given = _given(asked, "account", "platform")
-    wanted = queries.equals(queries.CONNECTIONS, account=given.get("account"), platform=given.get("platform"))
-    return _page(store, queries.CONNECTIONS, wanted, given)
+    wanted = queries.equals(views.CONNECTIONS, account=given.get("account"), platform=given.get("platform"))
+    return _page(store, views.CONNECTIONS, wanted, given)
 
 
 def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
@@ -41,13 +41,13 @@ def incidents(store: Store, asked: Sequence[tuple[str, str]]) -> bytes:
         BadQuery: a parameter is unknown, or its value is wrong.
     """
     given = _given(asked, "account", "all")
-    wanted = queries.equals(queries.INCIDENTS, account=given.get("account"))
+    wanted = queries.equals(views.INCIDENTS, account=given.get("account"))
     everything = given.get("all", "false")
     if everything not in {"true", "false"}:
         raise BadQuery("all: want true or false")
     if everything == "false":
         wanted.append(queries.is_open())
-    return _page(store, queries.INCIDENTS, wanted, given)
+    return _page(store, views.INCIDENTS, wanted, given)
 
 
 def _page(store: Store, view: Any, wanted: list[ColumnElement[bool]], given: Mapping[str, str]) -> bytes:

@@ -16,7 +16,7 @@ from monitor import __version__
 from monitor.core.messages.phrases import format_duration, platform_name
 from monitor.core.model import DeliveryState, Severity
 from monitor.core.text import format_time, one_line
-from monitor.storage import pages, queries, stats
+from monitor.storage import pages, queries, stats, views
 from monitor.storage.store import Store
 from monitor.web.readiness import count_overdue
 
@@ -51,12 +51,12 @@ def render_page(store: Store, now: datetime, *, every: Mapping[str, timedelta]) 
         every: how often the targets of each account are polled.
     """
     found = stats.collect(store, now)
-    rows = queries.rows(store, queries.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
+    rows = queries.rows(store, views.INCIDENTS, queries.is_open(), order_by=queries.AS_THEY_OPENED)
     problems = nsmallest(PROBLEMS, rows, key=lambda row: (-Severity(row["severity"]).rank, row["id"]))
     total = sum(found.connections.values())
-    listed = queries.CONNECTIONS.c.removed_at.is_(None)
+    listed = views.CONNECTIONS.c.removed_at.is_(None)
     order = ("account", "managed_user", "platform", "platform_id")
-    connections = pages.first_page(store, queries.CONNECTIONS, listed, by=order, limit=CONNECTIONS)
+    connections = pages.first_page(store, views.CONNECTIONS, listed, by=order, limit=CONNECTIONS)
     waiting = found.notifications.get(DeliveryState.PENDING, 0) + found.notifications.get(
         DeliveryState.SENDING, 0
     )

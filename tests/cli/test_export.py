@@ -20,7 +20,7 @@ from pyarrow import parquet
 from sqlalchemy import text
 
 from monitor.sandbox.profiles import SocialProfile
-from monitor.storage import queries
+from monitor.storage import queries, views
 from monitor.storage.database import Database
 from tests.cli.conftest import CliEnvironment
 
@@ -82,7 +82,7 @@ def read(file: Path, form: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("view", queries.VIEWS)
+@pytest.mark.parametrize("view", views.VIEWS)
 def test_every_form_holds_the_same_rows(polled: CliEnvironment, view: str, tmp_path: Path) -> None:
     objects = polled.run("export", view, "--format", "json").json()
     assert objects

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from monitor.sandbox.profiles import SocialProfile
-from monitor.storage import queries
+from monitor.storage import queries, views
 from monitor.storage.database import Database
 from tests.cli.conftest import CliEnvironment
 from tests.receivers import Answer
@@ -307,7 +307,7 @@ def test_a_long_export_takes_no_more_memory_than_a_short_one(cli_env: CliEnviron
     served = 0
     with database.read() as store:
         tracemalloc.start()
-        for _ in queries.rows(store, queries.DELIVERIES):
+        for _ in queries.rows(store, views.DELIVERIES):
             served += 1
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -327,7 +327,7 @@ def test_a_server_hands_out_a_long_export_in_pieces(postgres_url: str) -> None:
             )
         )
     with database.read() as store:
-        rows = iter(queries.rows(store, queries.DELIVERIES))
+        rows = iter(queries.rows(store, views.DELIVERIES))
         next(rows)
         cursors = store.connection.execute(text("SELECT count(*) FROM pg_cursors WHERE name <> ''")).scalar()
         assert sum(1 for _ in rows) == 1999
