@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.cli import main
-from monitor.daemon import service
+from monitor.daemon import process
 from monitor.jobs import deliver
 from monitor.storage import outbox
 from monitor.storage.store import Store
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     place, name = PLACES[part]
     setattr(place, name, hanging(getattr(place, name), Path(file)))
     sender.STALL_TIMEOUT = SOON
-    service.STALL_LIMIT = SOON
+    process.STALL_LIMIT = SOON
     liveness.STALL_TIMEOUTS = dict.fromkeys(liveness.STALL_TIMEOUTS, SOON)
     poller.IDLE_SECONDS = 1  # an idle recorder shows sooner that it is alive
     sys.exit(main(arguments))

@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from monitor.app import build_app
 from monitor.clock import utc_now
 from monitor.config.load import load_config
-from monitor.daemon.service import Daemon, Every, wait_for_reload
+from monitor.daemon.process import Process
+from monitor.daemon.service import Daemon, Every
 from monitor.daemon.status_line import StatusLine
 from monitor.daemon.systemd import Systemd
 from monitor.errors import StorageError
@@ -239,7 +240,10 @@ def test_a_reload_asked_for_before_the_start_is_taken_right_after_it(tmp_path: P
     asked.reload = True
     try:
         began = time.monotonic()
-        assert wait_for_reload(daemon, asked, lambda: app, StatusLine(Systemd({}))) is app
+        assert (
+            Process(signals=asked, status=StatusLine(Systemd({})), reload=lambda: app).wait_for_reload(daemon)
+            is app
+        )
         assert time.monotonic() - began < 30  # and not after the next minute
     finally:
         daemon.stop()
@@ -331,7 +335,8 @@ def test_a_part_that_hangs_stops_the_pings_until_it_moves_again(
     daemon.liveness = Liveness(monotonic=lambda: now[0])
     asked = Signals()
     systemd = Systemd(environ(line))
-    waiting = threading.Thread(target=wait_for_reload, args=(daemon, asked, lambda: app, StatusLine(systemd)))
+    process = Process(signals=asked, status=StatusLine(systemd), reload=lambda: app)
+    waiting = threading.Thread(target=process.wait_for_reload, args=(daemon,))
     waiting.start()
     try:
         line.wait_for("WATCHDOG")

@@ -44,7 +44,7 @@ def run(session: Session, accept_removal: bool) -> None:
 
     SIGTERM and SIGINT stop it. SIGHUP reloads the configuration.
     """
-    from monitor.daemon import service
+    from monitor.daemon import process
     from monitor.storage.registration import Removal
 
     _limit_malloc_arenas()
@@ -58,7 +58,7 @@ def run(session: Session, accept_removal: bool) -> None:
             raise ConfigError("database.url can't change while the daemon runs: restart it")
         return renewed
 
-    service.run(app, rebuilt, removal=Removal.ALL if accept_removal else Removal.GUARDED)
+    process.run(app, rebuilt, removal=Removal.ALL if accept_removal else Removal.GUARDED)
     _exit_with_stuck_threads()
 
 

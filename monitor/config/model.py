@@ -162,7 +162,7 @@ class Channel(Section):
     url_env: Reference = None
     url_file: Reference = None
     allow_reconnect_links: bool = False
-    notify_on: Annotated[tuple[Literal["start", "stop"], ...], OneOrMore] = ()
+    notify_on: Annotated[tuple[Literal["start", "stop", "failure"], ...], OneOrMore] = ()
     template: Template | None = None
 
     @property

@@ -1,11 +1,8 @@
 """The daemon: schedules the jobs and handles signals. It decides nothing."""
 
-import faulthandler
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,11 +15,9 @@ from apscheduler.triggers.base import BaseTrigger
 
 from monitor import __version__
 from monitor.app import App
-from monitor.core.text import one_line
 from monitor.daemon.cycles import CycleReporter
-from monitor.daemon.status_line import StatusLine
-from monitor.daemon.systemd import Systemd
-from monitor.errors import MonitorError, StorageError
+from monitor.daemon.write_failures import WriteFailureNotice
+from monitor.errors import StorageError
 from monitor.jobs.acknowledged import pass_on_acknowledgements
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
@@ -38,13 +33,10 @@ from monitor.jobs.remind import remind
 from monitor.jobs.report_poll_rates import report_poll_rates
 from monitor.jobs.sync_targets import sync_targets
 from monitor.jobs.sync_workspace import sync_workspaces
-from monitor.logs import scrub
 from monitor.metrics import Metrics
-from monitor.signals import Signals, handle_signals
 from monitor.storage.migrate import HEAD
 from monitor.storage.recording import PollRecord
 from monitor.storage.registration import Removal
-from monitor.web.listener import WebListener
 from monitor.workers.liveness import DISPATCHER, SENDER, Liveness
 from monitor.workers.poller import Poller
 from monitor.workers.sender import Sender
@@ -127,9 +119,11 @@ class Daemon:
         set_status: Callable[[str], None] = lambda text: None,
         is_start: bool = False,
         acquire_lock: Callable[[], str | None] = lambda: None,
+        write_failure: WriteFailureNotice | None = None,
     ) -> None:
         self._app = app
         self._acquire_lock = acquire_lock
+        self._write_failure = write_failure or WriteFailureNotice()
         self._has_lock = True
         self._set_status = set_status
         self.liveness = Liveness(transaction_age=app.database.longest_transaction)
@@ -189,6 +183,7 @@ class Daemon:
         self._schedule("deliver", self._sender.dispatch, SECOND)
         self._schedule("cycle", self.cycles.evaluate, 5 * SECOND)
         self._schedule("clock", self._clock_step.check, 3 * SECOND)
+        self._scheduler.add_job(self.check_writes, Every(LOCK_INTERVAL), id="writes", name="writes")
         self._scheduler.add_job(self._check_lock, Every(LOCK_INTERVAL), id="lock", name="lock")
         self._scheduler.start()
         log.info("daemon.started", accounts=len(context.providers), channels=len(context.channels))
@@ -208,6 +203,17 @@ class Daemon:
         self._poller.close(within * 0.6)
         self._sender.close(timedelta(seconds=max(ends - monotonic(), 0.5)))
         log.info("daemon.stopped", **self._take_counts())
+
+    def check_writes(self) -> None:
+        """Try again to write while that fails, so that it is known soon when it works; notify if it lasts."""
+        database = self._app.database
+        if database.write_error:
+            with suppress(StorageError), database.begin() as store:
+                store.touch()
+        if database.write_error:
+            self._write_failure.on_failure(self._app, database.write_error)
+        else:
+            self._write_failure.on_success()
 
     def _check_lock(self) -> None:
         """Do nothing while the lock isn't held: another daemon may have taken over."""
@@ -273,194 +279,3 @@ class Daemon:
     def _job_failed(self, event: JobExecutionEvent) -> None:
         self.metrics.on_job_ended(event.job_id, is_ok=False)
         log.error("job.failed", job=event.job_id, error=repr(getattr(event, "exception", None)))
-
-
-def run(
-    app: App,
-    reload: Callable[[], App],
-    systemd: Systemd | None = None,
-    *,
-    removal: Removal = Removal.GUARDED,
-) -> None:
-    """
-    Run until a signal: SIGTERM or SIGINT stop it, SIGHUP reloads the configuration.
-
-    Args:
-        reload: builds the monitor from the current configuration; a ConfigError keeps the old one.
-        removal: of targets that the configuration no longer names, at the start.
-
-    Raises:
-        StorageError: the database can't be used, and waiting won't help.
-        MonitorError: the address of the web server can't be used.
-    """
-    status = StatusLine(systemd or Systemd(os.environ))
-    # Shows where each thread was if the watchdog or the interpreter ends the process: names and lines, no values.
-    faulthandler.enable()
-    with (
-        handle_signals() as signals,
-        app.database.exclusive() as acquire_lock,
-        closing(WebListener()) as listener,
-    ):
-        listener.serve(app)
-        app = _stand_by(app, acquire_lock, signals, reload=reload, status=status, listener=listener)
-        is_start = True
-        while daemon := _wait_for_database(app, acquire_lock, signals, status, removal if is_start else None):
-            stop_notices: list[threading.Thread] = []
-            try:
-                listener.serve(app, daemon.liveness, daemon.metrics)
-                status.ready(daemon.cycles.text)
-                reloaded = wait_for_reload(daemon, signals, reload, status)
-                if reloaded is None:
-                    status.systemd.notify_stopping()
-                    stop_notices = daemon.cycles.send_stop_notices()
-            finally:
-                ends = monotonic() + STOP_TIMEOUT.total_seconds()
-                daemon.stop()
-                for thread in stop_notices:
-                    thread.join(max(ends - monotonic(), 0))
-            if reloaded is None:
-                break
-            listener.serve(reloaded)
-            app.close()
-            app, is_start = reloaded, False
-            log.info("config.reloaded")
-            if listener.needs_restart(app.config.web):
-                log.warning("config.warning", warning="a changed web.listen needs a restart")
-    app.close()
-
-
-def _stand_by(
-    app: App,
-    acquire_lock: Callable[[], str | None],
-    signals: Signals,
-    *,
-    reload: Callable[[], App],
-    status: StatusLine,
-    listener: WebListener,
-) -> App:
-    """Wait until no other daemon monitors the database, or a signal says stop; return the newest configuration."""
-    standing_by_for = None
-    while not signals.stop:
-        try:
-            holder = acquire_lock()
-        except StorageError as error:
-            if not error.transient:
-                raise
-            log.error(
-                "database.unavailable", error=str(error), retry_in_seconds=LOCK_INTERVAL.total_seconds()
-            )
-            status.systemd.extend_timeout(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
-        else:
-            if holder is None:
-                return app
-            if holder != standing_by_for:
-                standing_by_for = holder
-                log.info("daemon.standing_by", holder=holder)
-                listener.serve(app, is_standby=True)
-                status.ready(f"standing by for {holder}")
-            status.systemd.notify_watchdog()
-        if signals.reload and (reloaded := _reload(reload, signals, status)):
-            app.close()
-            app = reloaded
-            listener.serve(app, is_standby=True)
-            status.ready(f"standing by for {standing_by_for}")
-        signals.wait(LOCK_INTERVAL.total_seconds())
-    return app
-
-
-def _wait_for_database(
-    app: App,
-    acquire_lock: Callable[[], str | None],
-    signals: Signals,
-    status: StatusLine,
-    start_removal: Removal | None,
-) -> Daemon | None:
-    """
-    Start when the database is available; None if a stop is requested first.
-
-    Args:
-        start_removal: what the start of the program does with targets that are no longer configured; None if this is
-            a reload.
-    """
-    wait = 1.0
-    while not signals.stop:
-        try:
-            found = app.database.upgrade(status.on_migration)
-            log.info("database.ready", database=app.database.display_name, found_schema=found)
-            if unapplied := app.database.unapplied_settings():
-                log.warning(
-                    "config.warning",
-                    warning=f"the database doesn't apply {', '.join(unapplied)} as asked: a connection pooler drops "
-                    "them, or database.url sets them; set them with ALTER ROLE",
-                )
-            return _start(app, acquire_lock, status, start_removal)
-        except StorageError as error:
-            if not error.transient and start_removal:  # a daemon that already runs waits for any error
-                raise
-            log.error("database.unavailable", error=str(error), retry_in_seconds=wait)
-            status.systemd.extend_timeout(scrub(f"waiting for the database: {error}"), timedelta(minutes=2))
-            signals.wait(wait)  # a reload waits
-            wait = min(wait * 2, 30)
-    return None
-
-
-def _start(
-    app: App, acquire_lock: Callable[[], str | None], status: StatusLine, start_removal: Removal | None
-) -> Daemon:
-    daemon = Daemon(app, set_status=status.set, is_start=start_removal is not None, acquire_lock=acquire_lock)
-    try:
-        daemon.start(start_removal or Removal.GUARDED)
-    except BaseException:
-        daemon.stop()
-        raise
-    return daemon
-
-
-def wait_for_reload(
-    daemon: Daemon, signals: Signals, reload: Callable[[], App], status: StatusLine
-) -> App | None:
-    """
-    Wait until a valid new configuration is requested; None if a stop is requested.
-
-    A part that stays stalled ends the process with status 1, after it has written where each thread is.
-    """
-    interval = min(status.systemd.watchdog_interval or PROGRESS_INTERVAL, PROGRESS_INTERVAL).total_seconds()
-    was_stalled: list[str] = []
-    moved_at = monotonic()
-    while not signals.stop:
-        if not signals.reload:
-            signals.wait(interval)
-        daemon.recover_from_clock_step()
-        stalled = daemon.liveness.stalled()
-        if not stalled:
-            moved_at = monotonic()
-            status.systemd.notify_watchdog()
-        elif not was_stalled:
-            moved_at = monotonic()  # after a suspended machine resumes, all parts look stalled
-            log.error("component.stalled", components=stalled)
-        elif stalled != was_stalled:
-            log.error("component.stalled", components=stalled)
-        if monotonic() - moved_at > STALL_LIMIT.total_seconds():
-            log.critical("daemon.stalled", components=stalled)
-            faulthandler.dump_traceback()
-            os._exit(1)
-        was_stalled = stalled
-        if signals.reload and not signals.stop:
-            if reloaded := _reload(reload, signals, status):
-                return reloaded
-            status.ready(daemon.cycles.text)
-    return None
-
-
-def _reload(reload: Callable[[], App], signals: Signals, status: StatusLine) -> App | None:
-    """Take the new configuration; None if it is refused, and the old one stays."""
-    signals.reload = False
-    status.systemd.notify_reloading()
-    try:
-        reloaded = reload()
-    except MonitorError as error:
-        log.error("config.reload_rejected", error=str(error))
-        status.rejection = f"new configuration refused: {one_line(str(error), 160)}"
-        return None
-    status.rejection = ""
-    return reloaded

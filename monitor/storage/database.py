@@ -73,6 +73,8 @@ class Database:
         # Held only while a transaction begins or ends.
         self._drain_lock = Condition()
         self._transactions: dict[object, float] = {}
+        # Why the newest transaction that might write failed; empty if it didn't.
+        self.write_error = ""
         self._users = 0
         self._renewing = False
         self._writer = self._engine("BEGIN IMMEDIATE")
@@ -141,13 +143,18 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Store]:
         """Open one transaction that may write. It is committed if the block succeeds."""
-        with (
-            self._timed(),
-            self._translate_errors(),
-            self._checked_file(),
-            self._writer.begin() as connection,
-        ):
-            yield Store(connection, uses_locks=not self.is_sqlite)
+        try:
+            with (
+                self._timed(),
+                self._translate_errors(),
+                self._checked_file(),
+                self._writer.begin() as connection,
+            ):
+                yield Store(connection, uses_locks=not self.is_sqlite)
+        except StorageError as error:
+            self.write_error = str(error)
+            raise
+        self.write_error = ""
 
     @contextmanager
     def read(self) -> Iterator[Store]:

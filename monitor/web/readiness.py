@@ -28,6 +28,8 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     found = database.current_revision()
     if found != HEAD:
         return [f"the database has schema {found or 'none'}, this program needs {HEAD}"]
+    if database.write_error:
+        return [f"the last write failed: {one_line(database.write_error, 300)}"]
     with database.read() as store:
         due_at = stats.due_since(store, now)
         unsent_at = stats.oldest_pending(store, now)

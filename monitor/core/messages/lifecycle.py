@@ -57,6 +57,22 @@ def stopping_message(*, now: datetime, key: str) -> Message:
     return Message(title="The monitor is stopping", body=body, severity=None, key=key)
 
 
+def write_failure_message(*, host: str, since: datetime, error: str, key: str) -> Message:
+    """
+    Say that the history can't be written, so that nothing is recorded and nobody is alerted.
+
+    Args:
+        host: where the monitor runs.
+        error: what the database said.
+        key: the same for this message however often it is sent.
+    """
+    body = (
+        f"Since {format_time(since)} the monitor on {host} can't save anything: {error}.\n"
+        "It records no polls and sends no alerts until its database works again. What it missed, it alerts then."
+    )
+    return Message(title="The monitor can't save anything", body=body, severity=Severity.CRITICAL, key=key)
+
+
 def open_incidents_line(incidents: Mapping[Severity, int]) -> str:
     """Count the open incidents, the worst first."""
     counts = [
