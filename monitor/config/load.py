@@ -91,7 +91,10 @@ def _parse(raw: Mapping[str, Tree], context: LoadContext) -> tuple[Config | None
     try:
         tree = expand(raw, context.environ)
         assert isinstance(tree, dict)
-        tree.setdefault("database", {"url": _default_database(context.environ)})
+        # systemd gives several directories separated by colons; the first is the unit's own.
+        given = context.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        folder = Path(given) if given else user_state_path("postpost-monitor", appauthor=False)
+        tree.setdefault("database", {"url": sqlite_url(str(folder / "history.db"))})
         return Config.model_validate(tree, context=context), ""
     except ConfigError as error:
         return None, str(error)
@@ -121,23 +124,13 @@ def _from_environment(environ: Mapping[str, str]) -> Config:
     ]
     config, problem = _parse(tree, LoadContext(environ=environ))
     if config is None:
-        raise ConfigError(f"environment: {_in_variables(problem, variable)}")
+        # There is no file: an error names the variable in place of the key.
+        for key, name in {**_VARIABLES, "accounts[0].api_key_env": variable}.items():
+            if problem.startswith(key):
+                problem = f"{name}: {problem.partition(': ')[2]}"
+                break
+        raise ConfigError(f"environment: {problem}")
     return config
-
-
-def _in_variables(problem: str, key_variable: str) -> str:
-    """Return an error with the variable in place of the key, because there is no file."""
-    for key, variable in {**_VARIABLES, "accounts[0].api_key_env": key_variable}.items():
-        if problem.startswith(key):
-            return variable + ": " + problem.partition(": ")[2]
-    return problem
-
-
-def _default_database(environ: Mapping[str, str]) -> str:
-    # systemd gives several directories separated by colons; the first is the unit's own.
-    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    folder = Path(given) if given else user_state_path("postpost-monitor", appauthor=False)
-    return sqlite_url(str(folder / "history.db"))
 
 
 def _literal(text: str) -> str:

@@ -40,7 +40,8 @@ class ProfileSection(Section):
         return self
 
 
-def _slow(every: timedelta) -> timedelta:
+def checked_test_interval(every: timedelta) -> timedelta:
+    """Refuse to test a connection more often than hourly."""
     if every < MIN_TEST_INTERVAL:
         raise expected("1h or more: each test spends the platform's own quota")
     return every
@@ -49,11 +50,12 @@ def _slow(every: timedelta) -> timedelta:
 class ConnectionTestsSection(Section):
     """Tests of connections without an expiry date. ``per_hour`` applies to the whole account."""
 
-    every: Annotated[Duration, AfterValidator(_slow)] = timedelta(hours=24)
+    every: Annotated[Duration, AfterValidator(checked_test_interval)] = timedelta(hours=24)
     per_hour: Annotated[int, whole(1, 360)] = 60
 
 
-def _known_platforms(given: object) -> object:
+def checked_platforms(given: object) -> object:
+    """Refuse platforms that the monitor doesn't know, with the nearest that it knows."""
     if not isinstance(given, dict):
         return given
     for name in given:
@@ -65,6 +67,6 @@ def _known_platforms(given: object) -> object:
 
 
 Profiles: TypeAlias = Annotated[
-    dict[str, Annotated[RenewalProfile, Written(ProfileSection)]], BeforeValidator(_known_platforms)
+    dict[str, Annotated[RenewalProfile, Written(ProfileSection)]], BeforeValidator(checked_platforms)
 ]
 ConnectionTests: TypeAlias = Annotated[ConnectionTestSettings, Written(ConnectionTestsSection)]

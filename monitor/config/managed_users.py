@@ -10,7 +10,8 @@ from monitor.config.errors import config_error, expected
 _ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
-def _managed_users(value: object) -> object:
+def checked_managed_users(value: object) -> object:
+    """Accept ``all``, ``none`` or ids, each once and in lower case."""
     if value in ("all", "none"):
         return value
     if not isinstance(value, list):
@@ -38,4 +39,6 @@ def overlap(
     return "all" in (one, other) or not set(one).isdisjoint(other)
 
 
-ManagedUsers: TypeAlias = Annotated[Literal["all", "none"] | tuple[str, ...], BeforeValidator(_managed_users)]
+ManagedUsers: TypeAlias = Annotated[
+    Literal["all", "none"] | tuple[str, ...], BeforeValidator(checked_managed_users)
+]

@@ -37,15 +37,16 @@ from monitor.config.urls import (
     without_password,
 )
 from monitor.config.values import (
+    AS_PERCENTAGE,
     Duration,
     LoadContext,
     Name,
     NotEmpty,
     OneOrMore,
     Section,
-    Share,
     Written,
     join_choices,
+    percentage,
     whole,
 )
 from monitor.config.web import Web
@@ -77,7 +78,7 @@ class Polling(Section):
     """How often to poll. ``requests_per_minute`` is for each key, by default the provider's."""
 
     every: Duration = timedelta(minutes=15)
-    jitter: Share = 0.1
+    jitter: Annotated[float, percentage(10, most=50), AS_PERCENTAGE] = 0.1
     concurrency: Annotated[int, whole(1, 512)] = 16
     requests_per_minute: Annotated[int, whole(1, 1_000_000)] | None = None
     timeout: Duration = timedelta(seconds=20)
@@ -94,13 +95,12 @@ def _base_url(value: object, info: ValidationInfo) -> str:
     provider = PROVIDERS.get(info.data.get("provider", ""))
     if provider and url.endswith(provider.api_path):
         url = url.removesuffix(provider.api_path).rstrip("/")
-        _warn(info, f"{provider.api_path} at the end of base_url is left out: the monitor adds it itself")
+        if info.context:
+            info.context.warnings.append(
+                f"account {info.data.get('name', '')!r}: {provider.api_path} at the end of base_url is left out: "
+                "the monitor adds it itself"
+            )
     return url
-
-
-def _warn(info: ValidationInfo, text: str) -> None:
-    if info.context:
-        info.context.warnings.append(f"account {info.data.get('name', '')!r}: {text}")
 
 
 class Account(Section):

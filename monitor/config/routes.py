@@ -28,21 +28,23 @@ Weekday: TypeAlias = Literal["monday", "tuesday", "wednesday", "thursday", "frid
 Grouping: TypeAlias = Literal["account", "managed_user", "platform", "rule", "severity"]
 
 
-def _pattern(text: str) -> str:
+def checked_pattern(text: str) -> str:
+    """Refuse a pattern that can match nothing."""
     if not text or not text.isprintable():
         raise expected("a name, or a pattern with *")
     return text
 
 
-def _rule_pattern(text: str) -> str:
+def checked_rule_pattern(text: str) -> str:
+    """Refuse a pattern that fits no rule."""
     if not any(fnmatchcase(rule, text) for rule in RuleName):
         raise expected(f"{join_choices(tuple(RuleName))}, or a pattern with * that fits one of them")
     return text
 
 
-Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
+Pattern: TypeAlias = Annotated[str, AfterValidator(checked_pattern)]
 Patterns: TypeAlias = Annotated[tuple[Pattern, ...], OneOrMore, NotEmpty]
-RulePattern: TypeAlias = Annotated[str, AfterValidator(_rule_pattern)]
+RulePattern: TypeAlias = Annotated[str, AfterValidator(checked_rule_pattern)]
 
 
 class MatchSection(Section):

@@ -1,6 +1,5 @@
 """The configuration of rules: which are enabled, and their settings."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -19,12 +18,14 @@ from pydantic_core import CoreSchema, core_schema
 
 from monitor.config.errors import config_error, expected
 from monitor.config.values import (
+    AS_PERCENTAGE,
     Duration,
     Section,
     Written,
     format_duration,
     join_choices,
     parse_duration,
+    percentage,
     whole,
 )
 from monitor.core.model import RuleName, Severity
@@ -39,14 +40,8 @@ _R = TypeVar("_R", ConnectionRule, AccountFailure)
 Thresholds: TypeAlias = Mapping[timedelta, Severity]
 
 
-def _whole_share(value: object) -> float:
-    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
-    if match is None or float(match[1]) > 100:
-        raise expected("a percentage such as 50%, from 0% to 100%")
-    return float(match[1]) / 100
-
-
-def _thresholds(value: object) -> dict[timedelta, Severity]:
+def checked_thresholds(value: object) -> dict[timedelta, Severity]:
+    """Accept severities by time left that only rise as the time gets shorter."""
     if not isinstance(value, dict):
         raise config_error("want a mapping of durations to severities, such as {7d: notice, 1d: critical}")
     thresholds: dict[timedelta, Severity] = {}
@@ -70,17 +65,17 @@ def _thresholds(value: object) -> dict[timedelta, Severity]:
     return dict(climbing)
 
 
-def _shown_thresholds(ladder: Thresholds) -> dict[str, str]:
-    return {format_duration(before): str(severity) for before, severity in ladder.items()}
-
-
 Polls: TypeAlias = Annotated[int, whole(1, 1000)]
 # How the fields of a rule's class are written. A field of another type isn't among the keys of its rule.
 _WRITTEN: Mapping[object, Any] = {
     timedelta: Duration,
     int: Polls,
     Mapping[timedelta, Severity]: Annotated[
-        Thresholds, BeforeValidator(_thresholds), PlainSerializer(_shown_thresholds)
+        Thresholds,
+        BeforeValidator(checked_thresholds),
+        PlainSerializer(
+            lambda given: {format_duration(before): str(severity) for before, severity in given.items()}
+        ),
     ],
 }
 
@@ -167,9 +162,7 @@ class FlappingSection(Section):
 class MassChangeSection(Section):
     """How many tokens of one list may get worse at once before the next poll must confirm it."""
 
-    share: Annotated[
-        float, BeforeValidator(_whole_share), PlainSerializer(lambda share: f"{share * 100:g}%")
-    ] = DEFAULT_MASS_CHANGE.share
+    share: Annotated[float, percentage(50, most=100), AS_PERCENTAGE] = DEFAULT_MASS_CHANGE.share
     count: Annotated[int, whole(1, 1_000_000)] = DEFAULT_MASS_CHANGE.count
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from pydantic import PlainSerializer, SecretStr
-from pydantic_core import PydanticCustomError
 
 from monitor.config.errors import config_error
 from monitor.config.files import read_file
@@ -119,16 +118,12 @@ def parts(url: str) -> Iterator[str]:
 
 def _from_environment(variable: str, at: str, context: LoadContext) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
-        raise _no_name(at)
+        raise config_error("want the name of an environment variable, not the secret itself", at)
     if variable not in context.environ:
         # Shown only if it looks like the name of a variable, because it may be the secret itself.
         shown = variable if re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", variable) else "that it names"
         raise config_error(f"the environment variable {shown} is not set", at)
     return context.environ[variable]
-
-
-def _no_name(at: str) -> PydanticCustomError:
-    return config_error("want the name of an environment variable, not the secret itself", at)
 
 
 def _from_file(name: str, at: str, context: LoadContext) -> str:

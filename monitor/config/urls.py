@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic_core import PydanticCustomError
 
@@ -29,7 +29,7 @@ def checked_base_url(value: object) -> str:
         raise _expected_base_url()
     if set(value) & set("@?#\\") or not value.isascii() or not value.isprintable() or " " in value:
         raise _expected_base_url()
-    if url.scheme == "http" and not _is_loopback(url):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         raise expected(
             "https://…; plain http is for loopback only, because it sends the API key in the clear"
         )
@@ -91,9 +91,10 @@ def is_host(host: str | None) -> bool:
     return bool(host) and (_HOST.fullmatch(host or "") is not None or _address(host) is not None)
 
 
-def _is_loopback(url: SplitResult) -> bool:
-    address = _address(url.hostname)
-    return url.hostname == "localhost" or (address is not None and address.is_loopback)
+def is_loopback(host: str | None) -> bool:
+    """Return whether nobody beyond this machine is at a host."""
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _address(host: str | None) -> IPv4Address | IPv6Address | None:

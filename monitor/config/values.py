@@ -170,31 +170,38 @@ def whole(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _duration(value: object, least: timedelta = timedelta(seconds=1)) -> timedelta:
-    try:
-        if isinstance(value, str):
-            return parse_duration(value, least=least)
-    except ValueError:
-        pass
-    raise expected(_duration_words(least))
+def duration(least: timedelta) -> BeforeValidator:
+    """Accept a duration that is no shorter than ``least``."""
+
+    def check(value: object) -> timedelta:
+        try:
+            if isinstance(value, str):
+                return parse_duration(value, least=least)
+        except ValueError:
+            pass
+        raise expected(_duration_words(least))
+
+    return BeforeValidator(check)
+
+
+def percentage(example: int, *, most: int) -> BeforeValidator:
+    """Accept a percentage from 0% to ``most``, and give the share that it is."""
+
+    def check(value: object) -> float:
+        match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+        if match is None or float(match[1]) > most:
+            raise expected(f"a percentage such as {example}%, from 0% to {most}%")
+        return float(match[1]) / 100
+
+    return BeforeValidator(check)
 
 
 def _duration_words(least: timedelta) -> str:
     return f"a duration such as 15m (s, m, h, d; from {format_duration(least)} to {_LONGEST.days}d)"
 
 
-def _wait(value: object) -> timedelta:
-    return _duration(value, timedelta())
-
-
-def _share(value: object) -> float:
-    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-    if match is None or float(match[1]) > 50:
-        raise expected("a percentage such as 10%, from 0% to 50%")
-    return float(match[1]) / 100
-
-
-def _name(value: object) -> str:
+def checked_name(value: object) -> str:
+    """Accept the name of an account or a channel."""
     if not isinstance(value, str):
         raise expected("text (put it in quotes)")
     if not 1 <= len(value) <= 64 or not value.isprintable() or value != value.strip():
@@ -202,14 +209,16 @@ def _name(value: object) -> str:
     return value
 
 
-def _clock_time(value: object) -> time:
+def checked_clock_time(value: object) -> time:
+    """Accept a time of day, to the minute."""
     match = _CLOCK_TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise expected('a time of day such as "20:00"')
     return time(int(match[1]), int(match[2]))
 
 
-def _zone(value: object) -> ZoneInfo:
+def checked_zone(value: object) -> ZoneInfo:
+    """Accept the name of a time zone."""
     try:
         if isinstance(value, str):
             return ZoneInfo(value)
@@ -218,25 +227,20 @@ def _zone(value: object) -> ZoneInfo:
     raise expected("a time zone such as Europe/Berlin or UTC")
 
 
-def _not_empty(value: object) -> object:
+def checked_list(value: object) -> object:
+    """Refuse a list without items."""
     if value == []:
         raise config_error("found an empty list, want at least one item")
     return value
 
 
-def _one_or_more(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(format_duration)]
-Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_wait), PlainSerializer(format_duration)]
-Share: TypeAlias = Annotated[
-    float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share * 100:g}%")
-]
-Name: TypeAlias = Annotated[str, BeforeValidator(_name)]
+Duration: TypeAlias = Annotated[timedelta, duration(timedelta(seconds=1)), PlainSerializer(format_duration)]
+Wait: TypeAlias = Annotated[timedelta, duration(timedelta()), PlainSerializer(format_duration)]
+AS_PERCENTAGE = PlainSerializer(lambda share: f"{share * 100:g}%")
+Name: TypeAlias = Annotated[str, BeforeValidator(checked_name)]
 ClockTime: TypeAlias = Annotated[
-    time, BeforeValidator(_clock_time), PlainSerializer(lambda clock: clock.strftime("%H:%M"))
+    time, BeforeValidator(checked_clock_time), PlainSerializer(lambda clock: clock.strftime("%H:%M"))
 ]
-Zone: TypeAlias = Annotated[ZoneInfo, BeforeValidator(_zone), PlainSerializer(str)]
-OneOrMore = BeforeValidator(_one_or_more)
-NotEmpty = BeforeValidator(_not_empty)
+Zone: TypeAlias = Annotated[ZoneInfo, BeforeValidator(checked_zone), PlainSerializer(str)]
+OneOrMore = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+NotEmpty = BeforeValidator(checked_list)

@@ -1,19 +1,19 @@
 """The configuration of the web server: its address and its token."""
 
-from ipaddress import ip_address
 from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, PrivateAttr, SecretStr, ValidationInfo, model_validator
 
 from monitor.config.errors import config_error, expected
 from monitor.config.secret import resolve_secret, source_of
-from monitor.config.urls import is_host
+from monitor.config.urls import is_host, is_loopback
 from monitor.config.values import LoadContext, Section, whole
 
 MIN_TOKEN_LENGTH = 16
 
 
-def _listen(value: object) -> str:
+def checked_listen(value: object) -> str:
+    """Accept a host or address with a port."""
     want = expected("host:port, such as 127.0.0.1:8470 or [::1]:8470; port 0 is any that is free")
     if not isinstance(value, str):
         raise want
@@ -30,7 +30,7 @@ class Web(Section):
 
     misspellings: ClassVar[dict[str, str]] = {"token": "use token_env or token_file"}
 
-    listen: Annotated[str, BeforeValidator(_listen)]
+    listen: Annotated[str, BeforeValidator(checked_listen)]
     token_env: str | None = None
     token_file: str | None = None
     connection_metrics: bool = True
@@ -51,10 +51,7 @@ class Web(Section):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can connect."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def token(self) -> SecretStr | None:
@@ -68,7 +65,7 @@ class Web(Section):
         }
         if given:
             token = resolve_secret(given, "token", info.context or LoadContext(), direct=False)
-            self._token = SecretStr(_checked_token(token, source_of(given, "token")))
+            self._token = SecretStr(checked_token(token, source_of(given, "token")))
         elif not self.is_local:
             raise config_error(
                 f"{self.listen} is reachable from other machines; want token_file (or token_env) beside it, "
@@ -82,7 +79,13 @@ class Web(Section):
         return self
 
 
-def _checked_token(token: str, at: str) -> str:
+def checked_token(token: str, at: str) -> str:
+    """
+    Refuse a token that is short or can't be sent in a header, without showing it.
+
+    Args:
+        at: the key of the configuration that it came from.
+    """
     if len(token) < MIN_TOKEN_LENGTH or not all("!" <= character <= "~" for character in token):
         raise config_error(
             f"want {MIN_TOKEN_LENGTH} or more ASCII characters without a space, on one line", at
