@@ -142,33 +142,6 @@ def _superseded(store: Transaction, claimed: Claim) -> frozenset[int]:
     return frozenset(store.connection.execute(query).scalars())
 
 
-def _reopened(store: Transaction, wanted: Select[Any], channel: str) -> frozenset[int]:
-    """Return the incidents whose problem is open again as another one that the channel is notified of."""
-    newer, notified = incidents.alias("newer"), notifications.alias("notified_status")
-    query = (
-        select(incidents.c.id)
-        .join(
-            newer,
-            and_(
-                newer.c.rule == incidents.c.rule,
-                newer.c.subject == incidents.c.subject,
-                newer.c.id > incidents.c.id,
-                newer.c.resolved_at.is_(None),
-            ),
-        )
-        .where(
-            incidents.c.id.in_(wanted),
-            incidents.c.resolved_at.is_not(None),
-            exists().where(
-                notified.c.incident_id == newer.c.id,
-                notified.c.channel == channel,
-                notified.c.silence_id.is_(None),
-            ),
-        )
-    )
-    return frozenset(store.connection.execute(query).scalars())
-
-
 def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> set[int]:
     """
     Return the incidents whose problem a channel believes to be open, from them or from an earlier one.
@@ -207,6 +180,33 @@ def needs_resolution(store: Transaction, ids: Collection[int], channel: str) -> 
         for row in store.connection.execute(query.where(incidents.c.id.in_(some)))
     }
     return {id_ for id_, notified in newest.items() if notified != NOTIFIED_RESOLVED}
+
+
+def _reopened(store: Transaction, wanted: Select[Any], channel: str) -> frozenset[int]:
+    """Return the incidents whose problem is open again as another one that the channel is notified of."""
+    newer, notified = incidents.alias("newer"), notifications.alias("notified_status")
+    query = (
+        select(incidents.c.id)
+        .join(
+            newer,
+            and_(
+                newer.c.rule == incidents.c.rule,
+                newer.c.subject == incidents.c.subject,
+                newer.c.id > incidents.c.id,
+                newer.c.resolved_at.is_(None),
+            ),
+        )
+        .where(
+            incidents.c.id.in_(wanted),
+            incidents.c.resolved_at.is_not(None),
+            exists().where(
+                notified.c.incident_id == newer.c.id,
+                notified.c.channel == channel,
+                notified.c.silence_id.is_(None),
+            ),
+        )
+    )
+    return frozenset(store.connection.execute(query).scalars())
 
 
 def item_query(wanted: Select[Any]) -> Select[Any]:

@@ -320,22 +320,6 @@ def _owns_claim(claimed: Claim) -> Any:
     return and_(rows_of_claim(claimed), SENDING, notifications.c.leased_until == claimed.leased_until)
 
 
-def _is_abandoned(now: datetime) -> Any:
-    # A lease that ends much later than any lease can was given before the clock was set back. A little later: by
-    # a sender that read the clock while this one waited for its turn.
-    over = or_(notifications.c.leased_until <= now, notifications.c.leased_until > now + 2 * LEASE)
-    return and_(SENDING, over)
-
-
-def _lease(now: datetime) -> Any:
-    return update(notifications).values(
-        state=DeliveryState.SENDING,
-        leased_until=now + LEASE,
-        attempts=notifications.c.attempts + 1,
-        first_attempt_at=func.coalesce(notifications.c.first_attempt_at, literal(now, UtcMillis)),
-    )
-
-
 def _is_due(now: datetime, *, wait: bool) -> Any:
     # After the clock was set back, earlier rows lie too far ahead.
     is_ahead = and_(
@@ -350,6 +334,22 @@ def _is_due(now: datetime, *, wait: bool) -> Any:
         return is_due
     is_suppressed = notifications.c.suppressed_until.is_not(None) & (notifications.c.suppressed_until > now)
     return or_(is_due, and_(notifications.c.attempts == 0, ~is_suppressed))
+
+
+def _is_abandoned(now: datetime) -> Any:
+    # A lease that ends much later than any lease can was given before the clock was set back. A little later: by
+    # a sender that read the clock while this one waited for its turn.
+    over = or_(notifications.c.leased_until <= now, notifications.c.leased_until > now + 2 * LEASE)
+    return and_(SENDING, over)
+
+
+def _lease(now: datetime) -> Any:
+    return update(notifications).values(
+        state=DeliveryState.SENDING,
+        leased_until=now + LEASE,
+        attempts=notifications.c.attempts + 1,
+        first_attempt_at=func.coalesce(notifications.c.first_attempt_at, literal(now, UtcMillis)),
+    )
 
 
 def _load_claim(store: Transaction, channel: str, message_key: str) -> Claim:

@@ -61,70 +61,7 @@ class PolledTarget:
 class Store(Transaction):
     """The history database within one transaction: what several jobs read and write."""
 
-    # Targets
-
-    def register(
-        self,
-        wanted: Iterable[tuple[str, str | None]],
-        now: datetime,
-        *,
-        as_listed: Collection[str] = (),
-        due_at: Callable[[Target], datetime] | None = None,
-        removal: registration.Removal = registration.Removal.GUARDED,
-    ) -> list[Target]:
-        """Activate and deactivate targets as the configuration says; see ``registration``."""
-        self.lock("register")
-        registration.register(self, wanted, now, as_listed=as_listed, due_at=due_at, removal=removal)
-        return self.active_targets()
-
-    def invalidate_evaluations(self, now: datetime, accounts: Collection[str] | None = None) -> None:
-        """
-        Have targets evaluated again: the rules or the clock may have changed.
-
-        Args:
-            accounts: only theirs; by default all.
-        """
-        of_these = [] if accounts is None else [targets.c.account.in_(accounts)]
-        self.connection.execute(
-            update(targets)
-            .where(targets.c.deactivated_at.is_(None), *of_these)
-            .values(next_evaluation_at=now, response_digest=None)
-        )
-
-    def poll_one_now(self, account: str, now: datetime) -> None:
-        """Poll one target of an account now: the one that is due first."""
-        first = (
-            select(target_schedule.c.target_id)
-            .join(targets, targets.c.id == target_schedule.c.target_id)
-            .where(targets.c.account == account, IS_POLLED)
-            .order_by(target_schedule.c.next_poll_at, target_schedule.c.target_id)
-            .limit(1)
-            .scalar_subquery()
-        )
-        self.connection.execute(
-            update(target_schedule)
-            .where(target_schedule.c.target_id == first, target_schedule.c.next_poll_at > now)
-            .values(next_poll_at=now)
-        )
-
-    def cap_next_poll(self, account: str, *, latest: datetime) -> None:
-        """Bring polls forward that lie too far off, since the clock or the interval was changed."""
-        of_account = select(targets.c.id).where(targets.c.account == account)
-        self.connection.execute(
-            update(target_schedule)
-            .where(target_schedule.c.target_id.in_(of_account), target_schedule.c.next_poll_at > latest)
-            .values(next_poll_at=latest)
-        )
-
-    def defer_polls(self, ids: Sequence[int], *, until: datetime) -> None:
-        """Poll targets no sooner than this."""
-        self.connection.execute(
-            update(target_schedule).where(target_schedule.c.target_id.in_(ids)).values(next_poll_at=until)
-        )
-
-    def active_targets(self) -> list[Target]:
-        """Load the targets that are polled."""
-        return registration.active_targets(self)
+    # Polls
 
     def touch(self) -> None:
         """Write a row as it is, to see whether that works."""
@@ -161,37 +98,33 @@ class Store(Transaction):
         rows = self.connection.execute(query.order_by("next_poll_at").limit(limit)).mappings().all()
         return [as_target(row) for row in rows]
 
-    def due_for_reevaluation(
-        self, now: datetime, *, limit: int, except_accounts: Collection[str] = ()
-    ) -> list[Target]:
-        """Load the targets for which a deadline has passed."""
-        others = [targets.c.account.not_in(except_accounts)] if except_accounts else []
-        return self._targets(
-            targets.c.deactivated_at.is_(None),
-            targets.c.next_evaluation_at <= now,
-            *others,
-            order=targets.c.next_evaluation_at,
-            limit=limit,
-        )
+    def load_batch(
+        self, snapshots: Iterable[Snapshot], now: datetime, *, recent_since: datetime
+    ) -> list[PolledTarget]:
+        """
+        Load the targets of snapshots, the possibly changed ones with connections and incidents.
 
-    def _targets(self, *conditions: Any, order: Any = None, limit: int | None = None) -> list[Target]:
-        query = (
-            select(*TARGET_COLUMNS)
-            .join(target_schedule, target_schedule.c.target_id == targets.c.id)
-            .where(*conditions)
-            .order_by(targets.c.id if order is None else order)
-            .limit(limit)
-        )
-        return [as_target(row) for row in self.connection.execute(query).mappings()]
+        Leaves out a snapshot that is older than a saved one, or whose target was erased and whose id belongs to
+        another.
 
-    def paused_targets(self) -> frozenset[int]:
-        """Return the targets that aren't polled for now, since the API refuses their key."""
-        query = (
-            select(targets.c.id)
-            .join(sources_table, sources_table.c.account == targets.c.account)
-            .where(targets.c.deactivated_at.is_(None), pauses.is_paused())
-        )
-        return frozenset(self.connection.execute(query).scalars())
+        Args:
+            recent_since: incidents opened since then count as recent.
+        """
+        by_target = {snapshot.target.id: snapshot for snapshot in snapshots}
+        states = self.target_states([snapshot.target for snapshot in by_target.values()])
+        batch = []
+        for id_, state in states.items():
+            snapshot, is_changed = by_target[id_], not is_unchanged(state, by_target[id_])
+            key = (snapshot.target.account, snapshot.target.managed_user_id)
+            is_same = key == (state.target.account, state.target.managed_user_id)
+            if is_same and not is_stale(state.taken_at, snapshot, now):
+                batch.append(PolledTarget(state=state, snapshot=snapshot, is_changed=is_changed))
+        changed = {polled.state.target.id: polled.state for polled in batch if polled.is_changed}
+        whole = self.with_connections(changed, recent_since=recent_since)
+        return [
+            replace(polled, state=whole[polled.state.target.id]) if polled.is_changed else polled
+            for polled in batch
+        ]
 
     def target_states(self, wanted: Sequence[Target]) -> dict[int, TargetState]:
         """
@@ -240,34 +173,6 @@ class Store(Transaction):
             ) in found
         }
 
-    def load_batch(
-        self, snapshots: Iterable[Snapshot], now: datetime, *, recent_since: datetime
-    ) -> list[PolledTarget]:
-        """
-        Load the targets of snapshots, the possibly changed ones with connections and incidents.
-
-        Leaves out a snapshot that is older than a saved one, or whose target was erased and whose id belongs to
-        another.
-
-        Args:
-            recent_since: incidents opened since then count as recent.
-        """
-        by_target = {snapshot.target.id: snapshot for snapshot in snapshots}
-        states = self.target_states([snapshot.target for snapshot in by_target.values()])
-        batch = []
-        for id_, state in states.items():
-            snapshot, is_changed = by_target[id_], not is_unchanged(state, by_target[id_])
-            key = (snapshot.target.account, snapshot.target.managed_user_id)
-            is_same = key == (state.target.account, state.target.managed_user_id)
-            if is_same and not is_stale(state.taken_at, snapshot, now):
-                batch.append(PolledTarget(state=state, snapshot=snapshot, is_changed=is_changed))
-        changed = {polled.state.target.id: polled.state for polled in batch if polled.is_changed}
-        whole = self.with_connections(changed, recent_since=recent_since)
-        return [
-            replace(polled, state=whole[polled.state.target.id]) if polled.is_changed else polled
-            for polled in batch
-        ]
-
     def with_connections(
         self, states: Mapping[int, TargetState], *, recent_since: datetime
     ) -> dict[int, TargetState]:
@@ -307,6 +212,20 @@ class Store(Transaction):
             for id_, state in states.items()
         }
 
+    def save_polls(self, records: Sequence[PollRecord]) -> None:
+        """Save what a batch of polls saw and changed, except incidents."""
+        recording.save_polls(self, records)
+
+    def recovering_accounts(self, before: datetime) -> list[str]:
+        """Return the accounts with a flapping problem that hasn't occurred since ``before``."""
+        query = select(incidents.c.account).where(
+            incidents.c.resolved_at.is_(None),
+            incidents.c.recovering_since <= before,
+            incidents.c.connection_id.is_(None),
+            incidents.c.account.is_not(None),
+        )
+        return sorted(set(self.connection.execute(query).scalars()))
+
     def account_states(self, accounts: Iterable[str], *, recent_since: datetime) -> list[AccountState]:
         """Load the states of accounts; ``recent_since`` as for ``with_connections``."""
         names = sorted(set(accounts))
@@ -320,23 +239,52 @@ class Store(Transaction):
         flat = {about: times for found in recent.values() for about, times in found.items()}
         return account_status.load_accounts(self, names, recent_opens=flat)
 
-    def orphaned_incidents(self, accounts: Sequence[str]) -> list[Incident]:
-        """Load the open incidents of deactivated targets, and of accounts that aren't configured any more."""
-        detached = select(targets.c.id).where(targets.c.deactivated_at.is_not(None))
-        return self._open_incidents(
-            incidents.c.channel.is_(None),
-            or_(incidents.c.target_id.in_(detached), incidents.c.account.not_in(accounts)),
+    def active_silences(self, now: datetime) -> list[Silence]:
+        """Load the silences that are in force."""
+        query = select(silences).where(
+            silences.c.starts_at <= now, silences.c.ends_at > now, silences.c.ended_at.is_(None)
         )
+        return [as_silence(row) for row in self.connection.execute(query).mappings()]
 
-    def recovering_accounts(self, before: datetime) -> list[str]:
-        """Return the accounts with a flapping problem that hasn't occurred since ``before``."""
-        query = select(incidents.c.account).where(
-            incidents.c.resolved_at.is_(None),
-            incidents.c.recovering_since <= before,
-            incidents.c.connection_id.is_(None),
-            incidents.c.account.is_not(None),
+    def save_incidents(
+        self, changes: Sequence[RoutedChange], now: datetime, *, incident_channels: Collection[str] = ()
+    ) -> list[int]:
+        """Save incidents, and write the notifications of them; return the incidents' ids in order."""
+        return recording.save_incidents(self, changes, now, incident_channels=incident_channels)
+
+    # Evaluations without a poll
+
+    def due_for_reevaluation(
+        self, now: datetime, *, limit: int, except_accounts: Collection[str] = ()
+    ) -> list[Target]:
+        """Load the targets for which a deadline has passed."""
+        others = [targets.c.account.not_in(except_accounts)] if except_accounts else []
+        query = (
+            select(*TARGET_COLUMNS)
+            .join(target_schedule, target_schedule.c.target_id == targets.c.id)
+            .where(targets.c.deactivated_at.is_(None), targets.c.next_evaluation_at <= now, *others)
+            .order_by(targets.c.next_evaluation_at)
+            .limit(limit)
         )
-        return sorted(set(self.connection.execute(query).scalars()))
+        return [as_target(row) for row in self.connection.execute(query).mappings()]
+
+    def save_reevaluations(self, evaluations: Sequence[Evaluation]) -> None:
+        """Save when targets must be evaluated again."""
+        recording.save_reevaluations(self, evaluations)
+
+    def invalidate_evaluations(self, now: datetime, accounts: Collection[str] | None = None) -> None:
+        """
+        Have targets evaluated again: the rules or the clock may have changed.
+
+        Args:
+            accounts: only theirs; by default all.
+        """
+        of_these = [] if accounts is None else [targets.c.account.in_(accounts)]
+        self.connection.execute(
+            update(targets)
+            .where(targets.c.deactivated_at.is_(None), *of_these)
+            .values(next_evaluation_at=now, response_digest=None)
+        )
 
     def clock_incidents(self) -> list[Incident]:
         """Return the open incidents about clocks that are far apart."""
@@ -349,12 +297,81 @@ class Store(Transaction):
         )
         return self.connection.scalar(query) or 0
 
-    def active_silences(self, now: datetime) -> list[Silence]:
-        """Load the silences that are in force."""
-        query = select(silences).where(
-            silences.c.starts_at <= now, silences.c.ends_at > now, silences.c.ended_at.is_(None)
+    # Targets
+
+    def register(
+        self,
+        wanted: Iterable[tuple[str, str | None]],
+        now: datetime,
+        *,
+        as_listed: Collection[str] = (),
+        due_at: Callable[[Target], datetime] | None = None,
+        removal: registration.Removal = registration.Removal.GUARDED,
+    ) -> list[Target]:
+        """Activate and deactivate targets as the configuration says; see ``registration``."""
+        self.lock("register")
+        registration.register(self, wanted, now, as_listed=as_listed, due_at=due_at, removal=removal)
+        return self.active_targets()
+
+    def orphaned_incidents(self, accounts: Sequence[str]) -> list[Incident]:
+        """Load the open incidents of deactivated targets, and of accounts that aren't configured any more."""
+        detached = select(targets.c.id).where(targets.c.deactivated_at.is_not(None))
+        return self._open_incidents(
+            incidents.c.channel.is_(None),
+            or_(incidents.c.target_id.in_(detached), incidents.c.account.not_in(accounts)),
         )
-        return [as_silence(row) for row in self.connection.execute(query).mappings()]
+
+    def active_targets(self) -> list[Target]:
+        """Load the targets that are polled."""
+        return registration.active_targets(self)
+
+    def paused_targets(self) -> frozenset[int]:
+        """Return the targets that aren't polled for now, since the API refuses their key."""
+        query = (
+            select(targets.c.id)
+            .join(sources_table, sources_table.c.account == targets.c.account)
+            .where(targets.c.deactivated_at.is_(None), pauses.is_paused())
+        )
+        return frozenset(self.connection.execute(query).scalars())
+
+    def cap_next_poll(self, account: str, *, latest: datetime) -> None:
+        """Bring polls forward that lie too far off, since the clock or the interval was changed."""
+        of_account = select(targets.c.id).where(targets.c.account == account)
+        self.connection.execute(
+            update(target_schedule)
+            .where(target_schedule.c.target_id.in_(of_account), target_schedule.c.next_poll_at > latest)
+            .values(next_poll_at=latest)
+        )
+
+    def poll_one_now(self, account: str, now: datetime) -> None:
+        """Poll one target of an account now: the one that is due first."""
+        first = (
+            select(target_schedule.c.target_id)
+            .join(targets, targets.c.id == target_schedule.c.target_id)
+            .where(targets.c.account == account, IS_POLLED)
+            .order_by(target_schedule.c.next_poll_at, target_schedule.c.target_id)
+            .limit(1)
+            .scalar_subquery()
+        )
+        self.connection.execute(
+            update(target_schedule)
+            .where(target_schedule.c.target_id == first, target_schedule.c.next_poll_at > now)
+            .values(next_poll_at=now)
+        )
+
+    def defer_polls(self, ids: Sequence[int], *, until: datetime) -> None:
+        """Poll targets no sooner than this."""
+        self.connection.execute(
+            update(target_schedule).where(target_schedule.c.target_id.in_(ids)).values(next_poll_at=until)
+        )
+
+    def _open_incidents(self, *conditions: Any) -> list[Incident]:
+        query = (
+            incident_query()
+            .where(incidents.c.resolved_at.is_(None), *conditions)
+            .order_by(incidents.c.target_id, incidents.c.id)
+        )
+        return [as_incident(row) for row in self.connection.execute(query).mappings()]
 
     def _recent_opens(
         self, *conditions: Any, since: datetime
@@ -368,30 +385,6 @@ class Store(Transaction):
         for target_id, subject, rule, times in self.connection.execute(query):
             found.setdefault(target_id, {})[subject, RuleName(rule)] = times
         return found
-
-    def _open_incidents(self, *conditions: Any) -> list[Incident]:
-        query = (
-            incident_query()
-            .where(incidents.c.resolved_at.is_(None), *conditions)
-            .order_by(incidents.c.target_id, incidents.c.id)
-        )
-        return [as_incident(row) for row in self.connection.execute(query).mappings()]
-
-    # Recording
-
-    def save_polls(self, records: Sequence[PollRecord]) -> None:
-        """Save what a batch of polls saw and changed, except incidents."""
-        recording.save_polls(self, records)
-
-    def save_reevaluations(self, evaluations: Sequence[Evaluation]) -> None:
-        """Save when targets must be evaluated again."""
-        recording.save_reevaluations(self, evaluations)
-
-    def save_incidents(
-        self, changes: Sequence[RoutedChange], now: datetime, *, incident_channels: Collection[str] = ()
-    ) -> list[int]:
-        """Save incidents, and write the notifications of them; return the incidents' ids in order."""
-        return recording.save_incidents(self, changes, now, incident_channels=incident_channels)
 
 
 # Selected columns only: every poll reads this, and unused times would be converted for nothing.
