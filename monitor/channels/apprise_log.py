@@ -1,4 +1,4 @@
-"""What Apprise says while it works: heard by the one who asked, and by nobody else."""
+"""Capture what Apprise logs, and keep it from all other handlers."""
 
 import logging
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ _lines: ContextVar[list[LogLine] | None] = ContextVar("apprise_lines", default=N
 
 @contextmanager
 def capture_log() -> Iterator[list[LogLine]]:
-    """Gather what Apprise logs in this thread; the list fills while the block runs."""
-    suppress_log()  # whoever set up the log anew since has set other levels
+    """Collect what Apprise logs in this thread. The list fills while the block runs."""
+    suppress_log()  # a later log configuration may have changed the levels
     lines: list[LogLine] = []
     token = _lines.set(lines)
     try:
@@ -32,11 +32,11 @@ def capture_log() -> Iterator[list[LogLine]]:
 
 def suppress_log() -> None:
     """
-    Keep what Apprise and urllib3 log away from every handler, whatever its level.
+    Keep what Apprise and urllib3 log away from every handler, at every level.
 
-    Apprise writes payloads and half-masked URLs at DEBUG, and whole ones where it can't parse them; urllib3
-    writes paths, where webhooks have their secret, at DEBUG and in a WARNING about malformed headers. The
-    reason of a failure is found nowhere but in Apprise's DEBUG lines, so they are gathered before they end.
+    Apprise logs payloads and partly masked URLs at DEBUG, and whole URLs if it can't parse them. urllib3 logs
+    paths, which contain the secrets of webhooks, at DEBUG and in a WARNING about malformed headers. The reason
+    of a failure is only in Apprise's DEBUG lines, so they are collected first.
     """
     apprise = logging.getLogger("apprise")
     apprise.setLevel(logging.DEBUG)

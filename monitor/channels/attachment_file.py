@@ -1,4 +1,4 @@
-"""An attachment as a file on disk for as long as one attempt to send it takes."""
+"""An attachment as a file on disk during one attempt to send it."""
 
 import os
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @contextmanager
 def attachment_file(attachment: "Attachment | None") -> "Iterator[AttachBase | None]":
     """
-    Write an attachment to a temporary file that its owner alone can read, and remove it afterwards.
+    Write an attachment to a temporary file that only its owner can read, and remove it afterwards.
 
-    Apprise also knows attachments in memory, but several of its services (mailgun, ses, form, apprise, Matrix)
-    open ``attachment.path``, which is no file then: they fail, or send nothing.
+    Apprise also has attachments in memory, but several of its services (mailgun, ses, form, apprise, Matrix) open
+    ``attachment.path``, which isn't a file then. They fail or send nothing.
     """
     if attachment is None:
         yield None

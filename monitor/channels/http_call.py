@@ -1,4 +1,4 @@
-"""HTTP requests that the monitor makes itself for a channel, over the client that everything else uses too."""
+"""HTTP requests that the monitor sends itself for a channel, with the shared client."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from monitor.errors import ConfigError, DeliveryError, FetchError
 
 
 class Response(Protocol):
-    """A complete answer; ``headers`` by name in any case, ``body`` decompressed."""
+    """A complete answer; ``headers`` by name in any letter case, ``body`` decompressed."""
 
     @property
     def status(self) -> int: ...
@@ -23,22 +23,25 @@ class Response(Protocol):
 
 
 class HttpClient(Protocol):
-    """Sends one request within its deadline; follows no redirect, keeps no cookie, reads so many bytes at most."""
+    """
+    Sends one request within its deadline. Follows no redirect, keeps no cookie, and limits the size of the
+    answer.
+    """
 
     def call(self, method: str, url: str, headers: Mapping[str, str], *, body: bytes, limit: int) -> Response:
-        """Raise FetchError if no complete answer came, ConfigError if the URL can't be used."""
+        """Send a request; raises FetchError without a complete answer, ConfigError if the URL can't be used."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """
-    Makes the requests of one channel.
+    Sends the requests of one channel.
 
     Args:
-        service: what the channel is called in a table; never more of its URL.
-        http: None if nothing is to be sent, only described.
-        headers: sent with each request; they hold the key.
+        service: the name of the service; never more of the URL.
+        http: None if the channel is only described.
+        headers: headers of each request; they contain the key.
     """
 
     service: str
@@ -55,10 +58,10 @@ class Caller:
         Send a document as JSON.
 
         Returns:
-            The answer, whose status is a success.
+            The successful answer.
 
         Raises:
-            DeliveryError: the answer was no success, or there was none. Its text holds neither URL nor key.
+            DeliveryError: the answer wasn't successful, or there was none. The text has neither URL nor key.
         """
         body = json.dumps(document, separators=(",", ":")).encode()
         response = self._exchange(method, url, body, {**self.headers, **(headers or {})})
@@ -82,7 +85,7 @@ class Caller:
 
 
 def json_object(body: bytes) -> Mapping[str, Any]:
-    """Read an answer's body; empty if it isn't a JSON object."""
+    """Return an answer's body as a JSON object; empty if it isn't one."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

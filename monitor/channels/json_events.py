@@ -1,4 +1,4 @@
-"""Incidents as JSON documents, for programs of one's own: ``json://host/path?events=incident``."""
+"""Events as JSON documents, for your own programs: ``json://host/path?events=incident``."""
 
 import base64
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from monitor.errors import ConfigError, DeliveryError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """What a channel's URL says; both may hold secrets."""
+    """The parts of a channel's URL. Both may contain secrets."""
 
     url: str
     headers: Mapping[str, str]
@@ -29,10 +29,11 @@ class Address:
 
 def parse_url(url: str) -> Address:
     """
-    Read the URL as Apprise does: ``+NAME=`` is a header, ``-NAME=`` goes into the address, the user signs in.
+    Read the URL as Apprise does: ``+NAME=`` is a header, ``-NAME=`` a parameter of the address, user and
+    password sign in.
 
     Raises:
-        ConfigError: it isn't one, or asks for what isn't done. The text shows nothing of it.
+        ConfigError: the URL is wrong, or asks for something unsupported. The text shows nothing of it.
     """
     opened = open_service(url)
     if opened is None:
@@ -59,7 +60,7 @@ def parse_url(url: str) -> Address:
 
 
 class JsonChannel(IncidentChannel):
-    """A program that takes incidents as JSON documents; any 2xx is a yes."""
+    """A program that takes events as JSON documents. Any 2xx answer is a success."""
 
     takes_acknowledgements = True
 

@@ -1,4 +1,4 @@
-"""Messages as HTML: written by templates that escape everything, so that no text turns into markup."""
+"""Messages as HTML, from templates that escape everything."""
 
 import re
 from collections.abc import Sequence
@@ -40,12 +40,12 @@ _TEMPLATES = {
 
 
 def paragraphs(text: Sequence[Passage]) -> str:
-    """Write paragraphs: a blank line ends one, and lines stay lines."""
+    """Return paragraphs as HTML: a blank line ends one, and lines stay lines."""
     return _template("paragraphs").render(paragraphs=_paragraphs(text))
 
 
 def escaped(text: Sequence[Passage]) -> str:
-    """Write text for readers that keep lines as they are and follow addresses by themselves, as Telegram does."""
+    """Return escaped text for services that keep lines and detect addresses themselves, as Telegram does."""
     from markupsafe import escape
 
     return str(escape("".join(each.text for each in text)))
@@ -53,18 +53,18 @@ def escaped(text: Sequence[Passage]) -> str:
 
 def document(title: str, text: Sequence[Passage], *, color: str, url: str) -> str:
     """
-    Write a page of its own, for mail.
+    Return a complete HTML page for mail.
 
     Args:
-        title: harmless already.
-        color: of the bar beside the text, as ``#A32037``.
+        title: the title, harmless already.
+        color: the color of the bar beside the text, as ``#A32037``.
         url: where the title leads; empty if nowhere.
     """
     return _template("document").render(title=title, paragraphs=_paragraphs(text), color=color, url=url)
 
 
 def _paragraphs(text: Sequence[Passage]) -> list[list[list[Passage]]]:
-    """Take a text apart into paragraphs of lines of passages."""
+    """Split a text into paragraphs of lines of passages."""
     found: list[list[list[Passage]]] = [[[]]]
     for passage in text:
         for number, piece in enumerate(_PIECES.split(passage.text)):

@@ -1,4 +1,4 @@
-"""Apprise's classes for services: the one that a channel needs is loaded, instead of all two hundred."""
+"""Load Apprise's class for the service of a channel, instead of all two hundred."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-# Module, class and schemes, as Apprise has them. Any other service is found by loading everything.
+# Module, class and schemes, as in Apprise. For any other service, all classes are loaded.
 _CLASSES = (
     ("apprise_api", "NotifyAppriseAPI", "apprise apprises"),
     ("bark", "NotifyBark", "bark barks"),
@@ -60,18 +60,18 @@ _CLASSES = (
 CLASS_OF: Mapping[str, tuple[str, str]] = {
     schema: (module, name) for module, name, schemas in _CLASSES for schema in schemas.split()
 }
-# Services whose webhooks people paste as they are.
+# Services whose webhook addresses people paste unchanged.
 _WITH_WEBHOOKS = ("slack", "discord", "gchat", "workflows")
 
 
 def parse_url(url: str) -> "tuple[type[NotifyBase], dict[str, Any]] | None":
     """
-    Find the class that a URL is for, and what the URL tells it.
+    Return the class of a URL, and its arguments.
 
     Returns:
         The class and its arguments. None if no service understands the URL.
     """
-    url = url.replace("/#", "/%23")  # as Apprise does first of all
+    url = url.replace("/#", "/%23")  # as Apprise does first
     schema = url.partition("://")[0].lower()
     if schema in CLASS_OF:
         found = plugin_class(schema)
@@ -99,7 +99,7 @@ def plugin_class(schema: str) -> "type[NotifyBase]":
 
 @contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """Keep quiet that Apprise's part for mail imports a module that Python 3.11 and 3.12 call deprecated."""
+    """Suppress the warning that Apprise's mail plugin imports a module that Python 3.11 and 3.12 deprecate."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield

@@ -1,4 +1,4 @@
-"""The last step before a message leaves: written in its service's own way, with nothing in it that acts."""
+"""The last step before a message leaves: write it in the format of its service, with harmless text."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """
-    A message in the way of one service.
+    A message in the format of one service.
 
     Args:
-        title: empty if it stands at the beginning of the body.
+        title: empty if the body begins with it.
         target: Apprise's name of the format that the body is written in.
-        title_text: the title before it was written, harmless; ``body_text`` likewise, cut to what the service takes.
+        title_text: the harmless title before formatting; ``body_text`` likewise, cut to the limit of the service.
     """
 
     message: "Message"
@@ -35,15 +35,15 @@ class Written:
     body_text: Text
 
 
-# The message that the attempt of this thread is about, for those parts of a service that are written anew.
+# The current message of this thread, for the parts of a service that the monitor replaces.
 being_sent: ContextVar[Written] = ContextVar("being_sent")
 
 
 def written(message: "Message", service: "NotifyBase") -> Written:
     """
-    Write a message in the way of a service.
+    Return a message in the format of a service.
 
-    Whatever its text is made of: nothing mentions, links or formats anything but the links that the message names.
+    Its text can't mention, link or format anything, except for the links that the message names.
     """
     style = style_of(service)
     target = service.resolve_format(style.prefers)
@@ -72,7 +72,7 @@ def written(message: "Message", service: "NotifyBase") -> Written:
 
 
 def _cut_title(title: str, links: tuple[str, ...], write: "Callable[[Text], str]", longest: int) -> Text:
-    """Shorten a title until what is written of it is short enough."""
+    """Shorten a title until its formatted form is short enough."""
     text = tuple(passages(title, links))
     while (too_long := len(write(text)) - longest) > 0:
         title = title.removesuffix("…")[:-too_long].rstrip() + "…"

@@ -1,4 +1,4 @@
-"""How each kind of service shows text: what it would take for markup is escaped, so that text stays text."""
+"""How to write text for each kind of service, with its markup escaped."""
 
 import html
 import json
@@ -13,24 +13,24 @@ from monitor.core.text import Passage
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
-# Harmless text with the links of our own in it.
+# Harmless text with the allowed links in it.
 Text: TypeAlias = Sequence[Passage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
     """
-    How one kind of service shows text.
+    How to write text for one kind of service.
 
     Args:
-        prefers: Apprise's name of the format that the service is to be given, if it takes several.
+        prefers: Apprise's name of the format to use, if the service takes several.
         body: writes a body.
-        title: writes a title that stands by itself.
+        title: writes a separate title.
         heading: writes a title as the beginning of a body.
-        has_titles: whether titles stand by themselves, if the service has any.
-        most: how much the service takes, in what ``size`` counts; 0 for what Apprise has for a limit.
-        size: how large a title and a body are together; None for as many characters as the body has.
-        worth_writing: how long a body is worth writing, in characters; 0 to be derived from the limit.
+        has_titles: whether titles are separate, if the service has any.
+        most: the limit of the service, in the unit of ``size``; 0 for Apprise's limit.
+        size: returns the size of title and body together; None to count the characters of the body.
+        worth_writing: the useful length of a body, in characters; 0 to derive it from the limit.
     """
 
     prefers: str = "text"
@@ -44,13 +44,13 @@ class Style:
 
 
 def style_of(service: "NotifyBase") -> Style:
-    """Choose how a service is written to."""
+    """Return the style of a service."""
     from apprise import NotifyFormat
 
     name = type(service).__name__
     if name == "NotifySlack" and "gen_payload" not in vars(service):
         return _SLACK_BY_APPRISE
-    # In its other modes it is a bridge of somebody else's, which makes of HTML what it likes.
+    # In its other modes it is a third-party bridge, whose handling of HTML is unknown.
     if name in _SPECIAL and (name != "NotifyMatrix" or getattr(service, "mode", "") == "off"):
         return _SPECIAL[name]
     target = service.resolve_format(NotifyFormat.TEXT)
@@ -65,25 +65,25 @@ def is_written_anew(kind: "type[NotifyBase]") -> bool:
 
 
 def plain(text: Text) -> str:
-    """Write text as it is."""
+    """Return text as it is."""
     return "".join(each.text for each in text)
 
 
 def ampersands(text: Text) -> str:
-    """Write for Slack, which takes three characters for markup and knows no other escapes."""
+    """Return text for Slack, which treats three characters as markup and has no other escapes."""
     return html.escape(plain(text), quote=False)
 
 
 def _markdown(*special: str, link: str = "{0}", **more: Any) -> Style:
     """
-    Make a style for a kind of Markdown.
+    Return a style for a kind of Markdown.
 
     Args:
-        special: patterns of what the service would act on; the last character of each is escaped.
-        link: how a link of our own is written.
+        special: patterns that the service would act on; the last character of each is escaped.
+        link: how to write an allowed link.
         more: of the style.
     """
-    # A backslash is one only if nothing follows that it could escape.
+    # A backslash is literal only if nothing follows that it could escape.
     pattern = re.compile("|".join([r"\\(?=[^0-9A-Za-z\s]|$)", *special]), re.MULTILINE)
 
     def escaped(text: Text) -> str:
@@ -99,13 +99,13 @@ def _markdown(*special: str, link: str = "{0}", **more: Any) -> Style:
 
 
 def _teams_size(title: str, body: str) -> int:
-    """Measure a card, in bytes: line breaks are doubled, and each paragraph is a block with a frame of its own."""
+    """Return the size of a card in bytes: line breaks are doubled, and each paragraph is a block with its own frame."""
     frames = 700 + 100 * body.count("\n\n")
     return len(json.dumps([title, body.replace("\n", "\n\n")], ensure_ascii=False).encode()) + frames
 
 
 def _matrix_size(title: str, body: str) -> int:
-    """Measure an event, in bytes: it holds the text twice, once of them without its tags."""
+    """Return the size of an event in bytes: it has the text twice, once without tags."""
     return 2 * len(json.dumps(body, ensure_ascii=False).encode())
 
 
@@ -125,17 +125,17 @@ _HTML = Style(
 # Only its bodies are read as Markdown.
 _COMMONMARK = _markdown(r"[*`~\[<]", _UNDERSCORE, _BLOCKS, title=plain)
 
-# Where Apprise itself puts its payload together it escapes the body, and not always the title.
+# If Apprise builds the payload itself, it escapes the body, and not always the title.
 _SLACK_BY_APPRISE = Style(body=plain, title=ampersands, heading=lambda text: f"{plain(text)}\n")
 
-# By the class that Apprise has for a service. They show Markdown whatever Apprise is told, or a dialect of it, or
-# HTML of their own kind.
+# By Apprise's class of the service. These show Markdown, a dialect of it or a kind of HTML, whatever format
+# Apprise is given.
 _SPECIAL = {
-    # An embed's description; its title is counted apart.
+    # The limit of an embed's description. Its title counts separately.
     "NotifyDiscord": _markdown(
         r"[*`~|\[]", _UNDERSCORE, _BLOCKS, r"^[ \t]*-(?=#)", _EMOJI, most=4096, worth_writing=4096
     ),
-    # It is put together in ``mail``, of plain text and of HTML.
+    # ``mail`` builds it from plain text and HTML.
     "NotifyEmail": _PLAIN,
     "NotifySlack": Style(body=ampersands, title=ampersands, heading=lambda text: f"{ampersands(text)}\n"),
     # Microsoft takes cards of about 28,000 bytes. Bare addresses aren't links there.
@@ -148,10 +148,10 @@ _SPECIAL = {
         size=_teams_size,
         worth_writing=24_000,
     ),
-    # Apprise's step from Markdown to its dialect takes every backslash for an escape.
+    # Apprise's conversion from Markdown to its dialect treats every backslash as an escape.
     "NotifyGoogleChat": _markdown(r"[\\*`~\[<]", _UNDERSCORE, _BLOCKS),
     "NotifyMattermost": _markdown(r"[*`~\[]", _UNDERSCORE, _BLOCKS, _EMOJI),
-    # Its messages know no other escapes than these.
+    # Its messages have no other escapes.
     "NotifyRocketChat": _markdown(r"[*`~]", _UNDERSCORE, r"^[ \t]*#"),
     # It keeps line breaks as they are.
     "NotifyTelegram": Style(

@@ -1,9 +1,9 @@
 """
-What really left the process while Apprise sent something, and what was answered.
+Count what Apprise really sent, and record the answers.
 
-Some of Apprise's plugins answer success without a single request: there was nothing to close, or nobody to send to.
-A success proves nothing, so it is counted what went out: HTTP requests that were answered, mails that a server took,
-and recipients that a plugin reports as served.
+Some of Apprise's plugins report success without a request, for example without recipients. Their success proves
+nothing, so this module counts what was sent: answered HTTP requests, mails that a server accepted, and
+recipients that a plugin reports as served.
 """
 
 import smtplib
@@ -18,7 +18,7 @@ from typing import Any
 
 BODY_READ = 64 * 1024
 
-# Nothing of these can be counted, and why the plugin's own word is enough, or all there is.
+# Services whose traffic can't be counted, and why the plugin's own result is enough or all there is.
 UNCOUNTED: Mapping[str, str] = MappingProxyType(
     {
         "blink1": "a light on this machine",
@@ -40,11 +40,11 @@ UNCOUNTED: Mapping[str, str] = MappingProxyType(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """
-    One HTTP answer to one request of a plugin. Its text may repeat what was sent, so it isn't shown.
+    One HTTP answer to one request of a plugin. Its text may repeat what was sent, so its repr hides it.
 
     Args:
         body: the first 64 KiB.
-        retry_after: how long the service asks to be left alone.
+        retry_after: how long the service asks the monitor to wait.
     """
 
     status: int
@@ -55,11 +55,11 @@ class Answer:
 @dataclass(slots=True)
 class Traffic:
     """
-    What went out during one attempt.
+    What was sent during one attempt.
 
     Attributes:
-        answers: to HTTP requests, in their order.
-        mails: that a mail server took, for one recipient at least.
+        answers: answers to HTTP requests, in order.
+        mails: mails that a server accepted for at least one recipient.
         served: recipients that the plugin reported as served.
     """
 
@@ -69,7 +69,7 @@ class Traffic:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing went out."""
+        """Whether nothing was sent."""
         return not (self.answers or self.mails or self.served)
 
 
@@ -78,7 +78,7 @@ _traffic: ContextVar[Traffic | None] = ContextVar("traffic", default=None)
 
 @contextmanager
 def counting() -> Iterator[Traffic]:
-    """Count what this thread sends; the count goes up while the block runs."""
+    """Count what this thread sends while the block runs."""
     _watch()
     traffic = Traffic()
     token = _traffic.set(traffic)
@@ -95,7 +95,7 @@ def count_served() -> None:
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Read how long a service asks to be left alone; None if it doesn't say so in seconds."""
+    """Return how long a service asks the monitor to wait; None if it doesn't say so in seconds."""
     value = headers.get("Retry-After", "").strip()
     return timedelta(seconds=int(value)) if value.isascii() and value.isdigit() and len(value) < 7 else None
 
@@ -103,10 +103,10 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
 @cache
 def _watch() -> None:
     """
-    Have every request and every mail of this process pass by here.
+    Intercept every request and every mail of this process.
 
-    Each plugin calls ``requests.post`` or makes a session of its own, so that this is the one place they share. Who
-    doesn't count isn't concerned. The requests that the monitor makes itself use no session.
+    Each plugin calls ``requests.post`` or creates its own session, so this is the only place they share. Threads
+    that don't count aren't affected. The monitor's own requests use no session.
     """
     import requests
 
@@ -129,7 +129,7 @@ def _observed(method: Callable[..., Any], note: Callable[[Traffic, Any, Mapping[
 
 
 def _note_answer(traffic: Traffic, response: Any, kwargs: Mapping[str, Any]) -> None:
-    # Reading a stream here would take it away from the plugin.
+    # Reading a stream here would consume it before the plugin reads it.
     body = b"" if kwargs.get("stream") else response.content[:BODY_READ]
     wait = retry_after(response.headers)
     traffic.answers.append(Answer(status=response.status_code, body=body, retry_after=wait))

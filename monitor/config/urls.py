@@ -92,7 +92,7 @@ def is_host(host: str | None) -> bool:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether nobody beyond this machine is at a host."""
+    """Return whether a host is this machine."""
     address = _address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 

@@ -67,7 +67,7 @@ def is_due(scope: PollScope, context: JobContext) -> bool:
     if known.is_refused:
         return False  # its canary target is polled, and that is enough
     if not context.managed_users.is_loaded(scope.account) and not known.consecutive_failures:
-        return True  # names and links are kept in memory alone
+        return True  # names and links are kept in memory only
     if known.next_at is None:
         return True
     # A clock that was set back must not put it off until it has caught up.

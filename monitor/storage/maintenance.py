@@ -97,7 +97,7 @@ def compact(database: Database) -> int:
     """
     Return the free space of a SQLite file to the disk, a little at a time, and empty its log.
 
-    A server does so itself. What is held by others meanwhile is left for another time.
+    A server does so itself. If the file is in use, the rest waits for another time.
 
     Returns:
         By how many bytes the file shrank.

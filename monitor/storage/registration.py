@@ -132,7 +132,7 @@ def active_targets(store: Transaction, *conditions: ColumnElement[bool]) -> list
 
 
 def dropped_targets(store: Transaction) -> list[tuple[str, datetime]]:
-    """Give the account of each target that the configuration dropped, and since when."""
+    """Return the account of each target that the configuration dropped, and since when."""
     query = select(targets.c.account, targets.c.dropped_at).where(_ACTIVE, targets.c.dropped_at.is_not(None))
     return [(row.account, row.dropped_at) for row in store.connection.execute(query)]
 
