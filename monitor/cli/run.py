@@ -104,7 +104,7 @@ def poll(session: Session, account: str | None, dry_run: bool, accept_removal: b
 
 def run_pass(app: "App", *, account: str | None = None, accept_removal: bool = False) -> PassResult:
     """Sync the targets, poll each, reevaluate what the clock changed, deliver what is due."""
-    from monitor.jobs.acknowledged import pass_on_acknowledgements
+    from monitor.jobs.acknowledgements import pass_on_acknowledgements
     from monitor.jobs.backfill_notifications import backfill_notifications
     from monitor.jobs.check_clocks import check_clocks
     from monitor.jobs.reevaluate import reevaluate_due

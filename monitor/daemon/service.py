@@ -18,7 +18,7 @@ from monitor.app import App
 from monitor.daemon.cycles import CycleReporter
 from monitor.daemon.write_failures import WriteFailureNotice
 from monitor.errors import StorageError
-from monitor.jobs.acknowledged import pass_on_acknowledgements
+from monitor.jobs.acknowledgements import pass_on_acknowledgements
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
 from monitor.jobs.check_clocks import check_clocks

@@ -24,7 +24,7 @@ def backfill_notifications(context: JobContext) -> int:
     """
     now = context.clock()
     with context.database.begin() as store:
-        store.lock("catch up")
+        store.lock("backfill")
         lost = dead_letters.lost(store, channels=context.channels, attempts_below=dead_letters.MAX_ATTEMPTS)
         dead_letters.requeue(store, lost, now)
         routing = context.current_routing(store, now)

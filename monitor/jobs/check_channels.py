@@ -40,7 +40,7 @@ def check_channels(context: JobContext) -> int:
         if not changes and not escalations(store, context, now) and not stuck_letters(store, failing, now):
             return 0
     with context.database.begin() as store:
-        store.lock("oversee")
+        store.lock("check channels")
         changes, failing = channel_changes(store, context, now)  # another program may have been faster
         store.save_incidents(changes, now, incident_channels=context.routing.incident_channels)
         worse = escalations(store, context, now)

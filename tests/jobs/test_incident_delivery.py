@@ -14,7 +14,7 @@ from monitor.core.rules.renewal import RenewalOverdue, RenewalProfile, RenewedBy
 from monitor.core.rules.token_expiry import TokenExpiry
 from monitor.errors import DeliveryError, StorageError
 from monitor.jobs import deliver
-from monitor.jobs.acknowledged import pass_on_acknowledgements
+from monitor.jobs.acknowledgements import pass_on_acknowledgements
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
 from monitor.jobs.deliver import UnsavedDeliveries
