@@ -146,6 +146,8 @@ class Process:
         while not self.signals.stop:
             try:
                 found = app.database.upgrade(self.status.on_migration)
+                if damage := app.database.find_damage():
+                    raise StorageError(damage)
                 log.info("database.ready", database=app.database.display_name, found_schema=found)
                 if unapplied := app.database.unapplied_settings():
                     log.warning(

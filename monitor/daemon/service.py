@@ -22,6 +22,7 @@ from monitor.jobs.acknowledgements import pass_on_acknowledgements
 from monitor.jobs.backfill_notifications import backfill_notifications
 from monitor.jobs.check_channels import check_channels
 from monitor.jobs.check_clocks import check_clocks
+from monitor.jobs.check_file import check_file
 from monitor.jobs.clock_step import ClockStepRecovery
 from monitor.jobs.connection_tests import run_connection_tests
 from monitor.jobs.context import JobContext
@@ -75,6 +76,7 @@ JOBS: Mapping[str, Job] = {
     "remind": Job(remind, every=20 * SECOND),
     "write_digests": Job(write_digests, every=30 * SECOND),
     "refresh": Job(refresh, every=60 * SECOND),
+    "check_file": Job(check_file, every=24 * 3600 * SECOND),
     "prune": Job(prune, every=3600 * SECOND),
 }
 
@@ -210,8 +212,8 @@ class Daemon:
         if database.write_error:
             with suppress(StorageError), database.begin() as store:
                 store.touch()
-        if database.write_error:
-            self._write_failure.on_failure(self._app, database.write_error)
+        if error := database.damage or database.write_error:
+            self._write_failure.on_failure(self._app, error)
         else:
             self._write_failure.on_success()
 

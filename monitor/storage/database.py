@@ -75,6 +75,8 @@ class Database:
         self._transactions: dict[object, float] = {}
         # Why the newest transaction that might write failed; empty if it didn't.
         self.write_error = ""
+        # What the newest check of the file found; empty if it is sound.
+        self.damage = ""
         self._users = 0
         self._renewing = False
         self._writer = self._engine("BEGIN IMMEDIATE")
@@ -139,6 +141,28 @@ class Database:
         """Return the age of the oldest open transaction in seconds; 0 without one."""
         began = list(self._transactions.values())
         return monotonic() - min(began) if began else 0.0
+
+    def find_damage(self) -> str:
+        """
+        Check a SQLite file; return what is wrong with it and what to do, empty if it is sound.
+
+        It takes about a second for each 200 MB.
+
+        Raises:
+            StorageError: the file can't be read.
+        """
+        if not self._file:
+            return ""
+        try:
+            with self._reader.connect() as connection:
+                found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+        except DBAPIError as error:
+            if "malformed" not in str(error.orig):
+                with self._translate_errors():
+                    raise
+            found = str(error.orig)
+        self.damage = "" if found == "ok" else f"{self.display_name}: {found}; {_REMEDIES['malformed']}"
+        return self.damage
 
     @contextmanager
     def begin(self) -> Iterator[Store]:
@@ -414,7 +438,7 @@ _REMEDIES = {
     "read-only": "make the file and its folder writable for the monitor",
     "unable to open": "check that the file is there and readable for the monitor",
     "not a database": "this file is something else: give database.url another path",
-    "malformed": "the file is damaged: restore a backup",
+    "malformed": "the file is damaged: stop the daemon, and restore a backup",
     "password authentication": "check the user and the password in database.url",
     "refused": "start the server, or correct the host and port in database.url",
     "could not translate": "check the host name in database.url",

@@ -25,11 +25,13 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     Raises:
         StorageError: the database can't be used.
     """
+    if database.damage:
+        return [one_line(database.damage, 300)]
+    if database.write_error:
+        return [f"the last write failed: {one_line(database.write_error, 300)}"]
     found = database.current_revision()
     if found != HEAD:
         return [f"the database has schema {found or 'none'}, this program needs {HEAD}"]
-    if database.write_error:
-        return [f"the last write failed: {one_line(database.write_error, 300)}"]
     with database.read() as store:
         due_at = stats.due_since(store, now)
         unsent_at = stats.oldest_pending(store, now)
