@@ -89,9 +89,10 @@ QUESTIONS = (
 class Quiet:
     """A channel that takes everything and keeps nothing."""
 
-    name, allow_reconnect_links, service, body_limit, title_limit, takes_attachments = (
+    name, allow_reconnect_links, time_zone, service, body_limit, title_limit, takes_attachments = (
         "ops",
         False,
+        UTC,
         "json",
         None,
         200,

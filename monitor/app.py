@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from monitor import __version__
 from monitor.api_clocks import ApiClocks
@@ -62,6 +62,7 @@ class _ChannelSettings:
     name: str
     url: str
     allow_reconnect_links: bool
+    time_zone: tzinfo
 
 
 def build_app(
@@ -187,10 +188,12 @@ def build_channels(config: Config, http: HttpClient | None = None) -> Mapping[st
                 name=channel.name,
                 url=channel.url.get_secret_value(),
                 allow_reconnect_links=channel.allow_reconnect_links,
+                time_zone=channel.time_zone or config.time_zone,
             )
             for channel in config.channels
         ),
         http=http,
+        sender=config.clients.sender,
     )
 
 

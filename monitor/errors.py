@@ -33,7 +33,7 @@ class FetchError(MonitorError):
     """
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.error}; {failure.remedy}")
+        super().__init__("; ".join(filter(None, (failure.error, failure.remedy))))
         self.failure = failure
 
 

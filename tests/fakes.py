@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from monitor.channels.incident_channel import IncidentChannel
 from monitor.core.messages.events import Event
@@ -80,6 +80,7 @@ class FakeChannel:
 
     name: str = "ops"
     allow_reconnect_links: bool = False
+    time_zone: tzinfo = UTC
     service: str = "fake"
     body_limit: int | None = None
     title_limit: int = 250

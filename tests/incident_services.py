@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -287,6 +287,7 @@ class Settings:
     name: str = "pager"
     url: str
     allow_reconnect_links: bool = False
+    time_zone: tzinfo = UTC
 
 
 @dataclass(slots=True)

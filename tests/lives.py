@@ -14,7 +14,7 @@ from tests.fakes import FakeChannel
 
 # A template that gives what a message says of each incident in a form that a test can read.
 PLAIN = (
-    "{% for each in items %}{{ each.incident_id }}¦{{ each.news }}¦{{ each.severity }}¦{{ each.rule }}¦"
+    "{% for each in items %}{{ each.incident_id }}¦{{ each.reason }}¦{{ each.severity }}¦{{ each.rule }}¦"
     "{{ each.managed_user_id }}¦{{ each.platform_id }}¦{{ each.summary }}¶{% endfor %}"
 )
 OPEN = {"opened", "escalated", "updated", "reminder"}

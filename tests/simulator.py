@@ -163,7 +163,7 @@ class Simulator:
             return [dict(row) for row in store.connection.execute(query).mappings()]
 
     def titles(self, channel: str = "ops") -> list[str]:
-        return [message.title for message in self.channels[channel].sent]
+        return [message.title.replace("\u200b", "") for message in self.channels[channel].sent]
 
     def with_routes(self, *routes: Route) -> "Simulator":
         return replace(self, routes=routes)

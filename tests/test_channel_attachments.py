@@ -5,7 +5,7 @@ import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from email import message_from_string
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -41,6 +41,7 @@ class Settings:
     url: str
     name: str = "ops"
     allow_reconnect_links: bool = False
+    time_zone: tzinfo = UTC
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 
 from monitor.channels import open_channels
 from monitor.channels.channel import Channel
+from monitor.channels.client_channel import ClientChannel
 from monitor.core.messages.message import Attachment, Message
 from monitor.core.messages.render import render
 from monitor.core.messages.samples import sample_items
-from monitor.core.model import Severity
+from monitor.core.model import Severity, Target
 from tests.factories import NOW, connection
 from tests.receivers import SmtpReceiver, smtp_receiver
 from tests.recorded_wire import RecordedWire, raw_body, recorded_wire
@@ -147,8 +148,8 @@ def test_teams_shows_a_hundred_and_twenty_connections(wire: RecordedWire) -> Non
     one.send(written)
     card = sent(wire)["attachments"][0]["content"]
     lines = "\n\n".join(as_markdown(block["text"]) for block in card["body"]).split("\n\n")
-    notified = {line.partition(" (handle")[0] for line in lines if line.startswith("WARNING: North_Bakery")}
-    assert notified == {f"WARNING: North_Bakery {n}" for n in range(120)}
+    notified = [re.search(r"^WARNING: Instagram .* \((North_Bakery \d+)\): ", line) for line in lines]
+    assert {found[1] for found in notified if found} == {f"North_Bakery {n}" for n in range(120)}
     assert len(raw_body(wire.sent[0])) <= 26_000
 
 
@@ -239,6 +240,31 @@ def test_a_mail_has_a_plain_and_an_html_part_with_the_same_words(mail_server: Sm
     assert f'<a href="{DASHBOARD}" style="color: inherit;">CRITICAL: Instagram' in page
     assert "#A32037" in page
     assert [part.get_content_type() for part in mail.message.iter_parts()] == ["text/plain", "text/html"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "origin", "shown"),
+    [
+        ("", "robot@acme.example", "postpost-monitor <robot@acme.example>"),
+        ("Harbour Agency", "robot@acme.example", "Harbour Agency <robot@acme.example>"),
+        ("Harbour Agency", "Bea%20<robot@acme.example>", "Bea <robot@acme.example>"),
+    ],
+    ids=["nobody is named", "the sender is named", "the URL names somebody"],
+)
+def test_a_mail_to_a_client_comes_from_the_sender_unless_its_url_names_somebody(
+    mail_server: SmtpReceiver, sender: str, origin: str, shown: str
+) -> None:
+    url = f"mailto://{mail_server.address}?from={origin}&to={{managed_user.username}}"
+    clients = open_channels([Settings(url=url)], sender=sender, timeout=timedelta(seconds=30))["ops"]
+    assert isinstance(clients, ClientChannel)
+    user = Target(id=1, account="agency", managed_user_id="a" * 24, username="client@example.com")
+    client = clients.for_target(user)
+    assert client
+    client.send(message())
+    assert (mail_server.mails[-1].message["From"], mail_server.mails[-1].message["To"]) == (
+        shown,
+        "client@example.com",
+    )
 
 
 def test_a_mail_says_that_it_is_automatic_and_what_it_is_about(mail_server: SmtpReceiver) -> None:

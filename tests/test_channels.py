@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import NoReturn
 
 import pytest
@@ -33,6 +33,7 @@ class Settings:
     name: str = "ops"
     url: str
     allow_reconnect_links: bool = False
+    time_zone: tzinfo = UTC
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +163,7 @@ def test_the_wait_that_a_busy_service_asks_for_is_told() -> None:
 
 def test_a_refused_connection_is_told_apart(closed_address: str) -> None:
     web, post = failure(channel(f"json://{closed_address}")), failure(channel(mail_url(closed_address)))
-    assert [str(web), str(post)] == ["json: nothing listens there", "mailto: nothing listens there"]
+    assert [str(web), str(post)] == ["json: the connection was refused", "mailto: the connection was refused"]
     assert not (web.permanent or web.uncertain or post.permanent or post.uncertain)
 
 
@@ -184,7 +185,7 @@ def test_a_url_can_not_make_a_failure_count_as_success_nor_repeat_itself() -> No
 def test_a_connection_that_breaks_off_leaves_it_open_whether_the_message_arrived() -> None:
     with http_receiver(Answer(hang_up=True)) as receiver:
         error = failure(channel(f"json://{receiver.address}"))
-    assert (str(error), error.uncertain) == ("json: the connection broke off", True)
+    assert (str(error), error.uncertain) == ("json: the connection was closed", True)
 
 
 @pytest.mark.parametrize("answer", [Answer(delay=60), Answer(drip=0.05)], ids=["hanging", "dripping"])
@@ -193,13 +194,13 @@ def test_a_service_that_takes_its_time_does_not_get_more_than_is_given(answer: A
         started_at = time.monotonic()
         error = failure(channel(f"json://{receiver.address}", timeout=0.5))
         assert time.monotonic() - started_at < 10
-    assert (str(error), error.uncertain, error.permanent) == ("no answer within 0.5 s", True, False)
+    assert (str(error), error.uncertain, error.permanent) == ("no response within 0.5 s", True, False)
 
 
 def test_a_read_timeout_of_the_url_is_kept_and_leaves_it_open_whether_the_message_arrived() -> None:
     with http_receiver(Answer(delay=60)) as receiver:
         error = failure(channel(f"json://{receiver.address}?rto=0.2"))
-    assert (str(error), error.uncertain) == ("json: no answer in time", True)
+    assert (str(error), error.uncertain) == ("json: no response in time", True)
 
 
 @pytest.mark.parametrize(("answer", "permanent"), [("550 no such user", True), ("451 try later", False)])
@@ -239,9 +240,9 @@ def test_an_error_inside_apprise_is_told_by_its_kind_alone(monkeypatch: pytest.M
     ("line", "notified"),
     [
         ("HTTPSConnectionPool(host='h', port=443): certificate verify failed: unable to get local issuer",
-         "json: its certificate or TLS can't be trusted"),
-        ("Failed to resolve 'h' ([Errno -2] Name or service not known)", "json: its host name isn't known"),
-        ("Connection to h timed out. (connect timeout=4.0)", "json: it can't be reached"),
+         "json: the TLS certificate was not accepted"),
+        ("Failed to resolve 'h' ([Errno -2] Name or service not known)", "json: the host name can't be resolved"),
+        ("Connection to h timed out. (connect timeout=4.0)", "json: the host can't be reached"),
         ("(535, b'5.7.8 Bad credentials')", "json: SMTP 535"),
         ("something new", "json: the connection failed"),
     ],
@@ -261,7 +262,7 @@ def test_a_payload_can_not_pass_for_a_reason() -> None:
         "json", [payload, LogLine(level=logging.WARNING, text="Failed to send: error=500.")]
     )
     assert (str(error), error.permanent) == ("json: HTTP 500", False)
-    assert str(delivery_error("json", [payload])) == "json: the message was not taken"
+    assert str(delivery_error("json", [payload])) == "json: the message was not accepted"
 
 
 # Sending again
@@ -317,7 +318,7 @@ def test_a_channel_that_hangs_takes_nothing_new_and_keeps_no_other_from_sending(
         for name in names:
             assert failure(channels[name]).uncertain
         again = failure(channels["stuck0"], message(key="k2"))
-        assert (str(again), again.uncertain) == ("the message before is still on its way", False)
+        assert (str(again), again.uncertain) == ("the previous message is still being sent", False)
         other.send(message())
         assert len(well.requests) == 1
         assert len(stuck.requests) == 8
@@ -351,7 +352,7 @@ except DeliveryError as error:
             [sys.executable, "-c", program, f"json://{receiver.address}"],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "no answer within 2 s\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no response within 2 s\n", "")
 
 
 def test_several_threads_may_use_several_channels_at_once() -> None:

@@ -170,7 +170,10 @@ TEMPLATES = [
         "[{{ items[0].name }}]({{ items[0].dashboard_url }})",
         "{{ items[0].last_error }}{{ items[0].dashboard_url }}",
     ),
-    ("@{{ items[0].handle }}", "*{{ items[0].handle }}* ](\n{{ items[0].last_error|replace(' ', '\n') }}"),
+    (
+        "@{{ items[0].username }}",
+        "*{{ items[0].username }}* ](\n{{ items[0].last_error|replace(' ', '\n') }}",
+    ),
     ("https://{{ items[0].name }}", "See https://{{ items[0].last_error }} or http://evil.example/{{ key }}"),
     (None, None),
 ]

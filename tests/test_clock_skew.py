@@ -105,7 +105,7 @@ def test_a_clock_that_is_wrong_is_one_warning_and_moves_no_token(
         )
         [notified] = [message for message in simulator.ops.sent if "clock" in message.title]
         assert notified.severity is Severity.WARNING
-        assert "To do: turn on time synchronization (NTP)" in notified.body
+        assert "What to do: turn on time synchronization (NTP)" in notified.body
         # What messages say of the time left is true as well.
         about_tokens = [message.body for message in simulator.ops.sent if message is not notified]
         assert ["expires in 4 days" in about_tokens[0], "expires in 3 days" in about_tokens[1]] == [True] * 2

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from monitor.app import build_channels
 from monitor.config.load import find_config, load_config, parse_config
 from monitor.config.model import Config
 from monitor.config.rules import SECTIONS, RuleSection
@@ -62,6 +63,37 @@ def test_the_smallest_file_stands_on_the_defaults(load: Load) -> None:
     assert config.channels[0].allow_reconnect_links is False
     assert timedelta(days=400) == config.retention.history
     assert config.warnings == ()
+
+
+CLIENT_CHANNEL = (
+    "channels: [{name: clients, url: 'json://localhost/{managed_user.id}', allow_reconnect_links: true}]\n"
+)
+
+
+def test_messages_to_clients_name_a_sender_or_a_warning_says_that_they_do_not(load: Load) -> None:
+    named = load(ACCOUNTS + CLIENT_CHANNEL + "clients: {sender: ' Harbour Agency '}\n")
+    assert (named.clients.sender, named.warnings) == ("Harbour Agency", ())
+    (warning,) = load(ACCOUNTS + CLIENT_CHANNEL).warnings
+    assert "clients.sender is missing" in warning
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["''", "'  '", r'"Harbour\r\nBcc: a@b.example"', "a" * 81],
+    ids=["empty", "blank", "lines", "long"],
+)
+def test_a_sender_that_is_no_name_on_one_line_is_refused(load: Load, sender: str) -> None:
+    with pytest.raises(ConfigError, match="a name on one line, of at most 80 characters"):
+        load(WHOLE + f"clients: {{sender: {sender}}}\n")
+
+
+def test_a_channel_has_a_time_zone_of_its_own_or_that_of_the_whole_configuration(load: Load) -> None:
+    channels = "channels: [{name: ops, url_env: OPS, time_zone: Asia/Tokyo}, {name: chat, url_env: OPS}]\n"
+    built = build_channels(load(ACCOUNTS + channels + "time_zone: Europe/Berlin\n"))
+    assert [str(channel.time_zone) for channel in built.values()] == ["Asia/Tokyo", "Europe/Berlin"]
+    assert str(build_channels(load(WHOLE))["ops"].time_zone) == "UTC"
+    with pytest.raises(ConfigError, match="a time zone such as Europe/Berlin or UTC"):
+        load(WHOLE + "time_zone: Berlin\n")
 
 
 def test_without_routes_every_channel_gets_everything(load: Load) -> None:

@@ -88,7 +88,7 @@ def test_systemd_is_told_of_the_start_each_cycle_and_the_end(
         assert (tmp_path / "history.db").exists()
         line.wait_for("WATCHDOG")
         status = line.wait_for("STATUS", lambda status: "last cycle" in status)
-        assert "1 of 1 targets seen. Open: 2 warning." in status
+        assert "1 of 1 targets seen. Open incidents: 2 warning." in status
         process.process.terminate()
         assert process.end() == 0
         assert line.notes[-1] == {"STOPPING": "1", "STATUS": "stopping"}

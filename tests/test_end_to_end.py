@@ -98,7 +98,7 @@ def test_the_whole_story_of_the_documented_example(tmp_path: Path, empty_databas
             hooks.wait_for(1, 30)
             mails.wait_for(1, 30)
             first = json.loads(hooks.requests[0].body)
-            assert "2 problems" in first["title"]
+            assert "and 1 more problem" in first["title"]
             assert "2 days 1" in first["message"]
             assert "Media upload failed: Invalid image format" in first["message"]
             assert "X" not in first["title"]
@@ -120,7 +120,7 @@ def test_the_whole_story_of_the_documented_example(tmp_path: Path, empty_databas
             api.fake_service.expire(INSTAGRAM)
             hooks.wait_for(2, 30)
             second = json.loads(hooks.requests[1].body)
-            assert second["title"].startswith("CRITICAL")
+            assert second["title"].startswith("[CRITICAL]")
             assert second["type"] == "failure"
 
             api.fake_service.reconnect(INSTAGRAM, lifetime=timedelta(days=60))
@@ -129,7 +129,7 @@ def test_the_whole_story_of_the_documented_example(tmp_path: Path, empty_databas
             seen = polls(url)
             eventually(lambda: polls(url) >= seen + 3)
             assert len(hooks.requests) == 3
-            assert json.loads(hooks.requests[2].body)["title"].startswith("OK")
+            assert json.loads(hooks.requests[2].body)["title"].startswith("[RESOLVED]")
     story = rows(
         url,
         f"SELECT from_status, to_status FROM token_transitions WHERE platform_id = '{INSTAGRAM}' ORDER BY at",

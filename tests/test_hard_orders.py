@@ -347,7 +347,7 @@ def test_a_recovery_that_was_given_up_is_sent_once_the_channel_takes_messages(si
     simulator.advance(10 * MINUTE, step=MINUTE)
     assert {"delivered"} == {row["state"] for row in simulator.rows("delivery_log")}
     assert [True, True, False] == [message.severity is not None for message in simulator.sent]
-    assert "token is good again" in simulator.sent[-1].body
+    assert "token is valid again" in simulator.sent[-1].body
     simulator.restart()
     simulator.advance(HOUR)
     assert len(simulator.sent) == 3
@@ -513,10 +513,10 @@ def test_a_failing_channel_is_told_through_the_others_whatever_the_routes_say(si
     simulator.list_connections(SOON)
     simulator.advance(30 * MINUTE, step=MINUTE)
     [notified] = simulator.channels["pager"].sent
-    assert "a channel takes no messages" in notified.title
+    assert "messages are not delivered" in notified.title
     simulator.ops.refusal = None
     simulator.advance(2 * HOUR, step=MINUTE)
-    assert simulator.channels["pager"].sent[-1].title.startswith("OK")
+    assert simulator.channels["pager"].sent[-1].title.startswith("[RESOLVED]")
     assert not [message for message in simulator.sent if "a channel takes" in message.title]
 
 

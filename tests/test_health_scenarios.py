@@ -126,11 +126,11 @@ def test_a_youtube_token_renewed_hourly_is_told_of_only_when_the_api_says_that_i
     assert simulator.rows("incident_log") == []
     simulator.fake_service.override(YOUTUBE, {"tokenStatus": "expired"})
     simulator.advance(DAY, step=HOUR)
-    assert simulator.titles() == ["CRITICAL: YouTube: the token has expired (agency)"]
+    assert simulator.titles() == ["[CRITICAL] YouTube @ann (agency): token has expired"]
     simulator.fake_service.override(YOUTUBE, {"tokenStatus": "valid"})
     simulator.fake_service.reconnect(YOUTUBE, lifetime=3 * HOUR)
     simulator.poll_all()
-    assert simulator.titles()[1:] == ["OK: YouTube: the token is good again (agency)"]
+    assert simulator.titles()[1:] == ["[RESOLVED] YouTube @ann (agency): token is valid again"]
 
 
 def test_facebook_dates_that_stop_moving_are_told_days_before_the_end(
@@ -147,7 +147,7 @@ def test_facebook_dates_that_stop_moving_are_told_days_before_the_end(
     assert notified.severity is Severity.WARNING
     [incident] = simulator.incidents("renewal_overdue")
     assert 7 * DAY < end - moment(incident["opened_at"]) < 9 * DAY
-    assert "reconnect this Facebook account at https://app.postpost.dev" in notified.body
+    assert "reconnect this account at https://app.postpost.dev" in notified.body
     simulator.advance(8 * DAY, step=6 * HOUR)  # from its last week on, the API says so itself
     severities = [message.severity for message in simulator.sent]
     assert severities[1:] == [Severity.NOTICE, Severity.WARNING, Severity.CRITICAL, Severity.CRITICAL]
@@ -177,7 +177,9 @@ def test_a_habit_survives_restarts(simulator: ConnectionTestSimulator) -> None:
         simulator.restart()
     assert simulator.titles() == []
     simulator.advance(12 * DAY, step=6 * HOUR)  # nobody would miss a renewal of a token that people renew
-    assert simulator.titles() == ["WARNING: Mastodon: the token was not renewed as usual (agency)"]
+    assert simulator.titles() == [
+        "[WARNING] Mastodon @ann (agency): token was not renewed, expires in 8 days"
+    ]
 
 
 def test_a_profile_of_the_operator_puts_facebook_on_the_ladder(simulator: ConnectionTestSimulator) -> None:
@@ -200,8 +202,8 @@ def test_an_x_connection_of_unknown_status_that_lost_its_token_is_critical(
     simulator.poll_all()
     [notified] = simulator.sent
     assert notified.severity is Severity.CRITICAL
-    assert "the authorization is dead: Invalid or expired token" in notified.body
-    assert "To do: reconnect this X account" in notified.body
+    assert "because the platform rejected the login: Invalid or expired token" in notified.body
+    assert "What to do: reconnect this account" in notified.body
 
 
 def test_a_missing_permission_says_so_and_what_to_do(simulator: ConnectionTestSimulator) -> None:
@@ -210,8 +212,8 @@ def test_a_missing_permission_says_so_and_what_to_do(simulator: ConnectionTestSi
     simulator.poll_all()
     [notified] = simulator.sent
     assert notified.severity is Severity.CRITICAL
-    assert "a permission is missing" in notified.body
-    assert "and grant all that is asked for" in notified.body
+    assert "because a permission is missing" in notified.body
+    assert "and grant all that it asks for" in notified.body
 
 
 def test_refused_content_is_a_warning_that_says_so_and_asks_for_no_reconnect(
@@ -222,7 +224,9 @@ def test_refused_content_is_a_warning_that_says_so_and_asks_for_no_reconnect(
     simulator.poll_all()
     [notified] = simulator.sent
     assert notified.severity is Severity.WARNING
-    assert "the content was refused: Media upload failed: Invalid image format" in notified.body
+    assert (
+        "because the platform refused the content: Media upload failed: Invalid image format" in notified.body
+    )
     assert "reconnect" not in notified.body
 
 
@@ -246,7 +250,7 @@ def test_a_route_for_reconnects_leaves_content_out_and_takes_what_a_reconnect_me
     simulator.clock.advance(HOUR)
     simulator.fake_service.post(INSTAGRAM)
     simulator.poll_all()
-    assert simulator.titles("clients")[1:] == ["OK: Instagram: the publishing error is gone (agency)"]
+    assert simulator.titles("clients")[1:] == ["[RESOLVED] Instagram @ann (agency): publishing error is gone"]
     simulator.fake_service.expire(INSTAGRAM)
     simulator.poll_all()
     assert len(simulator.titles("clients")) == 3
@@ -285,9 +289,11 @@ def test_a_connection_that_is_gone_is_told_once_with_its_problems_and_comes_back
     simulator.advance(2 * HOUR, step=15 * MINUTE)
     assert len(simulator.sent) == 2
     notified = simulator.sent[1]
-    assert notified.title == "NOTICE: Instagram: the connection is no longer listed (agency)"
-    assert "GONE: " in notified.body
-    assert "NOTICE: The API no longer lists this connection" in notified.body
+    assert simulator.titles()[1] == "[NOTICE] Instagram @ann (agency): connection is no longer listed"
+    assert "REMOVED: The API no longer lists this connection." in notified.body
+    assert (
+        "NOTICE: Posts to this account will fail.\nThe API no longer lists this connection" in notified.body
+    )
     [expiry], [removed] = simulator.incidents("token_expiry"), simulator.incidents("connection_removed")
     assert (expiry["resolution"], removed["resolution"]) == ("removed", None)
     [before] = simulator.rows("current_connections", "WHERE removed_at IS NOT NULL")
@@ -295,7 +301,7 @@ def test_a_connection_that_is_gone_is_told_once_with_its_problems_and_comes_back
     simulator.poll_all()
     assert simulator.titles()[2:] == []  # one look more, before it is said to be back
     simulator.advance(15 * MINUTE, step=15 * MINUTE)
-    assert simulator.titles()[2:] == ["OK: Instagram: the connection is listed again (agency)"]
+    assert simulator.titles()[2:] == ["[RESOLVED] Instagram @ann (agency): connection is listed again"]
     [after] = simulator.rows("current_connections", "WHERE platform = 'instagram'")
     assert (before["id"], None) == (after["id"], after["removed_at"])
 
@@ -341,13 +347,15 @@ def test_a_grant_that_only_a_test_sees_is_told_and_so_is_its_return(
     simulator.advance(DAY, step=HOUR)
     [notified] = simulator.sent
     assert notified.severity is Severity.CRITICAL
-    assert notified.title == "CRITICAL: Mastodon: a test of the connection failed (agency)"
-    assert "reconnect this Mastodon account" in notified.body
+    assert (
+        simulator.titles()[-1] == "[CRITICAL] Mastodon @ann (agency): connection test failed, login rejected"
+    )
+    assert "What to do: reconnect this account" in notified.body
     simulator.advance(2 * DAY, step=HOUR)
     assert len(simulator.sent) == 1
     simulator.fake_service.reconnect("mastodon-1")
     simulator.advance(DAY, step=HOUR)
-    assert simulator.titles()[1:] == ["OK: Mastodon: the connection works again (agency)"]
+    assert simulator.titles()[1:] == ["[RESOLVED] Mastodon @ann (agency): connection works again"]
 
 
 @pytest.mark.parametrize("platform", ["twitter", "facebook", "mastodon", "youtube"])
@@ -366,7 +374,7 @@ def test_a_valid_token_without_a_date_is_tested_and_its_death_is_told(
     simulator.advance(DAY, step=HOUR)
     [notified] = simulator.sent
     assert notified.severity is Severity.CRITICAL
-    assert "a test of the connection failed" in notified.title
+    assert "connection test failed" in notified.title
     simulator.fake_service.reconnect(f"{platform}-1")
     simulator.advance(DAY, step=HOUR)
     assert [message.severity for message in simulator.sent] == [Severity.CRITICAL, None]
@@ -447,7 +455,7 @@ def test_a_bot_that_lost_its_rights_is_told_as_a_lost_permission(simulator: Conn
     [notified] = simulator.sent
     assert notified.severity is Severity.CRITICAL
     assert "Bot needs channel administrator posting rights" in notified.body
-    assert "To do: make the bot an administrator of the channel again" in notified.body
+    assert "What to do: make the bot an administrator of the channel again" in notified.body
 
 
 def test_nothing_is_tested_unless_it_is_asked_for(
@@ -505,11 +513,11 @@ def test_a_lost_permission_is_told_and_so_is_its_return(simulator: ConnectionTes
     simulator.advance(2 * HOUR, step=10 * MINUTE)
     [notified] = simulator.sent
     assert notified.severity is Severity.WARNING
-    assert "lost permissions: threads_content_publish" in notified.body
-    assert "grant all that is asked for" in notified.body
+    assert "missing permissions: threads_content_publish" in notified.body
+    assert "grant all that it asks for" in notified.body
     simulator.fake_service.add_connection(whole)
     simulator.advance(2 * HOUR, step=10 * MINUTE)
-    assert simulator.titles()[1:] == ["OK: Threads: the connection works again (agency)"]
+    assert simulator.titles()[1:] == ["[RESOLVED] Threads @ann (agency): connection works again"]
 
 
 def test_an_error_that_sounds_like_a_lost_login_is_tested_and_a_good_post_ends_it(

@@ -298,7 +298,7 @@ def test_each_complete_cycle_is_pinged_once(watch: Watch) -> None:
     assert watch.look() == []
     assert watch.after(minutes=14) == []
     assert watch.after(minutes=1) == [""]
-    assert watch.said[-1].endswith("1 of 1 targets seen. Open: 2 warning.")
+    assert watch.said[-1].endswith("1 of 1 targets seen. Open incidents: 2 warning.")
 
 
 def test_a_partial_cycle_is_never_pinged_and_a_failed_one_is_told_as_such(watch: Watch) -> None:
@@ -369,8 +369,8 @@ def test_a_start_is_announced_with_what_came_up_while_nobody_watched(watch: Watc
         assert watch.look() == ["/start"]  # nothing to announce before it has looked
         assert watch.after(seconds=2) == [""]
         announced = notified(watch, 3)
-    assert "Nobody watched from 2026" in announced
-    assert "1 problem came up in that time." in announced
+    assert "The monitor did not run from 22 Feb, 20:00 UTC to 23 Feb, 01:00 UTC." in announced
+    assert "It found 1 new problem since." in announced
     events = [line["event"] for line in logged]
     assert "daemon.downtime_detected" in events
     assert "daemon.caught_up" in events
@@ -394,7 +394,7 @@ def test_a_short_pause_is_no_time_down(watch: Watch) -> None:
 def test_the_end_is_announced_where_that_was_asked_for(watch: Watch) -> None:
     for thread in watch.cycles.send_stop_notices():
         thread.join()
-    assert "Nobody watches until it is started again" in notified(watch, 1)
+    assert "Pending alerts are sent after the restart." in notified(watch, 1)
 
 
 def test_the_words_of_the_notices() -> None:
@@ -407,12 +407,12 @@ def test_the_words_of_the_notices() -> None:
         found=0,
         key="k",
     )
-    assert message.title == "The monitor is watching again, after 2 hours down"
-    assert message.body.splitlines()[0] == "Watching 1 account with 12 connections."
-    assert message.body.splitlines()[-1] == "Open: 1 critical, 2 warning."
+    assert message.title == "[STARTED] Monitoring resumed after 2 hours of downtime"
+    assert message.body.splitlines()[0] == "The monitor polls 1 account with 12 connections."
+    assert message.body.splitlines()[-1] == "Open incidents: 1 critical, 2 warning."
     quiet = started_message(accounts=2, connections=1, incidents={}, downtime=None, found=0, key="k")
     assert (quiet.title, quiet.body.splitlines()) == (
-        "The monitor is watching",
-        ["Watching 2 accounts with 1 connection.", "Nothing is open."],
+        "[STARTED] Monitoring 2 accounts with 1 connection",
+        ["The monitor polls 2 accounts with 1 connection.", "No open incidents."],
     )
-    assert stopping_message(now=NOW, key="k").title == "The monitor is stopping"
+    assert stopping_message(now=NOW, key="k").title == "[STOPPED] No monitoring until the restart"

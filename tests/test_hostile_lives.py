@@ -160,7 +160,7 @@ def test_a_flood_is_one_message_within_the_limit_of_every_service_and_its_csv_is
         assert rows >= {f"linkedin-{n:05}" for n in range(FLOOD)}
     else:
         left = re.search(rb"and (\d+) more: see", _plain(notified))
-        shown = _plain(notified).count(b"CRITICAL: Client")
+        shown = _plain(notified).count(b"CRITICAL: LinkedIn")
         assert FLOOD == shown + (int(left[1]) if left else 0)
 
 
@@ -174,8 +174,8 @@ def _csv(bodies: list[bytes]) -> set[str]:
     for body in bodies:
         packed = [base64.b64decode(found + b"===") for found in re.findall(rb"[A-Za-z0-9+/=]{400,}", body)]
         for found in (body, *packed):
-            if b"news,severity,account" in found:
-                table = found[found.index(b"news,severity") :].decode("utf-8", "replace")
+            if b"reason,severity,account" in found:
+                table = found[found.index(b"reason,severity") :].decode("utf-8", "replace")
                 return {row[6] for row in csv.reader(io.StringIO(table)) if len(row) > 6}
     return set()
 

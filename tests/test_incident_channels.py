@@ -110,7 +110,7 @@ def test_pagerduty_is_sent_a_summary_a_severity_a_link_and_details(monkeypatch: 
         triggered["dedup_key"],
         payload["severity"],
     )
-    assert "LinkedIn John Doe (North Bakery): The token expires in 2 days" in payload["summary"]
+    assert "LinkedIn @\u200bjohndoe (North Bakery): token expires in 2 days" in payload["summary"]
     assert [{"href": "https://app.postpost.dev"}] == triggered["links"]
     assert ("12", "North Bakery") == tuple(
         payload["custom_details"][name] for name in ("incident", "managed_user")
@@ -426,7 +426,7 @@ def test_a_yes_whose_body_says_no_is_a_no(kind: str, given: Answer, monkeypatch:
     with standing(kind, monkeypatch) as there:
         there.service.instead = given
         error = refusal(there)
-    assert f"{kind}: HTTP {given.status}, but the answer says that it was not taken" == str(error)
+    assert f"{kind}: HTTP {given.status}, but the response says that it was not accepted" == str(error)
     assert not error.permanent
 
 
@@ -444,7 +444,7 @@ def test_an_event_whose_answer_said_no_is_sent_again_under_the_same_key(
 def test_an_acknowledgement_that_pagerduty_refuses_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     with standing("pagerduty", monkeypatch) as there:
         there.service.instead = answer(202, {"status": "invalid event"})
-        assert "not taken" in str(refusal(there, acknowledged()))
+        assert "not accepted" in str(refusal(there, acknowledged()))
         there.service.instead = answer(429, Retry_After="5")
         assert timedelta(seconds=5) == refusal(there, acknowledged()).retry_after
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from jinja2 import Template
@@ -63,13 +64,13 @@ def _unchecked(body: str) -> Template:
 
 def test_own_words_are_sent_with_the_key_of_the_message(database: Database) -> None:
     mine = words(
-        "{% for each in items %}{{ each.name }}: {{ each.what }}{% endfor %}", "{{ severity|upper }}!"
+        "{% for each in items %}{{ each.name }}: {{ each.description }}{% endfor %}", "{{ severity|upper }}!"
     )
     simulator = Simulator(database, templates={"ops": mine})
     simulator.list_connections(DEAD)
     [notified] = simulator.sent
     assert notified.title == "CRITICAL!"
-    assert notified.body.startswith("John Doe: The token expired 1 hour ago")
+    assert notified.body.startswith("John Doe: Access expired 1 hour ago")
     assert notified.body.endswith(f"\n\nmessage {notified.key}")
 
 
@@ -117,7 +118,15 @@ def test_outside_text_is_harmless_before_a_template_sees_it() -> None:
     assert "<!" not in seen["name"]
     assert "](" not in seen["name"]
     assert "\n" not in seen["name"]
-    assert "@all" not in seen["handle"]
+    assert "@all" not in seen["username"]
+
+
+def test_times_and_durations_are_written_for_the_readers_of_the_channel() -> None:
+    template = words("{{ items[0].opened_at|time }} for {{ items[0].open_for|duration }}{{ none|time }}")
+    message = render(ITEMS[:1], now=NOW, key="k")
+    assert message
+    written = template.apply(message, ITEMS[:1], NOW, time_zone=ZoneInfo("Asia/Tokyo"))
+    assert written.body.splitlines()[0] == "23 Feb, 04:59 Tokyo for 1 minute"
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_tiktok_token_that_expires_soon_is_told_all_the_way_and_never_good_aga
 
     walk(simulator, token, 31 * DAY, step=8 * HOUR)
     assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
-    assert not any(title.startswith("OK") for title in simulator.titles())
+    assert not any(title.startswith("[RESOLVED]") for title in simulator.titles())
 
 
 @pytest.mark.parametrize("platform", ["youtube", "tiktok", "twitter", "linkedin"])
@@ -157,7 +157,9 @@ def test_instagram_for_sixty_days_and_a_reconnect(simulator: Simulator) -> None:
     walk(simulator, older("instagram", date), 62 * DAY, step=12 * HOUR)
     assert [NOTICE, WARNING, CRITICAL, CRITICAL] == severities(simulator)
     renewed = older("instagram", simulator.clock.now + 60 * DAY)
-    assert ["OK: Instagram: the token is good again (agency)"] == walk(simulator, renewed, DAY, step=HOUR)
+    assert ["[RESOLVED] Instagram @instagram (Your instagram): token is valid again"] == walk(
+        simulator, renewed, DAY, step=HOUR
+    )
     [incident] = simulator.rows("incident_log")
     assert "recovered" == incident["resolution"]
 
@@ -195,7 +197,7 @@ def test_an_unknown_token_whose_date_passes_is_one_warning(simulator: Simulator,
     assert [WARNING] == severities(simulator)
     [incident] = simulator.rows("incident_log")
     assert (
-        "token reached its date, 2026-03-04 20:00 UTC, and the API doesn't know its status"
+        "token may have expired, because the API reports no status after its date, 2026-03-04 20:00 UTC"
         == (incident["summary"])
     )
 
@@ -225,7 +227,9 @@ def test_tiktok_access_tokens_of_a_refresh_token_that_ends_are_told_once_until_i
     assert "expires in" not in simulator.titles()[0]
     walk(simulator, token("expired"), DAY, step=HOUR)
     assert [NOTICE, CRITICAL] == severities(simulator)
-    assert ["OK: TikTok: the token is good again (agency)"] == walk(simulator, token("valid"), DAY, step=HOUR)
+    assert ["[RESOLVED] TikTok @tiktok (Your tiktok): token is valid again"] == walk(
+        simulator, token("valid"), DAY, step=HOUR
+    )
 
 
 def test_a_tiktok_refresh_token_from_valid_to_expired(simulator: Simulator) -> None:
@@ -246,14 +250,14 @@ def test_youtube_with_a_date_in_the_past_for_weeks_and_then_expired(simulator: S
     date = NOW + HOUR
     assert [] == walk(simulator, same(entry("youtube", "valid", date)), 21 * DAY, step=12 * HOUR)
     heard = walk(simulator, same(entry("youtube", "expired", date)), 9 * DAY, step=12 * HOUR)
-    assert ["CRITICAL: YouTube: the token has expired (agency)"] == heard
-    assert "ago" not in simulator.sent[0].body.partition("Last good post")[0]
+    assert ["[CRITICAL] YouTube @youtube (Your youtube): token has expired"] == heard
+    assert "ago" not in simulator.sent[0].body.partition("Last successful post")[0]
 
 
 def test_facebook_without_a_date_valid_and_then_expired(simulator: Simulator) -> None:
     assert [] == walk(simulator, same(entry("facebook", "valid")), 30 * DAY, step=12 * HOUR)
     heard = walk(simulator, same(entry("facebook", "expired")), 5 * DAY, step=12 * HOUR)
-    assert ["CRITICAL: Facebook: the token has expired (agency)"] == heard
+    assert ["[CRITICAL] Facebook @facebook (Your facebook): token has expired"] == heard
     assert 1 == len(walk(simulator, same(entry("facebook", "valid")), DAY, step=12 * HOUR))
 
 
@@ -300,7 +304,7 @@ def test_the_clock_goes_on_from_what_was_last_reported(
     walk(simulator, same(entry(platform, word, NOW + left)), HOUR)
     simulator.api.fails(failure(Outcome.SERVER_ERROR))
     simulator.advance(left + DAY, step=3 * HOUR)
-    notified = [message.severity for message in simulator.sent if "can't be reached" not in message.title]
+    notified = [message.severity for message in simulator.sent if "API returns errors" not in message.title]
     assert heard == notified
 
 
@@ -312,7 +316,7 @@ def test_what_an_outage_made_of_a_token_is_settled_by_the_next_answer(simulator:
     simulator.api.failing.clear()
     renewed = entry("linkedin", "valid", simulator.clock.now + 60 * DAY)
     titles = walk(simulator, same(renewed), 8 * HOUR)
-    assert ["OK: LinkedIn: the token is good again (agency)"] == [
+    assert ["[RESOLVED] LinkedIn @linkedin (Your linkedin): token is valid again"] == [
         each for each in titles if "LinkedIn" in each
     ]
 
@@ -335,8 +339,8 @@ def test_one_problem_names_all_words_and_connections_and_ends_when_they_are_gone
     assert [WARNING, NOTICE, WARNING] == [
         each for each in severities(simulator) if each
     ]  # Instagram's as ever
-    [over] = [title for title in simulator.titles() if title.startswith("OK")]
-    assert "used in full again" in over
+    [over] = [title for title in simulator.titles() if title.startswith("[RESOLVED]")]
+    assert "API response is complete again" in over
     assert {"ok"} == {row["outcome"] for row in simulator.rows("poll_log")}
 
 

@@ -495,8 +495,10 @@ CLIENTS = {
             "name": "clients",
             "url": "mailto://robot:secretword@mail.example.com/?from=robot@mail.example.com&to={managed_user.username}",
             "allow_reconnect_links": True,
+            "time_zone": "Europe/Berlin",
         },
     ],
+    "clients": {"sender": "Harbour Agency"},
     "routes": [
         {"channels": ["ops"], "group_wait": "0s"},
         {"channels": ["clients"], "group_wait": "0s", "match": {"rule": "token_expiry"}},
@@ -524,8 +526,10 @@ def test_each_of_300_clients_is_told_of_its_own_and_those_without_an_address_are
             mine = url.partition("to=client")[2].partition("%40")[0]
             assert f"linkedin-{int(mine):05}".partition("-")[2] in message.body
             assert message.body.count("Page ") == 1
-            assert "Please reconnect here" in message.body
+            assert "This link opens your page to reconnect:" in message.body
             assert "agency" not in message.body
+            assert message.title.startswith("Harbour Agency: please reconnect your ")
+            assert "ask your contact at Harbour Agency before you open the link" in message.body
         simulator.check_channels()
         [listed] = simulator.rows("incident_log", "WHERE rule = 'channel_failing'")
         assert listed["severity"] == "notice"
@@ -545,6 +549,7 @@ def test_a_client_hears_once_a_day_unless_it_got_worse(database: Database) -> No
         simulator.advance(21 * MINUTE, step=STEP)
         [inbox] = simulator.inboxes.values()
         assert len(inbox.sent) == 1
+        assert " Berlin time. After that, we can't publish to it." in inbox.sent[0].body
         simulator.fake_service.add_connection(
             profile(simulator.fake_service, "threads-1", 6 * DAY), user=user
         )
@@ -556,12 +561,12 @@ def test_a_client_hears_once_a_day_unless_it_got_worse(database: Database) -> No
         simulator.fake_service.expire("threads-1", user=user)
         simulator.advance(20 * MINUTE, step=STEP)
         assert len(inbox.sent) == 3
-        assert "ended at" in inbox.sent[2].body
+        assert "We can't publish to it any more." in inbox.sent[2].body
         simulator.fake_service.reconnect("threads-1", user=user)
         simulator.fake_service.reconnect("linkedin-00000", user=user)
         simulator.advance(2 * DAY, step=HOUR)
         assert len(inbox.sent) == 4
-        assert "can publish again" in inbox.sent[3].body
+        assert inbox.sent[3].title.endswith(" can publish again")
 
 
 def test_a_client_that_gets_an_address_is_told_what_is_open(database: Database) -> None:

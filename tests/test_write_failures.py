@@ -73,7 +73,11 @@ def test_a_locked_history_is_not_ready_at_once_and_notified_after_five_minutes(
         daemon.stop()
     [(names, message)] = sent
     assert names == ["ops"]
-    assert message.title == "The monitor can't save anything"
+    assert message.title.startswith("[CRITICAL] The monitor on ")
+    assert message.title.endswith(" can't save anything")
+    assert message.body.startswith(
+        "The monitor records no polls and sends no alerts until its database works"
+    )
     assert "another program holds the database" in message.body
 
 

@@ -40,12 +40,22 @@ class FakeClientChannel(ClientChannel):
     def __init__(self, real: ClientChannel) -> None:
         self.inboxes: dict[str, FakeChannel] = {}
         super().__init__(
-            name=real.name, url=real._url, allow_reconnect_links=real.allow_reconnect_links, timeout=SECOND
+            name=real.name,
+            url=real._url,
+            allow_reconnect_links=real.allow_reconnect_links,
+            time_zone=real.time_zone,
+            timeout=SECOND,
+            sender=real.sender,
         )
 
     def _channel(self, url: str) -> Any:
         return self.inboxes.setdefault(
-            url, FakeChannel(name=self.name, allow_reconnect_links=self.allow_reconnect_links)
+            url,
+            FakeChannel(
+                name=self.name,
+                allow_reconnect_links=self.allow_reconnect_links,
+                time_zone=self.time_zone,
+            ),
         )
 
 

@@ -1,7 +1,7 @@
 """Where messages go: named channels, each one Apprise URL."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Protocol
 
 from monitor.channels import alertmanager, json_events, services
@@ -30,6 +30,8 @@ class ChannelSettings(Protocol):
     def url(self) -> str: ...
     @property
     def allow_reconnect_links(self) -> bool: ...
+    @property
+    def time_zone(self) -> tzinfo: ...
 
 
 def check_url(name: str, url: str) -> None:
@@ -51,7 +53,11 @@ def check_url(name: str, url: str) -> None:
 
 
 def open_channels(
-    settings: Iterable[ChannelSettings], *, http: HttpClient | None = None, timeout: timedelta = SEND_TIMEOUT
+    settings: Iterable[ChannelSettings],
+    *,
+    http: HttpClient | None = None,
+    sender: str = "",
+    timeout: timedelta = SEND_TIMEOUT,
 ) -> Mapping[str, Channel]:
     """
     Make the channels of the configuration ready, by name.
@@ -61,20 +67,32 @@ def open_channels(
 
     Args:
         http: sends what doesn't go through Apprise; without it such channels can be described, and send nothing.
+        sender: names the sender of messages to clients; empty if the configuration doesn't say.
         timeout: the longest that one ``send`` takes, whatever the service does.
     """
-    return {one.name: _open(one, http, timeout) for one in settings}
+    return {one.name: _open(one, http, sender, timeout) for one in settings}
 
 
-def _open(one: ChannelSettings, http: HttpClient | None, timeout: timedelta) -> Channel:
+def _open(one: ChannelSettings, http: HttpClient | None, sender: str, timeout: timedelta) -> Channel:
     if service := incident_service(one.url):
-        return _open_incident_channel(one, service, http, timeout)
+        channel = _open_incident_channel(one, service, http, timeout)
+        channel.time_zone = one.time_zone
+        return channel
     if for_clients := client_url(one.url):
         return ClientChannel(
-            name=one.name, url=for_clients, allow_reconnect_links=one.allow_reconnect_links, timeout=timeout
+            name=one.name,
+            url=for_clients,
+            allow_reconnect_links=one.allow_reconnect_links,
+            time_zone=one.time_zone,
+            timeout=timeout,
+            sender=sender,
         )
     return AppriseChannel(
-        name=one.name, url=one.url, allow_reconnect_links=one.allow_reconnect_links, timeout=timeout
+        name=one.name,
+        url=one.url,
+        allow_reconnect_links=one.allow_reconnect_links,
+        time_zone=one.time_zone,
+        timeout=timeout,
     )
 
 

@@ -105,7 +105,7 @@ class AlertmanagerChannel(IncidentChannel):
         response = caller.call("POST", self._address.api, alerts)
         if json_object(response.body).get("status") == "error":
             raise DeliveryError(
-                f"{self.service}: HTTP {response.status}, but the answer says that it was not taken"
+                f"{self.service}: HTTP {response.status}, but the response says that it was not accepted"
             )
 
     @cached_property

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ class AppriseChannel:
     at most one: while an abandoned attempt lasts, the channel takes nothing new.
 
     Args:
+        sender: names the sender if the URL names none; empty for the monitor.
         refuses: whether the body of an answer says no although its status says yes.
     """
 
@@ -53,11 +54,15 @@ class AppriseChannel:
         url: str,
         allow_reconnect_links: bool,
         timeout: timedelta,
+        time_zone: tzinfo = UTC,
+        sender: str = "",
         refuses: Callable[[bytes], bool] = lambda body: False,
     ) -> None:
         self.name = name
         self.allow_reconnect_links = allow_reconnect_links
+        self.time_zone = time_zone
         self._url = url
+        self._sender = sender
         self._refuses = refuses
         self._timeout = timeout.total_seconds()
         self._busy = Lock()
@@ -107,7 +112,7 @@ class AppriseChannel:
         """
         gives_up_at = time.monotonic() + self._timeout
         if not self._busy.acquire(timeout=0 if self._abandoned else self._timeout):
-            raise DeliveryError("the message before is still on its way")
+            raise DeliveryError("the previous message is still being sent")
         answer: Future[DeliveryError | None] = Future()
         try:
             Thread(
@@ -115,13 +120,13 @@ class AppriseChannel:
             ).start()
         except RuntimeError:
             self._busy.release()
-            raise DeliveryError("no thread to send with") from None
+            raise DeliveryError("no thread is available") from None
         try:
             refused = answer.result(timeout=max(gives_up_at - time.monotonic(), 0))
         except TimeoutError:
             self._abandoned = True
             if answer.cancel():
-                raise DeliveryError(f"no answer within {self._timeout:g} s", uncertain=True) from None
+                raise DeliveryError(f"no response within {self._timeout:g} s", uncertain=True) from None
             self._abandoned = False
             refused = answer.result()
         if refused:
@@ -195,13 +200,13 @@ class AppriseChannel:
         if traffic.answers and self._refuses(traffic.answers[-1].body):
             status = traffic.answers[-1].status
             return DeliveryError(
-                f"{service.schema}: HTTP {status}, but the answer says that it was not taken"
+                f"{service.schema}: HTTP {status}, but the response says that it was not accepted"
             )
         return None
 
     def _open(self) -> "tuple[Apprise, NotifyBase] | None":
         with self._opening:
-            if self._opened is None and (apprise := open_service(self._url)):
+            if self._opened is None and (apprise := open_service(self._url, self._sender)):
                 service = apprise[0]
                 # Plugins ask these two before and after each recipient; their own forget with the attempt.
                 vars(service).update(

@@ -22,7 +22,9 @@ _TEAMS_COLORS = {"failure": "Attention", "warning": "Warning", "info": "Accent",
 def use_card(service: "NotifyBase") -> None:
     """Have a service send a payload of ours, if it takes one and its URL brings none of its own."""
     make = CARDS.get(type(service).__name__)
-    if make is None or getattr(service, "template", None) or not _takes_cards(service):
+    # A workflow of Slack's takes one text and makes its own message of it.
+    is_program = getattr(service, "mode", "") in {"workflow", "trigger"}
+    if make is None or getattr(service, "template", None) or is_program:
         return
     from apprise.attachment.memory import AttachMemory
 
@@ -34,11 +36,6 @@ def use_card(service: "NotifyBase") -> None:
     # It asks for a payload if it has a template, and Slack only if it uses blocks.
     service.template.add(AttachMemory(content=b"{}", name="card.json"))  # type: ignore[attr-defined, no-untyped-call]  # Apprise types it in part
     vars(service).update(gen_payload=gen_payload, use_blocks=True)
-
-
-def _takes_cards(service: "NotifyBase") -> bool:
-    """Whether people read what the service is given: a workflow of Slack's takes one text and makes its own."""
-    return getattr(service, "mode", "") not in {"workflow", "trigger"}
 
 
 def use_own_text(service: "NotifyBase") -> None:

@@ -1,5 +1,6 @@
 """What every channel can do, whatever kind of place it is."""
 
+from datetime import tzinfo
 from typing import Protocol
 
 from monitor.core.messages.message import Message
@@ -10,7 +11,8 @@ class Channel(Protocol):
     A place that takes messages.
 
     Attributes:
-        private: whether links that let their reader act may be sent here.
+        allow_reconnect_links: whether links that let their reader act may be sent here.
+        time_zone: of the times in its messages.
         service: what kind of place it is, as ``slack`` or ``mailto``; never more of the URL.
         body_limit: the longest body worth writing, in characters; None where there is no limit.
         title_limit: the longest title in characters; 0 where it becomes the first line of the body.
@@ -21,6 +23,8 @@ class Channel(Protocol):
     def name(self) -> str: ...
     @property
     def allow_reconnect_links(self) -> bool: ...
+    @property
+    def time_zone(self) -> tzinfo: ...
     @property
     def service(self) -> str: ...
     @property

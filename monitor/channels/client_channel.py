@@ -1,6 +1,6 @@
 """A channel that is another one for each managed user."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from monitor.channels.apprise_channel import AppriseChannel
@@ -17,12 +17,26 @@ class ClientChannel:
     """
     An Apprise URL with places for a managed user.
 
-    What it says of itself is so for every client; to send, one must be chosen.
+    Its attributes hold for every client. To send, choose one with ``for_target``.
+
+    Args:
+        sender: names the sender of the messages; empty if the configuration doesn't say.
     """
 
-    def __init__(self, *, name: str, url: ClientUrl, allow_reconnect_links: bool, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: ClientUrl,
+        allow_reconnect_links: bool,
+        timeout: timedelta,
+        time_zone: tzinfo = UTC,
+        sender: str = "",
+    ) -> None:
         self.name = name
         self.allow_reconnect_links = allow_reconnect_links
+        self.time_zone = time_zone
+        self.sender = sender
         self._url = url
         self._timeout = timeout
         self._sample = self._channel(url.render(SAMPLE_ID, SAMPLE_USERNAME) or "")
@@ -47,15 +61,20 @@ class ClientChannel:
         return False
 
     def for_target(self, target: Target) -> "Channel | None":
-        """Give the channel of one managed user; None where it has no plausible address."""
+        """Return the channel of one managed user; None if it has no plausible address."""
         url = self._url.render(target.managed_user_id or "", target.username)
         return self._channel(url) if url and target.managed_user_id else None
 
     def send(self, message: Message) -> None:
-        """Refuse: without a managed user there is nobody to send to."""
-        raise DeliveryError("the channel tells each managed user apart", permanent=True)
+        """Refuse: without a managed user there is no recipient."""
+        raise DeliveryError("the channel sends to each managed user apart", permanent=True)
 
     def _channel(self, url: str) -> AppriseChannel:
         return AppriseChannel(
-            name=self.name, url=url, allow_reconnect_links=self.allow_reconnect_links, timeout=self._timeout
+            name=self.name,
+            url=url,
+            allow_reconnect_links=self.allow_reconnect_links,
+            time_zone=self.time_zone,
+            timeout=self._timeout,
+            sender=self.sender,
         )

@@ -22,16 +22,16 @@ _RETRY_AFTER = re.compile(r"\"retry_after\"\s*:\s*(\d{1,6}(?:\.\d{1,6})?)")
 _ERROR_PATTERNS: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), reason, uncertain)
     for pattern, reason, uncertain in (
-        (r"certificate.verify.failed|\bSSLError\b|\bSSL:", "its certificate or TLS can't be trusted", False),
+        (r"certificate.verify.failed|\bSSLError\b|\bSSL:", "the TLS certificate was not accepted", False),
         (r"name resolution|NameResolutionError|getaddrinfo|name or service not known",
-         "its host name isn't known", False),
-        (r"connection refused", "nothing listens there", False),
+         "the host name can't be resolved", False),
+        (r"connection refused", "the connection was refused", False),
         (r"connect timeout|ConnectTimeout|no route to host|network is unreachable",
-         "it can't be reached", False),
-        (r"ProxyError|tunnel connection failed", "the proxy refuses", False),
-        (r"timed out", "no answer in time", True),
+         "the host can't be reached", False),
+        (r"ProxyError|tunnel connection failed", "the proxy refused the connection", False),
+        (r"timed out", "no response in time", True),
         (r"reset by peer|RemoteDisconnected|connection aborted|unexpectedly closed|incomplete.?read",
-         "the connection broke off", True),
+         "the connection was closed", True),
     )
 )  # fmt: skip
 
@@ -51,7 +51,10 @@ def delivery_error(service: str, lines: Iterable[LogLine]) -> DeliveryError:
     exceptions = [text for text in details if text.startswith("Socket Exception: ")]
     for text in warnings:
         if found := _HTTP_STATUS.search(text):
-            return http_refusal(service, int(found[1]), wait=_wait(details))
+            answers = (text for text in details if text.startswith("Response Details:"))
+            waits = [float(asked[1]) for text in answers if (asked := _RETRY_AFTER.search(text))]
+            wait = timedelta(seconds=waits[0]) if waits else None
+            return http_refusal(service, int(found[1]), wait=wait)
         if found := _SMTP_REFUSED.match(text):
             return _smtp_error(service, int(found[1]))
     for text in exceptions:
@@ -63,8 +66,8 @@ def delivery_error(service: str, lines: Iterable[LogLine]) -> DeliveryError:
     if exceptions or any("onnection error" in text for text in warnings):
         return DeliveryError(f"{service}: the connection failed")
     if any(text.endswith("raised an exception.") for text in warnings):
-        return DeliveryError(f"{service}: Apprise's part for this service broke")
-    return DeliveryError(f"{service}: the message was not taken")
+        return DeliveryError(f"{service}: the Apprise plugin failed")
+    return DeliveryError(f"{service}: the message was not accepted")
 
 
 def http_refusal(service: str, status: int, *, wait: timedelta | None = None) -> DeliveryError:
@@ -75,7 +78,7 @@ def http_refusal(service: str, status: int, *, wait: timedelta | None = None) ->
         wait: how long the service asks to be left alone; it counts if the service is busy or out of order.
     """
     if 200 <= status < 300:
-        return DeliveryError(f"{service}: HTTP {status}, but the message was not taken")
+        return DeliveryError(f"{service}: HTTP {status}, but the message was not accepted")
     if 300 <= status < 400:
         return DeliveryError(f"{service}: HTTP {status}, a redirect, which is not followed")
     return DeliveryError(
@@ -83,12 +86,6 @@ def http_refusal(service: str, status: int, *, wait: timedelta | None = None) ->
         permanent=status in _PERMANENT_STATUSES,
         retry_after=wait if status in BUSY else None,
     )
-
-
-def _wait(details: Iterable[str]) -> timedelta | None:
-    answers = (text for text in details if text.startswith("Response Details:"))
-    waits = (float(found[1]) for text in answers if (found := _RETRY_AFTER.search(text)))
-    return next((timedelta(seconds=wait) for wait in waits), None)
 
 
 def _smtp_error(service: str, status: int) -> DeliveryError:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from datetime import UTC, tzinfo
 
 from monitor.core.messages.events import Event
 from monitor.core.messages.message import Message
@@ -13,10 +14,12 @@ class IncidentChannel(ABC):
     A place that takes one event for one incident and one change of it.
 
     Attributes:
+        time_zone: of the times in the texts of events.
         takes_acknowledgements: whether the service can be told that somebody acknowledged an incident.
         is_forgetful: whether the service resolves what it isn't sent again every minute.
     """
 
+    time_zone: tzinfo = UTC
     takes_acknowledgements = False
     is_forgetful = False
     # There is no text whose length a writer could keep to, and no file to go with it.
@@ -34,7 +37,7 @@ class IncidentChannel(ABC):
 
     def send(self, message: Message) -> None:
         """Refuse: a message may be about many incidents, or about none."""
-        raise DeliveryError("the channel takes incidents, one by one", permanent=True)
+        raise DeliveryError("the channel accepts events, not messages", permanent=True)
 
     @abstractmethod
     def send_event(self, event: Event) -> None:

@@ -235,5 +235,5 @@ class PagerDutyChannel(PluginChannel):
         response = self._caller.call("POST", PAGERDUTY_API_LOOKUP[known["region_name"]], document)
         if self._plugin.refuses(response.body):
             raise DeliveryError(
-                f"{self.service}: HTTP {response.status}, but the answer says that it was not taken"
+                f"{self.service}: HTTP {response.status}, but the response says that it was not accepted"
             )

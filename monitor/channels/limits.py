@@ -66,15 +66,13 @@ def fit_body(body: str, size: Callable[[str], int], most: int) -> str:
         kept = kept[: min(len(kept) * space // now, len(kept) - 1)]
     line_end = kept.rfind("\n")
     kept = kept[:line_end] if line_end > len(kept) // 2 else kept
-    return kept + _cut(body[len(kept) :]) + foot
-
-
-def _cut(lost: str) -> str:
-    """Say that something was cut; where the writer counted what didn't fit, count what is lost here too."""
-    counted = _COUNTED.search(lost)
-    if counted is None:
-        return _CUT
-    return f"\nand {int(counted[1]) + lost[: counted.start()].count(chr(10))} more{counted[2]}"
+    lost = body[len(kept) :]
+    end = _CUT
+    if counted := _COUNTED.search(
+        lost
+    ):  # the writer counted what didn't fit, so what is lost here counts too
+        end = f"\nand {int(counted[1]) + lost[: counted.start()].count(chr(10))} more{counted[2]}"
+    return kept + end + foot
 
 
 def size_limit(service: "NotifyBase", style: Style) -> int:

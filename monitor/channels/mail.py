@@ -96,7 +96,8 @@ def _composed(
     message = written.message
     mail = EmailMessage(policy=_POLICY)
     mail["Subject"] = written.title
-    mail["From"] = _address(*service.from_addr)
+    name, origin = service.from_addr
+    mail["From"] = _address(name or service.app_id, origin)
     mail["To"] = _address(*to)
     mail["Date"] = format_datetime(utc_now())
     # The same at each attempt: many servers drop what they have already.

@@ -98,7 +98,7 @@ class OpsgenieChannel(IncidentChannel):
         response = self._address.caller.call(method, url, document)
         if not json_object(response.body).get("requestId"):
             raise DeliveryError(
-                f"{self.service}: HTTP {response.status}, but the answer says that it was not taken"
+                f"{self.service}: HTTP {response.status}, but the response says that it was not accepted"
             )
 
     @cached_property

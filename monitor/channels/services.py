@@ -36,24 +36,27 @@ def check_url(name: str, url: str) -> None:
         raise ConfigError(f"channel {name}: {len(services)} URLs in one; give each a channel of its own")
 
 
-def open_service(url: str) -> "Apprise | None":
+def open_service(url: str, sender: str = "") -> "Apprise | None":
     """
     Load the one service that a URL leads to.
 
+    Args:
+        sender: names the sender in services that show one, unless the URL does; empty for the monitor.
+
     Returns:
-        An Apprise object that holds exactly one service; None where the URL leads to none or to several.
+        An Apprise object that holds exactly one service; None if the URL leads to none or to several.
     """
-    services = _services(url)
+    services = _services(url, sender)
     return services if len(services) == 1 else None
 
 
-def _services(url: str) -> "Apprise":
+def _services(url: str, sender: str = "") -> "Apprise":
     from apprise import Apprise, AppriseAsset  # a good part of a second, so not before a channel is used
     from apprise.utils.parse import parse_urls
 
     suppress_log()
     asset = AppriseAsset(
-        app_id="postpost-monitor",
+        app_id=sender or "postpost-monitor",
         app_desc="PostPost token monitor",
         app_url="https://app.postpost.dev",
         image_url_mask="",

@@ -1,26 +1,28 @@
-"""A channel's own words: Jinja2 in a sandbox, tried on samples when the configuration is read."""
+"""Message templates of channels: Jinja2 in a sandbox, tried on samples when the configuration is read."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import structlog
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes, pass_context
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.core.messages.message import Message
 from monitor.core.messages.phrases import format_duration, platform_name
-from monitor.core.messages.render import Item, describe
+from monitor.core.messages.render import Item
 from monitor.core.messages.samples import sample_items
-from monitor.core.text import format_time, one_line, sanitize
+from monitor.core.messages.wording import Wording, remedy
+from monitor.core.text import one_line, sanitize
 from monitor.errors import ConfigError
 
 log = structlog.get_logger()
 
 MAX_CHARACTERS = 100_000
-VARIABLES = ("title", "body", "severity", "key", "now", "accounts", "items")
+VARIABLES = ("title", "body", "severity", "key", "now", "time_zone", "accounts", "items")
 
 # Messages are plain text: each channel escapes what its service would read as markup and makes the rest harmless,
 # after the template. So nothing is escaped here.
@@ -28,14 +30,23 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
 )
 _ADDRESS = re.compile(r"(?<!\S)https?://\S+")
-_ENVIRONMENT.filters["at"] = lambda moment: format_time(moment) if moment else ""
-_ENVIRONMENT.filters["span"] = format_duration
+
+
+@pass_context
+def format_local_time(context: Context, moment: datetime | None) -> str:
+    """Write a time in the time zone of the channel: the filter ``time``."""
+    wording = Wording(now=context["now"], time_zone=context["time_zone"])
+    return wording.time(moment) if moment else ""
+
+
+_ENVIRONMENT.filters["time"] = format_local_time
+_ENVIRONMENT.filters["duration"] = format_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageTemplate:
     """
-    The title and the body that a channel wants instead of the built-in ones.
+    The title and the body that a channel uses instead of the built-in ones.
 
     Args:
         title: None for the built-in one; so is ``body``.
@@ -48,24 +59,31 @@ class MessageTemplate:
     links: tuple[str, ...] = ()
 
     def apply(
-        self, message: Message, items: Sequence[Item], now: datetime, *, limit: int | None = None
+        self,
+        message: Message,
+        items: Sequence[Item],
+        now: datetime,
+        *,
+        limit: int | None = None,
+        time_zone: tzinfo = UTC,
     ) -> Message:
         """
-        Put a message into the channel's own words.
+        Write a message by the channel's templates.
 
-        A template that fails costs nobody the message: the built-in words are sent, and the log says so.
+        If a template fails, the built-in message is sent, and the log says so.
 
         Args:
             limit: the longest body that the channel takes, in characters.
+            time_zone: of the times in the message.
         """
         try:
-            return self._render(message, items, now, limit or MAX_CHARACTERS)
+            given = template_variables(message, items, now, time_zone)
+            return self._render(message, given, limit or MAX_CHARACTERS)
         except Exception as error:  # noqa: BLE001 - whatever a template does, the message goes out
             log.error("template.failed", channel=self.channel, error=one_line(_reason(error)))
             return message
 
-    def _render(self, message: Message, items: Sequence[Item], now: datetime, limit: int) -> Message:
-        given = template_variables(message, items, now)
+    def _render(self, message: Message, given: Mapping[str, Any], limit: int) -> Message:
         title, body = message.title, message.body
         if self.title:
             title = one_line(self.title.render(given), 250) or message.title
@@ -77,15 +95,15 @@ class MessageTemplate:
         return replace(message, title=title, body=body, links=(*message.links, *self.links))
 
 
-def template_variables(message: Message, items: Sequence[Item], now: datetime) -> dict[str, Any]:
+def template_variables(
+    message: Message, items: Sequence[Item], now: datetime, time_zone: tzinfo = UTC
+) -> dict[str, Any]:
     """
-    Gather what a template may name; text from outside is harmless.
+    Gather the variables of a template; text from outside is harmless.
 
     Returns:
-        ``title`` and ``body`` as built in, ``severity`` (the worst that is open, else none), ``key``, ``now``,
-        ``accounts``, and ``items``, worst first, each with ``news severity account managed_user_id
-        managed_user platform platform_id name handle rule summary what remedy deadline_at opened_at
-        resolved_at open_for last_post_at last_error dashboard_url reconnect_url incident_id``.
+        ``title`` and ``body`` as built in, ``severity`` (the worst that is open, or ``none``), ``key``, ``now``,
+        ``time_zone``, ``accounts``, and ``items``, worst first. docs/alerting.md lists what each item has.
     """
     return {
         "title": message.title,
@@ -93,17 +111,48 @@ def template_variables(message: Message, items: Sequence[Item], now: datetime) -
         "severity": message.severity.value if message.severity else "none",
         "key": message.key,
         "now": now,
+        "time_zone": time_zone,
         "accounts": sorted({item.incident.subject.account or "" for item in items} - {""}),
-        "items": [_item(item, now) for item in items],
+        "items": [item_variables(item, Wording(now=now, time_zone=time_zone)) for item in items],
+    }
+
+
+def item_variables(item: Item, wording: Wording) -> dict[str, Any]:
+    """Gather what a template may name of one incident; text from outside is harmless."""
+    incident, seen, target = item.incident, item.connection, item.target
+    return {
+        "reason": item.reason.value if item.reason else "",
+        "severity": incident.severity.value,
+        "account": one_line(incident.subject.account or ""),
+        "managed_user_id": target.managed_user_id if target else None,
+        "managed_user": sanitize(target.managed_user or "") if target else "",
+        "platform": platform_name(seen.platform) if seen else "",
+        "platform_id": sanitize(seen.platform_id) if seen else "",
+        "name": sanitize(seen.name) if seen else "",
+        "username": sanitize(seen.username) if seen else "",
+        "rule": incident.rule.value,
+        "summary": incident.summary,
+        "description": wording.describe(item),
+        "what_to_do": remedy(item) if incident.is_open else "",
+        "deadline_at": incident.deadline_at,
+        "opened_at": incident.opened_at,
+        "resolved_at": incident.resolved_at,
+        "open_for": (incident.resolved_at or wording.now) - incident.opened_at,
+        "last_successful_post_at": seen.last_successful_post_at if seen else None,
+        "last_error": sanitize(seen.last_error.message) if seen and seen.last_error else "",
+        "dashboard_url": item.dashboard_url,
+        "reconnect_url": item.reconnect_url,
+        "incident_url": item.incident_url,
+        "incident_id": incident.id,
     }
 
 
 def compile_template(channel: str, *, title: str | None, body: str | None, now: datetime) -> MessageTemplate:
     """
-    Make a channel's templates ready, and try them on samples.
+    Compile a channel's templates, and try them on samples.
 
     Raises:
-        ConfigError: one can't be read, or names something that isn't there; which of the two, not of whom.
+        ConfigError: a template can't be read, or names an unknown variable. The text doesn't name the channel.
     """
     words = MessageTemplate(
         channel=channel,
@@ -119,7 +168,7 @@ def compile_template(channel: str, *, title: str | None, body: str | None, now: 
                 _ = template and template.render(template_variables(sample, chosen, now))
             except Exception as error:  # noqa: BLE001 - whatever a template does, it is refused
                 raise ConfigError(
-                    f"{name}: {one_line(_reason(error))}; docs/alerting.md lists what a template may name"
+                    f"{name}: {one_line(_reason(error))}; docs/alerting.md lists the variables"
                 ) from None
     return words
 
@@ -131,7 +180,7 @@ def _compile(name: str, source: str | None) -> Template | None:
         unknown = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
         unknown -= {*VARIABLES, *_ENVIRONMENT.globals}
         if unknown:  # also where the samples don't get to
-            raise TemplateError(f"names {min(unknown)!r}; want {', '.join(VARIABLES)}")
+            raise TemplateError(f"unknown variable {min(unknown)!r}; want {', '.join(VARIABLES)}")
         return _ENVIRONMENT.from_string(source)
     except TemplateSyntaxError as error:
         raise ConfigError(f"{name}: line {error.lineno}: {one_line(error.message or '')}") from None
@@ -140,7 +189,7 @@ def _compile(name: str, source: str | None) -> Template | None:
 
 
 def _written_links(source: str) -> Iterator[str]:
-    """Find the addresses that a template writes out; one that a value completes could lead anywhere."""
+    """Find the addresses that a template holds whole; one that a value completes could lead anywhere."""
     for data in _ENVIRONMENT.parse(source).find_all(nodes.TemplateData):
         for found in _ADDRESS.finditer(data.data):
             if found.end() < len(data.data) or source.rstrip("\n").endswith(data.data):
@@ -149,31 +198,3 @@ def _written_links(source: str) -> Iterator[str]:
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
-
-
-def _item(item: Item, now: datetime) -> dict[str, Any]:
-    incident, seen, target = item.incident, item.connection, item.target
-    return {
-        "news": item.reason.value if item.reason else "",
-        "severity": incident.severity.value,
-        "account": one_line(incident.subject.account or ""),
-        "managed_user_id": target.managed_user_id if target else None,
-        "managed_user": sanitize(target.managed_user or "") if target else "",
-        "platform": platform_name(seen.platform) if seen else "",
-        "platform_id": sanitize(seen.platform_id) if seen else "",
-        "name": sanitize(seen.name) if seen else "",
-        "handle": sanitize(seen.username) if seen else "",
-        "rule": incident.rule.value,
-        "summary": incident.summary,
-        "what": describe(incident, now + item.clock_offset),
-        "remedy": incident.remedy,
-        "deadline_at": incident.deadline_at,
-        "opened_at": incident.opened_at,
-        "resolved_at": incident.resolved_at,
-        "open_for": (incident.resolved_at or now) - incident.opened_at,
-        "last_post_at": seen.last_successful_post_at if seen else None,
-        "last_error": sanitize(seen.last_error.message) if seen and seen.last_error else "",
-        "dashboard_url": item.dashboard_url,
-        "reconnect_url": item.reconnect_url,
-        "incident_id": incident.id,
-    }

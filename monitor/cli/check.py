@@ -109,9 +109,9 @@ def _send_test_message(channel: "Channel") -> bool:
         else:
             channel.send(
                 Message(
-                    title="Test message of postpost-monitor",
-                    body=f"If you can read this, the channel {one_line(channel.name, 64)!r} works: "
-                    "this is where you will be told of tokens that need you.",
+                    title="[TEST] postpost-monitor: this channel works",
+                    body=f"This is a test of the channel {one_line(channel.name, 64)!r}. "
+                    "Alerts about tokens arrive here.",
                     severity=None,
                     key=secrets.token_hex(5),
                 )

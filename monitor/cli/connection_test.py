@@ -10,7 +10,7 @@ from monitor.core.messages.phrases import platform_name
 from monitor.core.model import ConnectionTestResult
 from monitor.core.rules.connection_test import UNTESTABLE
 from monitor.core.text import one_line
-from monitor.errors import StorageError
+from monitor.errors import FetchError, StorageError
 
 if TYPE_CHECKING:
     from monitor.app import App
@@ -47,7 +47,7 @@ def run_test(session: Session, platform_id: str, account: str | None, managed_us
         app.close()
     said = one_line(tried.response.message) if tried.response else ""
     if tried.failure:
-        outcome = f"the test could not be done: {tried.failure.error}; {tried.failure.remedy}"
+        outcome = f"the test could not be done: {FetchError(tried.failure)}"
     elif tried.result is ConnectionTestResult.PASSED:
         outcome = f"it works ({said})" if said else "it works"
     elif tried.result is ConnectionTestResult.FAILED:

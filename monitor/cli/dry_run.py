@@ -27,6 +27,7 @@ class _CapturingChannel:
         self.name, self.service = real.name, real.service
         self.body_limit, self.title_limit = real.body_limit, real.title_limit
         self.allow_reconnect_links = real.allow_reconnect_links
+        self.time_zone = real.time_zone
         self.takes_attachments = real.takes_attachments
         self._messages = messages
 
@@ -54,6 +55,7 @@ class _CapturingIncidentChannel(IncidentChannel):
             name=real.name, service=real.service, allow_reconnect_links=real.allow_reconnect_links
         )
         self.takes_acknowledgements = real.takes_acknowledgements
+        self.time_zone = real.time_zone
         self._messages = messages
 
     def send_event(self, event: Event) -> None:

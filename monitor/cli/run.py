@@ -164,7 +164,8 @@ def _poll(targets: "Sequence[Target]", app: "App", done: PassResult) -> None:
     for poll_record in done.recorded:
         if poll_record.evaluation and poll_record.evaluation.failure:
             failure = poll_record.evaluation.failure
-            done.failures.append(f"{_name(poll_record.target)}: {failure.error}; {failure.remedy}")
+            what = "; ".join(filter(None, (failure.error, failure.remedy)))
+            done.failures.append(f"{_name(poll_record.target)}: {what}")
     known = {poll_record.target.id for poll_record in done.recorded}
     if missing := [target for target in targets if target.id not in known]:
         with app.database.read() as store:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +46,7 @@ from monitor.config.values import (
     OneOrMore,
     Section,
     Written,
+    Zone,
     join_choices,
     percentage,
     whole,
@@ -163,6 +165,7 @@ class Channel(Section):
     url_file: Reference = None
     allow_reconnect_links: bool = False
     notify_on: Annotated[tuple[Literal["start", "stop", "failure"], ...], OneOrMore] = ()
+    time_zone: Zone | None = None
     template: Template | None = None
 
     @property
@@ -239,6 +242,18 @@ class Retention(Section):
         return apart or self.history
 
 
+def _sender_name(value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > 80:
+        raise expected("a name on one line, of at most 80 characters")
+    return value.strip()
+
+
+class Clients(Section):
+    """How managed users are notified whose alerts go to themselves; ``sender`` is the name they know."""
+
+    sender: Annotated[str, AfterValidator(_sender_name)] = ""
+
+
 class Heartbeat(Section):
     """The service to ping after each complete, successful cycle."""
 
@@ -296,6 +311,8 @@ class Config(Section):
     damping: Damping = Damping()
     retention: Retention = Retention()
     web: Web | None = None
+    clients: Clients = Clients()
+    time_zone: Zone = ZoneInfo("UTC")
     heartbeat: Heartbeat | None = None
     log: Log = Log()
 
@@ -342,6 +359,12 @@ class Config(Section):
                         "digest",
                     )
         if info.context:
+            for_clients = [channel.name for channel in self.channels if channel.notifies_clients]
+            if for_clients and not self.clients.sender:
+                info.context.warnings.append(
+                    f"channel {for_clients[0]!r} notifies clients, but clients.sender is missing: "
+                    "the messages don't say who sends them"
+                )
             if not self.channels:
                 info.context.warnings.append("there is no channel: no alert will be sent")
             elif not any(channel.allow_reconnect_links for channel in self.channels):

@@ -178,6 +178,7 @@ class CycleReporter:
             downtime=self._downtime,
             found=problems,
             key=app.context.new_message_key(),
+            time_zone=app.config.time_zone,
         )
         send_lifecycle_notice(self._channels_notified_on("start"), message)
 
@@ -186,7 +187,9 @@ class CycleReporter:
         app = self._app
         return send_lifecycle_notice(
             self._channels_notified_on("stop"),
-            stopping_message(now=app.context.clock(), key=app.context.new_message_key()),
+            stopping_message(
+                now=app.context.clock(), key=app.context.new_message_key(), time_zone=app.config.time_zone
+            ),
         )
 
     def _channels_notified_on(self, what: str) -> Iterator[Channel]:

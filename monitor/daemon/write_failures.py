@@ -39,6 +39,8 @@ class WriteFailureNotice:
             since=now - lasted,
             error=one_line(error, 300),
             key=app.context.new_message_key(),
+            now=now,
+            time_zone=app.config.time_zone,
         )
         channels = _notified_channels(app)
         log.error("database.failing", seconds=round(lasted.total_seconds()), notified=len(channels))

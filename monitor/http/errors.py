@@ -19,7 +19,6 @@ from urllib3 import exceptions as urllib3
 from monitor.core.model import Failure, Outcome, RuleName
 from monitor.core.text import one_line
 
-_NO_ACTION = "wait: the monitor keeps retrying"
 _BASE_URL = "check base_url and the network between this machine and the API"
 
 
@@ -131,7 +130,7 @@ _CAUSES = (
     _Cause(
         kinds=(ClosedError,),
         error="{host}: not requested, because the monitor is stopping",
-        remedy="nothing to do",
+        remedy="",
     ),
     _Cause(
         kinds=(TimeoutError, urllib3.TimeoutError),
@@ -140,7 +139,7 @@ _CAUSES = (
         outcome=Outcome.TIMEOUT,
         error="{host}: no complete answer within {seconds} s",
         may_be_received=True,
-        remedy="wait: the monitor keeps retrying; if it lasts, check the network or raise polling.timeout",
+        remedy="check the network or raise polling.timeout, if it lasts",
     ),
     _Cause(
         kinds=(ssl.SSLCertVerificationError,),
@@ -153,8 +152,8 @@ _CAUSES = (
     _Cause(
         kinds=(ssl.SSLCertVerificationError,),
         error="{host}: its TLS certificate was not accepted: {detail}",
-        remedy="check base_url and this machine's clock;"
-        " where a proxy inspects TLS, name its CA in REQUESTS_CA_BUNDLE",
+        remedy="check base_url and this machine's clock, and name the CA of a proxy that inspects TLS in "
+        "REQUESTS_CA_BUNDLE",
         detail=lambda error: str(error.verify_message).partition(",")[0].rstrip("."),
     ),
     _Cause(
@@ -194,7 +193,7 @@ _CAUSES = (
     _Cause(
         kinds=(ConnectionRefusedError,),
         error="{host}: the connection was refused",
-        remedy="check base_url; if it is right, wait: the monitor keeps retrying",
+        remedy="check base_url, if it lasts",
     ),
     _Cause(
         kinds=(OSError,),
@@ -232,7 +231,7 @@ _CAUSES = (
         kinds=(ConnectionError,),
         error="{host}: the connection was closed before an answer arrived",
         may_be_received=True,
-        remedy=_NO_ACTION,
+        remedy="",
     ),
     _Cause(
         kinds=(http.client.HTTPException, urllib3.InvalidHeader, urllib3.HeaderParsingError),

@@ -162,7 +162,7 @@ def deliver(
     destination = recipient(claimed, context)
     if destination is None:
         reason = (
-            "the managed user has no plausible address any more; correct its user name and retry"
+            "the managed user has no valid address; correct its user name and retry"
             if claim.channel in context.channels
             else f"no channel {claim.channel!r} in the configuration; add it back and retry"
         )
@@ -221,7 +221,13 @@ def compose(
         said = [
             (
                 item,
-                events_of(item, installation=claimed.installation, message_key=claim.message_key, now=now),
+                events_of(
+                    item,
+                    installation=claimed.installation,
+                    message_key=claim.message_key,
+                    now=now,
+                    time_zone=destination.time_zone,
+                ),
             )
             for item in items
         ]
@@ -233,7 +239,11 @@ def compose(
         }
     if claimed.summary:
         message: Message | None = render_digest(
-            claimed.summary, now=now, key=claim.message_key, limit=destination.body_limit
+            claimed.summary,
+            now=now,
+            key=claim.message_key,
+            limit=destination.body_limit,
+            time_zone=destination.time_zone,
         )
     else:
         message = render_message(claim, items, destination, context)
@@ -252,12 +262,16 @@ def render_message(
         replace(item, clock_offset=context.clock_offset(item.target.account)) if item.target else item
         for item in sort_for_message(items)
     ]
-    is_client = isinstance(context.channels.get(claim.channel), ClientChannel)
-    write = render_for_client if is_client else render
-    message = write(ordered, now=now, key=claim.message_key, limit=destination.body_limit)
+    channel, time_zone = context.channels.get(claim.channel), destination.time_zone
+    write = (
+        partial(render_for_client, sender=channel.sender) if isinstance(channel, ClientChannel) else render
+    )
+    message = write(
+        ordered, now=now, key=claim.message_key, limit=destination.body_limit, time_zone=time_zone
+    )
     if message and destination.name in context.templates:
         template = context.templates[destination.name]
-        message = template.apply(message, ordered, now, limit=destination.body_limit)
+        message = template.apply(message, ordered, now, limit=destination.body_limit, time_zone=time_zone)
     # A service may take the text and refuse the file: then every second attempt does without.
     with_file = destination.takes_attachments and claim.attempts % 2 == 1
     if message and len(ordered) > FULL_BLOCKS and with_file:

@@ -40,4 +40,8 @@ def load_events(channel: str, context: JobContext) -> list[Event]:
     with context.database.read() as store:
         items = told_and_open(store, channel, context.dashboards)
         installation = installation_id(store) if items else ""
-    return [event_again(item, installation=installation, now=context.clock()) for item in items]
+    time_zone = context.channels[channel].time_zone
+    return [
+        event_again(item, installation=installation, now=context.clock(), time_zone=time_zone)
+        for item in items
+    ]

@@ -58,7 +58,7 @@ def _failing(error: str) -> _ApiError:
     return _ApiError(
         rule=RuleName.API_UNREACHABLE,
         error=error,
-        remedy="wait: the monitor keeps retrying; if it lasts, ask the provider's support",
+        remedy="",
     )
 
 
@@ -68,7 +68,7 @@ _BAD_USER_ID = _not_managed(
 )
 _NOT_MANAGED = _not_managed(
     "the user is not managed by this API key",
-    "if the user left, remove it from managed_users; otherwise attach it again at {dashboard}",
+    "add the user again at {dashboard}, or remove its id if managed_users lists it",
 )
 _API_ERRORS: Mapping[tuple[int, str], _ApiError] = {
     (400, "invalid x-postpost-user-id"): _BAD_USER_ID,
@@ -99,15 +99,8 @@ _API_ERRORS: Mapping[tuple[int, str], _ApiError] = {
         FailureScope.USERS,
     ),
     (403, "user is not managed by key"): _NOT_MANAGED,
-    (404, "connection not found"): _denied(
-        "the API knows no such connection", "it was removed; the next poll will show it"
-    ),
+    (404, "connection not found"): _denied("the API does not know this connection", ""),
     (404, "user not found or not managed by this key"): _NOT_MANAGED,
-    (500, "internal server error"): _failing("the API failed: internal server error"),
-    (500, "failed to fetch platform connections"): _failing(
-        "the API failed to fetch the platform connections"
-    ),
-    (500, "failed to test connection"): _failing("the API failed to test the connection"),
 }
 
 _OUTCOMES: Mapping[int, Outcome] = {
@@ -217,11 +210,11 @@ def _by_status(status: int) -> _ApiError:
         return _ApiError(
             rule=RuleName.API_UNREACHABLE,
             error="the API's rate limit was exceeded",
-            remedy="wait: the monitor retries later; if it lasts, lower polling.requests_per_minute",
+            remedy="lower polling.requests_per_minute, if it lasts",
             scope=FailureScope.KEY,
         )
     if status == 408 or status >= 500:
-        return _failing("the API failed: {words}")
+        return _failing("the API returns errors: HTTP {words}")
     return _denied("the API refused the request: {words}", "check base_url")
 
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from threading import Event, Lock
 
@@ -82,6 +82,7 @@ class _Stage:
 
     name = "terminal"
     allow_reconnect_links = False
+    time_zone = UTC
     service = "terminal"
     body_limit = None
     title_limit = 250

@@ -305,5 +305,5 @@ def _internal_error(error: Exception) -> Failure:
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         error=f"the monitor failed on the answer ({type(error).__name__})",
-        remedy="see the monitor's log and report it",
+        remedy="report the error that the log shows",
     )

@@ -296,7 +296,7 @@ def test_a_backup_put_in_place_is_taken_up_and_tells_nothing_anew(
     assert cli_env.run("db", "check").status == 0
     cli_env.run("poll")
     (again,) = cli_env.receiver.requests[notified:]  # what happened since the backup, and that alone
-    assert again.json()["title"].startswith("CRITICAL")
+    assert again.json()["title"].startswith("[CRITICAL]")
 
 
 def test_a_server_is_backed_up_by_its_own_tool(

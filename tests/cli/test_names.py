@@ -76,7 +76,7 @@ def test_a_message_and_the_page_have_the_same_name_for_a_connection(
         request.json() for request in cli_env.receiver.requests if "expired" in request.json()["title"]
     ]
     visible = notified["message"].replace("\u200b", "").replace("@", "")
-    assert visible.startswith(name.removeprefix("@"))
+    assert f"\nConnection: {name.removeprefix('@')} on Telegram, account agency.\n" in visible
     url = cli_env.tree["database"]["url"].replace("postgresql:", "postgresql+psycopg:")
     database = Database(url)
     try:

@@ -66,8 +66,8 @@ def test_a_failing_channel_is_named_with_its_error_and_what_to_do() -> None:
     assert check(dead=1, failing_since=LONG_AGO, error="450 try later") == Problem(
         rule=RuleName.CHANNEL_FAILING,
         severity=Severity.WARNING,
-        summary="channel ops takes no messages since 2026-02-22 19:50 UTC: 450 try later",
-        remedy="check the channel with `postpost-monitor test-channel`, then see `deliveries --failed`",
+        summary="channel ops has not accepted messages since 2026-02-22 19:50 UTC: 450 try later",
+        remedy="test the channel with `postpost-monitor test-channel`",
         level=2,
         dedup_key="ops",
     )
@@ -101,15 +101,16 @@ def test_only_a_message_that_was_taken_ends_it(given: dict[str, Any], result: No
 @pytest.mark.parametrize(
     ("count", "names"),
     [
-        pytest.param(1, "1 managed user has no plausible address: User 1", id="one"),
+        pytest.param(1, "1 managed user has no valid address for channel ops: User 1", id="one"),
         pytest.param(
             20,
-            "20 managed users have no plausible address: " + ", ".join(f"User {n}" for n in range(1, 21)),
+            "20 managed users have no valid address for channel ops: "
+            + ", ".join(f"User {n}" for n in range(1, 21)),
             id="twenty",
         ),
         pytest.param(
             22,
-            "22 managed users have no plausible address: "
+            "22 managed users have no valid address for channel ops: "
             + ", ".join(f"User {n}" for n in range(1, 21))
             + " and 2 more",
             id="more-than-are-named",
@@ -123,8 +124,8 @@ def test_clients_without_an_address_are_named(count: int, names: str) -> None:
     assert check(notifies_clients=True, unreachable_users=users) == Problem(
         rule=RuleName.CHANNEL_FAILING,
         severity=Severity.NOTICE,
-        summary=f"channel ops can't tell everybody: {names}",
-        remedy="give each a user name that is an address; until then tell them yourself",
+        summary=names,
+        remedy="set the user name of each to a valid address",
         dedup_key=" ".join(str(n) for n in range(1, min(count, 20) + 1)) + f" of {count}",
         is_new_key=True,
     )
@@ -133,4 +134,4 @@ def test_clients_without_an_address_are_named(count: int, names: str) -> None:
 def test_a_client_without_a_name_is_called_by_its_id() -> None:
     problem = check(notifies_clients=True, unreachable_users=(target(managed_user_id="5" * 24),))
     assert isinstance(problem, Problem)
-    assert problem.summary.endswith(f"no plausible address: {'5' * 24}")
+    assert problem.summary.endswith(f"no valid address for channel ops: {'5' * 24}")

@@ -138,9 +138,9 @@ def test_the_message_says_what_to_do_where_and_by_when_in_words_for_a_client() -
     assert message.title == "Please reconnect your Instagram account"
     assert message.body.startswith("Hello North Bakery,")
     assert '"Your Brand"' in message.body
-    assert "within 2 days 12 hours" in message.body
+    assert "by 25 Feb, 08:00 UTC. After that, we can't publish to it." in message.body
     assert LINK in message.body
-    assert "message k1" in message.body
+    assert message.body.endswith("\n\nReference: k1")
     for word in ("incident", "token", "API", "agency", "managed user", "critical", "WARNING"):
         assert word not in message.body + message.title
 
@@ -148,27 +148,27 @@ def test_the_message_says_what_to_do_where_and_by_when_in_words_for_a_client() -
 @pytest.mark.parametrize(
     ("summary", "said"),
     [
-        ("token expires soon", "our permission to publish to it ends soon."),
-        ("token has expired", "we are no longer allowed to publish to it."),
+        ("token expires soon", "Our permission to publish to it ends soon."),
+        ("token has expired", "We can't publish to it any more."),
         (
             "token has expired before its date, 2026-02-25 08:00 UTC",
-            "we are no longer allowed to publish to it.",
+            "We can't publish to it any more.",
         ),
     ],
 )
 def test_a_client_is_told_no_date_that_the_incident_does_not_go_by(summary: str, said: str) -> None:
     message = render_for_client([item(summary=summary, deadline_at=None)], now=NOW, key="k1")
     assert message is not None
-    assert f"needs to be reconnected: {said}" in message.body
+    assert f'Please reconnect your Instagram account "Your Brand". {said}' in message.body
     assert "2026" not in message.body
-    assert "within" not in message.body
+    assert " by " not in message.body
 
 
 def test_without_a_link_the_client_is_sent_to_whoever_manages_its_posts() -> None:
     message = render_for_client([replace(item(), reconnect_url="")], now=NOW, key="k1")
     assert message is not None
     assert "http" not in message.body
-    assert "ask whoever manages your posts" in message.body
+    assert "ask your contact person for your link" in message.body
 
 
 def test_a_client_hears_nothing_of_what_it_has_disconnected() -> None:
@@ -180,7 +180,7 @@ def test_content_that_was_refused_asks_for_no_reconnect() -> None:
     refused = item(
         rule=RuleName.PUBLISH_ERROR,
         summary="publishing failed at 2026-02-22 19:00 UTC: Invalid image format",
-        remedy="mend what the platform refused and publish again",
+        remedy="correct the post and publish it again",
     )
     message = render_for_client([refused], now=NOW, key="k1")
     assert message is not None

@@ -514,14 +514,14 @@ def test_a_403_without_a_reason_is_a_warning_that_says_so(platform: str) -> None
     found = publish_failure(platform, "Request failed with status code 403")
     assert (Severity.WARNING, UNKNOWN) == (found.severity, found.cause)
     assert "the platform answered 403 without a reason" in found.summary
-    assert found.remedy.startswith("look at the account on the platform")
+    assert found.remedy.startswith("check the account on the platform")
 
 
 @pytest.mark.parametrize("code", ["PUBLISH_OUTCOME_UNKNOWN", "THREAD_PARTIALLY_PUBLISHED"])
 def test_a_post_that_may_be_out_is_not_to_be_published_again_unseen(code: str) -> None:
     found = publish_failure("threads", code)
-    assert "the post may be out" in found.summary
-    assert found.remedy == "look at the account on the platform before you publish anything again"
+    assert "the post may be published" in found.summary
+    assert found.remedy == "check the account on the platform before you publish anything again"
 
 
 def test_a_bot_without_rights_needs_its_rights_and_no_reconnect() -> None:

@@ -1,6 +1,7 @@
 """What an event says, and when there is one."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -135,22 +136,19 @@ def test_the_key_is_the_same_whatever_happens_and_of_no_other_incident() -> None
 
 
 def test_a_title_says_what_whose_and_by_when() -> None:
-    assert (
-        "LinkedIn John Doe (North Bakery): The token expires in 2 days, at 2026-02-24 20:00 UTC."
-        == events.title(event())
-    )
-    assert "LinkedIn John Doe (North Bakery): The token is good again." == events.title(
+    assert "LinkedIn @\u200bjohndoe (North Bakery): token expires in 2 days" == events.title(event())
+    assert "LinkedIn @\u200bjohndoe (North Bakery): token is valid again" == events.title(
         event(OVER, last_severity=WARNING)
     )
     about = Subject(account="agency")
     refused = incident(rule=RuleName.API_KEY_REJECTED, subject=about, summary="the API key is not valid")
-    assert "Account agency: The API key is not valid." == events.title(
-        event(refused, connection=None, target=None)
-    )
+    assert "Account agency: API key rejected" == events.title(event(refused, connection=None, target=None))
     failing = incident(rule=RuleName.CHANNEL_FAILING, subject=Subject(channel="ops"), summary="it fails")
-    assert "Channel ops: It fails." == events.title(event(failing, connection=None, target=None))
+    assert "Channel ops: messages are not delivered" == events.title(
+        event(failing, connection=None, target=None)
+    )
     skewed = incident(rule=RuleName.CLOCK_SKEW, subject=Subject(base_url="https://api.postpost.dev"))
-    assert "API https" in events.title(event(skewed, connection=None, target=None))
+    assert "API api.postpost.dev: clocks differ" == events.title(event(skewed, connection=None, target=None))
 
 
 def test_text_from_outside_is_one_line_that_mentions_nobody() -> None:
@@ -164,16 +162,29 @@ def test_text_from_outside_is_one_line_that_mentions_nobody() -> None:
 def test_the_text_says_what_to_do_and_where() -> None:
     text = events.text(event(incident(cause=Cause.PERMISSION)))
     assert (
-        "What to do: reconnect this LinkedIn account at https://app.postpost.dev and grant all that is asked for"
+        "What to do: reconnect this account at https://app.postpost.dev and grant all that it asks for"
         in text
     )
-    assert "Last successful post: 2026-02-21 20:00 UTC." in text
+    assert "Last successful post: 21 Feb, 20:00 UTC." in text
     assert text.endswith("Incident 12.")
     assert "What to do: put a valid key in" in events.text(
         event(incident(remedy="put a valid key in"), connection=None)
     )
     assert "What to do" not in events.text(event(OVER, last_severity=WARNING))
     assert "https://own.example" in events.text(event(reconnect_url="https://own.example"))
+    page = "https://tokens.example.com/incidents/12"
+    assert events.text(event(incident_url=page)).endswith(f"\nIncident 12: {page}")
+
+
+def test_the_text_says_first_what_happens_if_nobody_acts() -> None:
+    assert events.text(event()).splitlines()[1:3] == [
+        "Access expires in 2 days (24 Feb, 20:00 UTC). Posts to this account will fail after that.",
+        "Open since 22 Feb, 19:00 UTC.",
+    ]
+    over = replace(OVER, opened_at=NOW - 3 * HOUR)
+    assert events.text(event(over, last_severity=WARNING)).splitlines()[1] == (
+        "The token is valid again. The problem lasted 3 hours."
+    )
 
 
 def test_details_hold_what_is_known_and_nothing_else() -> None:
@@ -202,6 +213,7 @@ DOCUMENTS = {
     "about a channel": event(
         incident(rule=RuleName.CHANNEL_FAILING, subject=Subject(channel="ops")), connection=None, target=None
     ),
+    "with the page of the incident": event(incident_url="https://tokens.example.com/incidents/12"),
     "with a link": event(reconnect_url="https://app.postpost.dev/connections/abc"),
     "without dates": event(connection=connection(expires_at=None, display_name=None)),
     "another word of the API": event(connection=connection(token_status="revoked")),

@@ -117,8 +117,8 @@ def test_a_doubted_answer_says_how_many_of_which_platforms() -> None:
     assert evaluation.failure == Failure(
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
-        error="4 of 4 tokens got worse at once (linkedin 3, threads 1)",
-        remedy="wait for the next poll: if it shows the same, each of them is told",
+        error="4 of 4 tokens got worse at once (linkedin 3, threads 1), unconfirmed so far",
+        remedy="",
     )
     assert (evaluation.changes, evaluation.incidents, evaluation.is_partial) == ((), (), False)
 

@@ -115,7 +115,7 @@ def test_what_to_do_depends_on_what_failed() -> None:
     lost = PublishErrorRule().check(known(failed("invalid_grant")), NOW)
     assert isinstance(refused, Problem)
     assert isinstance(lost, Problem)
-    assert ("mend what the platform refused and publish again", "") == (refused.remedy, lost.remedy)
+    assert ("correct the post and publish it again", "") == (refused.remedy, lost.remedy)
 
 
 def test_no_words_at_all_are_still_a_failure() -> None:

@@ -55,8 +55,16 @@ def test_a_link_that_lasts_or_that_nobody_needs_is_no_problem(
 @pytest.mark.parametrize(
     ("needed_by", "use", "waiting", "then"),
     [
-        pytest.param(1, LinkUse.USE, "1 connection still waits", "make another in the dashboard", id="one"),
-        pytest.param(2, LinkUse.CREATE, "2 connections still wait", "another is made then", id="several"),
+        pytest.param(
+            1, LinkUse.USE, "1 connection still needs", "create another link in the dashboard", id="one"
+        ),
+        pytest.param(
+            2,
+            LinkUse.CREATE,
+            "2 connections still need",
+            "ask the managed user to reconnect before that",
+            id="several",
+        ),
     ],
 )
 def test_a_link_that_ends_within_three_days_is_a_problem(
@@ -65,8 +73,8 @@ def test_a_link_that_ends_within_three_days_is_a_problem(
     assert check_link(Link(NOW + 3 * DAY), NOW, needed_by=needed_by, use=use) == Problem(
         rule=RuleName.RECONNECT_LINK_EXPIRING,
         severity=Severity.WARNING,
-        summary=f"the reconnect link ends at 2026-02-25 20:00 UTC, and {waiting} for it",
-        remedy=f"have it used before then; {then}",
+        summary=f"the reconnect link expires at 2026-02-25 20:00 UTC, and {waiting} it",
+        remedy=then,
         deadline_at=NOW + 3 * DAY,
         dedup_key="2026-02-25 20:00 UTC",
     )

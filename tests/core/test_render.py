@@ -1,18 +1,22 @@
 """What people read: exact texts of the usual messages, and what holds for every one."""
 
+import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.messages.message import Message
-from monitor.core.messages.phrases import format_duration, platform_name
-from monitor.core.messages.render import Item, NotificationReason, describe, render
-from monitor.core.model import Connection, Incident, Reason, Resolution, RuleName, Severity, Subject
+from monitor.core.messages.phrases import format_duration, format_roughly, list_some, platform_name
+from monitor.core.messages.render import Item, NotificationReason, render
+from monitor.core.messages.wording import Wording
+from monitor.core.model import Cause, Connection, Incident, Reason, Resolution, RuleName, Severity, Subject
+from monitor.core.text import sanitize
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, target
 
 NOTICE, WARNING, CRITICAL = Severity
@@ -68,6 +72,14 @@ def source(**given: Any) -> Item:
 
 
 def written(*items: Item, limit: int | None = None) -> Message:
+    """Write a message as readers see it: without the zero-width space that keeps ``@`` from acting."""
+    message = sent(*items, limit=limit)
+    return replace(
+        message, title=message.title.replace("\u200b", ""), body=message.body.replace("\u200b", "")
+    )
+
+
+def sent(*items: Item, limit: int | None = None) -> Message:
     message = render(items, now=NOW, key="0a1b2c3d4e", limit=limit)
     assert message
     return message
@@ -80,21 +92,24 @@ def test_a_token_that_expires_and_a_post_that_failed_word_for_word() -> None:
     failed = incident(
         id=13,
         rule=RuleName.PUBLISH_ERROR,
+        cause=Cause.CONTENT,
         summary="publishing failed at 2026-02-21 16:45 UTC: Media upload failed: Invalid image format",
-        remedy="mend what the platform refused and publish again",
+        remedy="correct the post and publish it again",
         deadline_at=None,
     )
     message = written(item(failed), item())
-    assert message.title == "WARNING: Instagram: 2 problems (agency)"
+    assert message.title == (
+        "[WARNING] Instagram @yourinstagram (Your Brand): token expires in 2 days and 1 more problem"
+    )
     assert message.body == (
-        "Your Brand (handle yourinstagram) on Instagram, account agency\n"
-        "WARNING: The token expires in 2 days 12 hours, at 2026-02-25 08:00 UTC."
-        " Noticed at 2026-02-22 20:00 UTC.\n"
-        "WARNING: Publishing failed at 2026-02-21 16:45 UTC: Media upload failed: Invalid image format."
-        " Noticed at 2026-02-22 20:00 UTC.\n"
-        "Last good post: none known.\n"
-        "To do: reconnect this Instagram account at https://app.postpost.dev\n"
-        "To do: mend what the platform refused and publish again\n"
+        "WARNING: Access expires in 2 days (25 Feb, 08:00 UTC). Posts to this account will fail after that.\n"
+        "Open since 22 Feb, 20:00 UTC.\n"
+        "WARNING: The post was not published. Other posts are not affected.\n"
+        "Publishing failed at 21 Feb, 16:45 UTC: Media upload failed: Invalid image format.\n"
+        "Open since 22 Feb, 20:00 UTC.\n"
+        "What to do: reconnect this account at https://app.postpost.dev\n"
+        "What to do: correct the post and publish it again\n"
+        "Connection: Your Brand (@yourinstagram) on Instagram, account agency.\n"
         "\n"
         "Incidents 12, 13 · message 0a1b2c3d4e"
     )
@@ -111,13 +126,14 @@ def test_a_token_that_has_expired_word_for_word() -> None:
     seen = replace(INSTAGRAM, last_successful_post_at=NOW - DAY)
     user = target(managed_user="Acme", managed_user_id="65f0c0ffee65f0c0ffee65f0")
     message = written(item(expired, last_severity=WARNING, connection=seen, target=user))
-    assert message.title == "CRITICAL: Instagram: the token has expired (agency)"
+    assert message.title == "[CRITICAL] Instagram @yourinstagram (Acme): token expired 30 minutes ago"
     assert message.body == (
-        "Your Brand (handle yourinstagram) on Instagram, account agency, managed user Acme\n"
-        "CRITICAL: Worse now: The token expired 30 minutes ago, at 2026-02-22 19:30 UTC."
-        " Open for 7 days, since 2026-02-15 20:00 UTC.\n"
-        "Last good post: 2026-02-21 20:00 UTC.\n"
-        "To do: reconnect this Instagram account at https://app.postpost.dev\n"
+        "Escalated to CRITICAL: access expired 30 minutes ago (22 Feb, 19:30 UTC)."
+        " Posts to this account fail until it is reconnected.\n"
+        "Open since 15 Feb, 20:00 UTC.\n"
+        "Last successful post: 21 Feb, 20:00 UTC.\n"
+        "What to do: reconnect this account at https://app.postpost.dev\n"
+        "Connection: Your Brand (@yourinstagram) on Instagram, managed user Acme, account agency.\n"
         "\n"
         "Incident 12 · message 0a1b2c3d4e"
     )
@@ -126,10 +142,10 @@ def test_a_token_that_has_expired_word_for_word() -> None:
 def test_a_recovery_word_for_word() -> None:
     seen = replace(INSTAGRAM, token_status="valid", expires_at=NOW + 60 * DAY)
     message = written(item(ended(max_severity=CRITICAL), last_severity=CRITICAL, connection=seen))
-    assert message.title == "OK: Instagram: the token is good again (agency)"
+    assert message.title == "[RESOLVED] Instagram @yourinstagram (Your Brand): token is valid again"
     assert message.body == (
-        "Your Brand (handle yourinstagram) on Instagram, account agency\n"
-        "OK: the token is good again, until 2026-04-23 20:00 UTC. The problem lasted 3 hours.\n"
+        "The token is valid again until 23 Apr, 20:00 UTC. The problem lasted 3 hours.\n"
+        "Connection: Your Brand (@yourinstagram) on Instagram, account agency.\n"
         "\n"
         "Incident 12 · message 0a1b2c3d4e"
     )
@@ -140,16 +156,18 @@ def test_a_recovery_word_for_word() -> None:
 def test_a_token_is_not_said_to_be_good_until_its_access_token_ends(left: timedelta) -> None:
     seen = replace(INSTAGRAM, token_status="valid", expires_at=NOW + left)
     message = written(item(ended(max_severity=CRITICAL), last_severity=CRITICAL, connection=seen))
-    assert "OK: the token is good again. The problem lasted 3 hours." in message.body
+    assert message.body.startswith("The token is valid again. The problem lasted 3 hours.\n")
 
 
 def test_a_rejected_key_word_for_word() -> None:
     message = written(source())
-    assert message.title == "CRITICAL: the API key is rejected (agency)"
+    assert message.title == "[CRITICAL] Account agency: API key rejected"
     assert message.body == (
-        "Account agency\n"
-        "CRITICAL: The API key is invalid or was revoked. Noticed at 2026-02-22 20:00 UTC.\n"
-        "To do: replace it with a valid key from https://app.postpost.dev\n"
+        "The monitor can't check the connections of this account."
+        " New problems go unnoticed until the API accepts the key.\n"
+        "The API key is invalid or was revoked.\n"
+        "Open since 22 Feb, 20:00 UTC.\n"
+        "What to do: replace it with a valid key from https://app.postpost.dev\n"
         "\n"
         "Incident 12 · message 0a1b2c3d4e"
     )
@@ -159,47 +177,47 @@ def test_a_reminder_word_for_word() -> None:
     message = written(
         item(incident(opened_at=NOW - 4 * DAY), last_severity=WARNING, reasons=frozenset({Reason.REMINDER}))
     )
-    assert message.title == "REMINDER, WARNING: Instagram: the token expires in 2 days 12 hours (agency)"
-    assert message.body.splitlines()[1] == (
-        "WARNING: Still open: The token expires in 2 days 12 hours, at 2026-02-25 08:00 UTC."
-        " Open for 4 days, since 2026-02-18 20:00 UTC."
+    assert (
+        message.title == "[WARNING] Instagram @yourinstagram (Your Brand): token expires in 2 days (reminder)"
     )
+    assert message.body.splitlines()[:2] == [
+        "Still open: access expires in 2 days (25 Feb, 08:00 UTC)."
+        " Posts to this account will fail after that.",
+        "Open since 18 Feb, 20:00 UTC.",
+    ]
 
 
 def test_what_came_and_went_word_for_word() -> None:
     seen = replace(INSTAGRAM, token_status="valid", expires_at=NOW + 60 * DAY)
     message = written(item(ended(), connection=seen))
-    assert message.title == "OVER: Instagram: the token is good again (agency)"
-    assert message.body.splitlines()[1] == (
-        "OVER: the token is good again, until 2026-04-23 20:00 UTC. Not told before, it lasted 3 hours: "
-        "The token expires at 2026-02-25 08:00 UTC."
+    assert message.title == "[RESOLVED] Instagram @yourinstagram (Your Brand): token is valid again"
+    assert message.body.splitlines()[0] == (
+        "The token is valid again until 23 Apr, 20:00 UTC. The problem began and ended before this message "
+        "could be sent. It lasted 3 hours: Access expires at 25 Feb, 08:00 UTC."
     )
 
 
 def test_a_connection_that_is_gone_word_for_word() -> None:
     message = written(item(ended(Resolution.REMOVED), last_severity=WARNING))
-    assert message.title == "GONE: Instagram: the connection is no longer listed (agency)"
-    assert message.body.splitlines()[1] == (
-        "GONE: The API no longer lists this connection. Its problem was: "
-        "The token expires at 2026-02-25 08:00 UTC."
+    assert message.title == "[REMOVED] Instagram @yourinstagram (Your Brand): connection is no longer listed"
+    assert message.body.splitlines()[0] == (
+        "The API no longer lists this connection. Its last problem: Access expires at 25 Feb, 08:00 UTC."
     )
 
 
 def test_many_at_once_are_a_line_each_word_for_word() -> None:
     message = written(*crowd(6))
-    assert message.title == "WARNING: 6 problems (agency)"
+    assert message.title == (
+        "[WARNING] agency: reconnect Instagram @brand1 (2 hours left), Instagram @brand2 (3 hours left) and 4 more"
+    )
     assert message.body == (
-        "".join(
-            f"WARNING: Brand {n} (handle brand{n}) on Instagram, account agency."
-            f" The token expires in {n + 1} hours, at 2026-02-22 {21 + n}:00 UTC. (incident {n})\n"
-            for n in range(1, 3)
-        )
+        "Posts to 6 accounts will fail, the first in 2 hours (22 Feb, 22:00 UTC).\n\n"
         + "".join(
-            f"WARNING: Brand {n} (handle brand{n}) on Instagram, account agency."
-            f" The token expires in {n + 1} hours, at 2026-02-23 0{n - 3}:00 UTC. (incident {n})\n"
-            for n in range(3, 7)
+            f"WARNING: Instagram @brand{n} (Brand {n}): "
+            f"Access expires in {n + 1} hours ({22 + (21 + n) // 24} Feb, {(21 + n) % 24:02}:00 UTC). Incident {n}.\n"
+            for n in range(1, 7)
         )
-        + "\nTo do: reconnect these accounts at https://app.postpost.dev\n"
+        + "\nWhat to do: reconnect these accounts at https://app.postpost.dev\n"
         "\n"
         "Incidents 1, 2, 3, 4, 5, 6 · message 0a1b2c3d4e"
     )
@@ -298,34 +316,46 @@ def test_without_news_there_is_no_message() -> None:
 @pytest.mark.parametrize(
     ("later", "said"),
     [
-        (timedelta(), "The token expires in 2 days 12 hours, at 2026-02-25 08:00 UTC."),
-        (2 * DAY, "The token expires in 12 hours, at 2026-02-25 08:00 UTC."),
-        (timedelta(days=2, hours=12), "The token expired less than a minute ago, at 2026-02-25 08:00 UTC."),
-        (3 * DAY, "The token expired 12 hours ago, at 2026-02-25 08:00 UTC."),
+        (timedelta(), "Access expires in 2 days (25 Feb, 08:00 UTC)."),
+        (2 * DAY, "Access expires in 12 hours (25 Feb, 08:00 UTC)."),
+        (timedelta(days=2, hours=12), "Access expired less than a minute ago (25 Feb, 08:00 UTC)."),
+        (3 * DAY, "Access expired 12 hours ago (25 Feb, 08:00 UTC)."),
     ],
 )
 def test_countdowns_are_true_when_the_message_is_written(later: timedelta, said: str) -> None:
-    assert said == describe(incident(), NOW + later)
+    assert said == Wording(now=NOW + later).describe(item())
 
 
 @pytest.mark.parametrize(
     ("summary", "title", "said"),
     [
-        ("token expires soon", "the token expires soon", "The token expires soon."),
-        ("token has expired", "the token has expired", "The token has expired."),
-        (
+        pytest.param(
+            "token expires soon",
+            "token expires soon",
+            "Access expires soon. Posts to this account will fail after that.",
+            id="soon",
+        ),
+        pytest.param(
+            "token has expired",
+            "token has expired",
+            "Access has expired. Posts to this account fail until it is reconnected.",
+            id="expired",
+        ),
+        pytest.param(
             "token has expired before its date, 2026-04-03 20:00 UTC",
-            "the token has expired before its date, 2026-04-03 20:00 UTC",
-            "The token has expired before its date, 2026-04-03 20:00 UTC.",
+            "token has expired before its date",
+            "Access has expired before its date, 3 Apr, 20:00 UTC. "
+            "Posts to this account fail until it is reconnected.",
+            id="before its date",
         ),
     ],
 )
 def test_a_token_without_a_deadline_is_not_said_to_be_what_it_is_not(
     summary: str, title: str, said: str
 ) -> None:
-    message = written(item(incident(summary=summary, deadline_at=None)))
-    assert message.title == f"WARNING: Instagram: {title} (agency)"
-    assert said in message.body
+    message = written(item(incident(summary=summary, deadline_at=None, severity=CRITICAL)))
+    assert message.title == f"[CRITICAL] Instagram @yourinstagram (Your Brand): {title}"
+    assert message.body.splitlines()[0] == said
 
 
 @pytest.mark.parametrize(
@@ -348,6 +378,66 @@ def test_durations_are_written_for_people(duration: timedelta, said: str) -> Non
     assert said == format_duration(duration)
 
 
+@pytest.mark.parametrize(
+    ("duration", "said"),
+    [
+        (-DAY, "less than a minute"),
+        (100 * MINUTE, "1 hour 40 minutes"),
+        (2 * HOUR + 29 * MINUTE, "2 hours 29 minutes"),
+        (2 * HOUR + 31 * MINUTE, "3 hours"),
+        (21 * HOUR + 57 * MINUTE, "22 hours"),
+        (2 * DAY - HOUR, "47 hours"),
+        (2 * DAY - MINUTE, "2 days"),
+        (3 * DAY - HOUR, "2 days"),
+        (3 * DAY, "3 days"),
+    ],
+)
+def test_a_title_has_durations_in_one_unit_and_never_promises_a_day_too_many(
+    duration: timedelta, said: str
+) -> None:
+    assert said == format_roughly(duration)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and 1 more"),
+        (list("abcde"), "a, b and 3 more"),
+    ],
+)
+def test_names_are_joined_as_people_join_them(names: list[str], said: str) -> None:
+    assert said == list_some(names, 2)
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "said"),
+    [
+        ("UTC", NOW, "22 Feb, 20:00 UTC"),
+        ("Europe/Berlin", NOW, "22 Feb, 21:00 Berlin"),
+        ("America/Argentina/Buenos_Aires", NOW, "22 Feb, 17:00 Buenos Aires"),
+        ("Europe/Berlin", NOW + 365 * DAY, "22 Feb 2027, 21:00 Berlin"),
+    ],
+)
+def test_times_are_in_the_zone_of_the_readers_and_name_another_year(
+    zone: str, moment: datetime, said: str
+) -> None:
+    assert said == Wording(now=NOW, time_zone=ZoneInfo(zone)).time(moment)
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        ("failed at 2026-02-21 23:45 UTC: no", "failed at 22 Feb, 00:45 Berlin: no"),
+        ("failed at 2026-02-31 23:45 UTC", "failed at 2026-02-31 23:45 UTC"),
+        ("failed at 9999-12-31 23:45 UTC", "failed at 9999-12-31 23:45 UTC"),
+    ],
+)
+def test_times_in_a_summary_are_written_for_the_readers(summary: str, said: str) -> None:
+    assert said == Wording(now=NOW, time_zone=ZoneInfo("Europe/Berlin")).localize(summary)
+
+
 # Order, titles and groups
 
 
@@ -358,20 +448,28 @@ def test_the_worst_comes_first_then_the_nearest_deadline_and_what_is_over_last()
     body = written(over, late, worst, soon).body
     places = [body.index(text) for text in ("CRITICAL:", "Brand 1 ", "Brand 2 ")]
     assert places == sorted(places)
-    assert body.index("OK:") > body.index("CRITICAL:")
+    assert body.index("RESOLVED:") > body.index("CRITICAL:")
     assert written(over, late, worst, soon) == written(soon, worst, late, over)
 
 
 def test_titles_count_what_is_open_and_name_the_account_or_how_many() -> None:
     elsewhere = item(incident(subject=Subject(account="other", target_id=2, platform_id="tiktok-1")))
     over = item(ended(id=4), last_severity=CRITICAL)
-    assert written(item(), elsewhere).title == "WARNING: 2 problems (2 accounts)"
-    assert written(item(), over).title == "WARNING: Instagram: the token expires in 2 days 12 hours (agency)"
+    assert written(item(), elsewhere).title == (
+        "[WARNING] 2 accounts: reconnect Instagram @yourinstagram (2 days left) and "
+        "Instagram @yourinstagram (2 days left)"
+    )
+    assert (
+        written(item(), over).title
+        == "[WARNING] Instagram @yourinstagram (Your Brand): token expires in 2 days"
+    )
     two_over = [
         item(ended(id=n, subject=Subject(account="agency", target_id=n)), last_severity=WARNING)
         for n in (1, 2)
     ]
-    assert written(*two_over).title == "OK: 2 problems are over (agency)"
+    assert written(*two_over).title == (
+        "[RESOLVED] agency: Instagram @yourinstagram and Instagram @yourinstagram"
+    )
 
 
 def test_a_channel_that_fails_has_no_account() -> None:
@@ -383,8 +481,8 @@ def test_a_channel_that_fails_has_no_account() -> None:
         deadline_at=None,
     )
     message = written(item(failing, connection=None, target=None))
-    assert message.title == "WARNING: a channel takes no messages"
-    assert message.body.startswith("Channel ops\nWARNING: 3 messages could not be sent. Noticed")
+    assert message.title == "[WARNING] Channel ops: messages are not delivered"
+    assert message.body.startswith("Alerts for this channel do not arrive.\n3 messages could not be sent.\n")
 
 
 @pytest.mark.parametrize("rule", RuleName)
@@ -400,14 +498,14 @@ def test_every_kind_of_problem_has_words_for_every_kind_of_news(rule: RuleName) 
     ):
         message = written(item(about, last_severity=notified, reasons=frozenset(reasons)))
         assert "_" not in message.title
-        assert message.title.endswith("(agency)")
+        assert "Instagram @yourinstagram (Your Brand): " in message.title
         assert message.body.endswith("Incident 12 · message 0a1b2c3d4e")
 
 
 @pytest.mark.parametrize(
     ("display_name", "username", "who"),
     [
-        ("Your Brand", "@brand", "Your Brand (handle brand) on Instagram"),
+        ("Your Brand", "@brand", "Your Brand (@brand) on Instagram"),
         ("brand", "brand", "brand on Instagram"),
         (None, "brand", "brand on Instagram"),
         (None, "", "instagram-17841412345678 on Instagram"),
@@ -418,7 +516,7 @@ def test_a_connection_is_called_what_people_call_it(
     display_name: str | None, username: str, who: str
 ) -> None:
     seen = replace(INSTAGRAM, display_name=display_name, username=username)
-    assert written(item(connection=seen)).body.startswith(f"{who}, account agency\n")
+    assert f"\nConnection: {who}, account agency.\n" in written(item(connection=seen)).body
 
 
 def test_platforms_have_the_names_that_people_know() -> None:
@@ -433,17 +531,17 @@ def test_platforms_have_the_names_that_people_know() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 40, 500])
 @pytest.mark.parametrize("limit", [40, 80, 140, 160, 250, 500, 1000, 1900, 4096, 30_000])
 def test_a_message_keeps_within_the_limit_and_cuts_no_line(count: int, limit: int) -> None:
-    body = written(*crowd(count), limit=limit).body
+    body = sent(*crowd(count), limit=limit).body
     assert len(body) <= limit
     if limit < 80:
         return  # what can't hold a line is told where the rest is, as far as that goes
     *lines, _, foot = body.splitlines()
     assert foot.endswith("message 0a1b2c3d4e")
     shown = [line for line in lines if line.startswith("WARNING")]
-    assert all(line.endswith((")", "Noticed at 2026-02-22 20:00 UTC.")) for line in shown)
+    assert all(re.search(r"(Incident \d+\.|\(incident \d+\)|fail after that\.)$", line) for line in shown)
     counted = [line for line in lines if "see `postpost-monitor incidents`" in line]
-    if count <= 5 and any(line.startswith("Brand") for line in lines):
-        assert len(shown) == count
+    if stories := [line for line in lines if line == "Open since 22 Feb, 20:00 UTC."]:
+        assert len(stories) == count <= 5
     elif counted:
         assert len(counted) == 1
         assert int("".join(c for c in counted[0] if c.isdigit())) == count - len(shown)
@@ -453,8 +551,8 @@ def test_a_message_keeps_within_the_limit_and_cuts_no_line(count: int, limit: in
 
 def test_where_only_some_fit_the_worst_are_shown_and_the_rest_counted() -> None:
     body = written(*crowd(40), limit=1000).body
-    assert "Brand 1 " in body
-    assert "Brand 40 " not in body
+    assert "(Brand 1)" in body
+    assert "(Brand 40)" not in body
     shown = body.count("WARNING: ")
     assert f"and {40 - shown} more: see `postpost-monitor incidents`\n" in body
     assert body.endswith("Incidents 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 30 more · message 0a1b2c3d4e")
@@ -462,9 +560,7 @@ def test_where_only_some_fit_the_worst_are_shown_and_the_rest_counted() -> None:
 
 def test_where_one_line_does_not_fit_it_is_said_in_fewer_words() -> None:
     body = written(item(), limit=140).body
-    assert body == (
-        "WARNING: Instagram: the token expires in 2 days 12 hours (incident 12)\n\nIncident 12 · message 0a1b2c3d4e"
-    )
+    assert body == ("WARNING: token expires in 2 days (incident 12)\n\nIncident 12 · message 0a1b2c3d4e")
 
 
 texts = st.text(max_size=400) | st.sampled_from(["x" * 400, "@everyone\r\n<!channel> [a](https://evil)", ""])
@@ -479,7 +575,7 @@ def test_whatever_people_are_called_it_fits(names: list[tuple[str, str, str]], l
         )
         for n, (kind, handle, name) in enumerate(names, 1)
     ]
-    assert len(written(*items, limit=limit).body) <= limit
+    assert len(sent(*items, limit=limit).body) <= limit
 
 
 # Text from outside
@@ -496,7 +592,7 @@ def hostile(**given: Any) -> Connection:
 
 @pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize("limit", [None, 300])
-def test_outside_text_does_nothing_in_the_body_and_is_not_in_the_title(count: int, limit: int | None) -> None:
+def test_outside_text_does_nothing_in_the_body_and_in_the_title(count: int, limit: int | None) -> None:
     user = target(managed_user=HOSTILE)
     items = [
         item(
@@ -506,19 +602,24 @@ def test_outside_text_does_nothing_in_the_body_and_is_not_in_the_title(count: in
         )
         for n in range(1, count + 1)
     ]
-    message = written(*items, limit=limit)
+    message = sent(*items, limit=limit)
     for active in ACTIVE:
         assert active not in message.body
         assert active not in message.title
-    assert not any(word in message.title for word in ("everyone", "click", "script"))
 
 
-@given(kind=st.text(max_size=60), name=st.text(max_size=60))
-def test_titles_hold_no_word_from_outside(kind: str, name: str) -> None:
-    seen = connection(platform_id=f"{kind.replace('-', '')}~-1", username=name, display_name=name)
-    for one in (item(connection=seen), item(ended(), last_severity=WARNING, connection=seen)):
-        title = written(one).title
-        assert title in {
-            "WARNING: the token expires in 2 days 12 hours (agency)",
-            "OK: the token is good again (agency)",
-        }
+@given(kind=texts, name=texts, handle=texts, user=texts | st.none())
+def test_names_in_a_title_are_harmless_and_leave_room_for_the_problem(
+    kind: str, name: str, handle: str, user: str | None
+) -> None:
+    seen = connection(platform_id=f"{kind.replace('-', '')}~-1", username=handle, display_name=name)
+    whose = target(managed_user=user)
+    for one, start, end in (
+        (item(connection=seen, target=whose), "[WARNING] ", ": token expires in 2 days"),
+        (item(ended(), last_severity=WARNING, connection=seen), "[RESOLVED] ", ": token is valid again"),
+    ):
+        title = sent(one).title
+        assert title.startswith(start)
+        assert title.endswith(end)
+        assert len(title) <= 250
+        assert title == sanitize(title, 1000)

@@ -34,7 +34,7 @@ from tests.factories import DAY, HOUR, MINUTE, NOW, connection, known, target
 NOTICE, WARNING, CRITICAL = Severity
 SECOND = timedelta(seconds=1)
 VENDOR = RenewalProfile(renewed_by=RenewedBy.VENDOR)
-POLICY = "look at the account on the platform itself: it says there what it wants"
+POLICY = "check the account on the platform"
 
 
 def failed_post(message: str, platform: str = "linkedin", **given: Any) -> Any:
@@ -88,7 +88,7 @@ def of_test(severity: Severity, what: str, key: str, cause: Cause, remedy: str, 
     return Problem(
         rule=RuleName.CONNECTION_TEST_FAILED,
         severity=severity,
-        summary=f"a test of the connection {what}",
+        summary=f"the connection test {what}",
         remedy=remedy,
         level=level,
         dedup_key=key,
@@ -202,7 +202,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         token("unknown", 0 * DAY),
         expiry(
             WARNING,
-            "token reached its date, 2026-02-22 20:00 UTC, and the API doesn't know its status",
+            "token may have expired, because the API reports no status after its date, 2026-02-22 20:00 UTC",
             dedup_key="2026-02-22 20:00 UTC",
             keeps_worse=True,
         ),
@@ -215,8 +215,8 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         Problem(
             rule=RuleName.RENEWAL_OVERDUE,
             severity=WARNING,
-            summary="the token should have been renewed by 2026-02-20 20:00 UTC and was not; "
-            "it expires at 2026-03-02 20:00 UTC",
+            summary="the token was not renewed by 2026-02-20 20:00 UTC as expected, "
+            "and expires at 2026-03-02 20:00 UTC",
             deadline_at=NOW + 8 * DAY,
             dedup_key="2026-03-02 20:00 UTC",
             cause=Cause.AUTHORIZATION,
@@ -243,7 +243,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_post("Token has been revoked"),
         publishing(
             CRITICAL,
-            ", the authorization is dead: Token has been revoked",
+            ", because the platform rejected the login: Token has been revoked",
             "token has been revoked",
             Cause.AUTHORIZATION,
             "",
@@ -256,7 +256,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_post("Your account is suspended"),
         publishing(
             WARNING,
-            ", the platform blocks or limits the account: Your account is suspended",
+            ", because the platform restricts the account: Your account is suspended",
             "your account is suspended",
             Cause.POLICY,
             POLICY,
@@ -269,10 +269,10 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_post("Service temporarily unavailable"),
         publishing(
             NOTICE,
-            ", which may well pass: Service temporarily unavailable",
+            ", probably for a short time: Service temporarily unavailable",
             "service temporarily unavailable",
             Cause.TRANSIENT,
-            "publish again; should it go on, look at the account on the platform",
+            "publish the post again",
             level=1,
         ),
     ),
@@ -282,10 +282,10 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_post("Media upload failed: Invalid image format"),
         publishing(
             WARNING,
-            ", the content was refused: Media upload failed: Invalid image format",
+            ", because the platform refused the content: Media upload failed: Invalid image format",
             "media upload failed: invalid image format",
             Cause.CONTENT,
-            "mend what the platform refused and publish again",
+            "correct the post and publish it again",
             level=2,
         ),
     ),
@@ -298,7 +298,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
             ": Something is wrong",
             "something is wrong",
             Cause.UNKNOWN,
-            "read what the platform says: publish again, or reconnect the account if it asks for that",
+            "publish the post again, or reconnect the account if the error asks for it",
             level=2,
         ),
     ),
@@ -311,7 +311,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
             ": no reason given",
             "",
             Cause.UNKNOWN,
-            "read what the platform says: publish again, or reconnect the account if it asks for that",
+            "publish the post again, or reconnect the account if the error asks for it",
             level=2,
         ),
     ),
@@ -321,10 +321,10 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_post("PUBLISH_OUTCOME_UNKNOWN"),
         publishing(
             WARNING,
-            ", the post may be out, whole or in parts: PUBLISH_OUTCOME_UNKNOWN",
+            ", but the post may be published, whole or in parts: PUBLISH_OUTCOME_UNKNOWN",
             "publish_outcome_unknown",
             Cause.UNKNOWN,
-            "look at the account on the platform before you publish anything again",
+            "check the account on the platform before you publish anything again",
             level=2,
         ),
     ),
@@ -335,7 +335,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_test("Token has been revoked"),
         of_test(
             CRITICAL,
-            "failed, the authorization is dead: Token has been revoked",
+            "failed, because the platform rejected the login: Token has been revoked",
             "token has been revoked",
             Cause.AUTHORIZATION,
             "",
@@ -348,7 +348,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         failed_test("Your account is suspended"),
         of_test(
             WARNING,
-            "failed, the platform blocks or limits the account: Your account is suspended",
+            "failed, because the platform restricts the account: Your account is suspended",
             "your account is suspended",
             Cause.POLICY,
             POLICY,
@@ -366,7 +366,12 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         ConnectionTestFailed(),
         lost_permissions("read", "write"),
         of_test(
-            WARNING, "shows lost permissions: read, write", "lost read write", Cause.PERMISSION, "", level=1
+            WARNING,
+            "shows missing permissions: read, write",
+            "lost read write",
+            Cause.PERMISSION,
+            "",
+            level=1,
         ),
     ),
     ("nothing-lost", ConnectionTestFailed(), lost_permissions(), NoProblem.OK),
@@ -378,7 +383,7 @@ RESULTS: list[tuple[str, ConnectionRule, Any, RuleResult]] = [
         Problem(
             rule=RuleName.CONNECTION_REMOVED,
             severity=NOTICE,
-            summary="the API no longer lists this connection; it was last seen at 2026-02-22 19:00 UTC",
+            summary="the API no longer lists this connection (last seen at 2026-02-22 19:00 UTC)",
             remedy="connect the account again, unless it was disconnected on purpose",
         ),
     ),
@@ -425,7 +430,7 @@ def test_a_clock_that_is_wrong_is_told_in_full() -> None:
         rule=RuleName.CLOCK_SKEW,
         severity=WARNING,
         summary="this machine's clock is 10 minutes ahead of the clock of https://api.example.com",
-        remedy="turn on time synchronization (NTP) on this machine; `timedatectl` shows its state",
+        remedy="turn on time synchronization (NTP) on this machine",
         dedup_key="https://api.example.com",
     )
 
@@ -584,8 +589,7 @@ def test_a_word_that_nobody_knows_is_told_with_the_first_connections(count: int,
             RuleName.BAD_ANSWER,
             WARNING,
             summary=f'the API reports a token status that the monitor doesn\'t know: "paused" ({shown}{names})',
-            remedy="check these connections in the dashboard; until a newer monitor knows the word, "
-            "only their expiry dates count",
+            remedy="check these connections in the dashboard, because only their expiry dates count here",
             notified_levels={"words paused": 1},
         ),
         reason=Reason.OPENED,

@@ -141,8 +141,8 @@ def test_a_doubted_list_says_what_it_lacks() -> None:
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         scope=FailureScope.USERS,
-        error="the list of managed users suddenly lacks 3 of 4",
-        remedy="look into the dashboard; if they were detached on purpose, this ends after a day",
+        error="the list of managed users suddenly lacks 3 of 4, which counts after a day",
+        remedy="check the managed users in the dashboard",
     )
 
 
@@ -160,7 +160,7 @@ def test_who_is_missing_in_two_lists_is_removed(missing_for: timedelta, is_remov
 
 @pytest.mark.parametrize(
     ("missing_since", "since"),
-    [pytest.param(NOW, " since 2026-02-22 20:00 UTC", id="since"), pytest.param(None, "", id="at-once")],
+    [pytest.param(NOW, " (since 2026-02-22 20:00 UTC)", id="since"), pytest.param(None, "", id="at-once")],
 )
 def test_who_left_the_workspace_is_a_problem_that_says_since_when(
     missing_since: datetime | None, since: str
@@ -168,7 +168,7 @@ def test_who_left_the_workspace_is_a_problem_that_says_since_when(
     assert user_removed(known(1, missing_since=missing_since)) == Problem(
         rule=RuleName.USER_NOT_MANAGED,
         severity=Severity.WARNING,
-        summary=f"the workspace does not list this managed user any more{since}; it is polled no more",
-        remedy="if that was not meant, attach the user to the workspace again; else there is nothing to do",
+        summary=f"the workspace no longer lists this managed user{since}",
+        remedy="add the user to the workspace again, unless it left on purpose",
         dedup_key="user_not_managed",
     )

@@ -207,7 +207,7 @@ def expires(simulator: JobSimulator) -> None:
 @pytest.mark.parametrize(
     ("meanwhile", "severity", "says"),
     [
-        (recovers, None, "OVER: the token is good again"),
+        (recovers, None, "The token is valid again"),
         (expires, Severity.CRITICAL, "expired"),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_dead_letter_that_is_tried_again_says_what_is_true_then(simulator: Job
     simulator.channel.refusal = None
     simulator.poll_connections(connection())
     (message,) = simulator.deliver()
-    assert "OVER: the token is good again" in message.body
+    assert "The token is valid again" in message.body
     with simulator.database.begin() as store:
         assert [1] == dead_letters.requeue_on_request(store, [1], simulator.clock())
     assert [] == simulator.deliver()  # all of it is told already

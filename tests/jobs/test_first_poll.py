@@ -62,7 +62,13 @@ def test_the_first_look_tells_what_is_wrong_in_one_message(seen: JobSimulator) -
     ] == [(row["rule"], row["severity"], row["platform_id"]) for row in seen.view("incident_log")]
     (message,) = seen.deliver()
     assert message.severity is Severity.WARNING
-    for notified in ("Instagram", "Your Brand", "yourinstagram", "2 days 12 hours", "Invalid image format"):
+    for notified in (
+        "Instagram",
+        "Your Brand",
+        "yourinstagram",
+        "in 2 days (25 Feb, 08:00 UTC)",
+        "Invalid image format",
+    ):
         assert notified in message.body
     for untold in ("LinkedIn", "John Doe", "Your Name", "twitter", "linkedin"):
         assert untold not in message.title + message.body
@@ -110,9 +116,9 @@ def test_reconnecting_and_posting_is_one_message_that_all_is_well(seen: JobSimul
     seen.poll_connections(X, LINKEDIN, WELL)
     (message,) = seen.deliver()
     assert message.severity is None
-    assert message.title.startswith("OK")
-    assert 2 == message.body.count("OK: ")
-    assert "the token is good again" in message.body
+    assert message.title.startswith("[RESOLVED]")
+    assert 2 == message.body.count("RESOLVED: ")
+    assert "The token is valid again" in message.body
     assert ["recovered"] * 2 == [row["resolution"] for row in seen.view("incident_log")]
     assert [
         (None, "expiring_soon"),
@@ -137,8 +143,8 @@ def test_a_rung_is_told_while_the_api_is_down(seen: JobSimulator) -> None:
         seen.review()
         notified += [message.title for message in seen.deliver() if "Instagram" in message.title]
     assert 2 == len(notified)  # one day before, and expired
-    assert all(title.startswith("CRITICAL") for title in notified)
-    assert "has expired" in notified[1]
+    assert all(title.startswith("[CRITICAL]") for title in notified)
+    assert "token expired" in notified[1]
 
 
 def test_every_channel_of_a_route_is_told_and_one_that_is_gone_stops_nobody(seen: JobSimulator) -> None:

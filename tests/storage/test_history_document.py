@@ -38,9 +38,15 @@ USER = "64a1f0c2e4b0a1b2c3d4e5f6"
 GAP = Downtime(starts_at=datetime(2026, 2, 21, 22, tzinfo=UTC), ends_at=datetime(2026, 2, 22, 4, tzinfo=UTC))
 # Twenty days before the questions are asked: they ask what is left from now on.
 START = utc_now().replace(minute=0, second=0, microsecond=0) - 20 * DAY
-DEAD = f"publishing failed at {format_time(START + 4 * DAY - HOUR)}, the authorization is dead: The token has expired"
-BROKEN = f"publishing failed at {format_time(START + 5 * DAY - HOUR)}, the content was refused: Media upload failed"
-GONE = f"the API no longer lists this connection; it was last seen at {format_time(START + 10 * DAY)}"
+DEAD = (
+    f"publishing failed at {format_time(START + 4 * DAY - HOUR)}, "
+    "because the platform rejected the login: The token has expired"
+)
+BROKEN = (
+    f"publishing failed at {format_time(START + 5 * DAY - HOUR)}, "
+    "because the platform refused the content: Media upload failed"
+)
+GONE = f"the API no longer lists this connection (last seen at {format_time(START + 10 * DAY)})"
 OVER = f"token expired at {format_time(START + 10 * DAY)}"
 SOON = f"token expires at {format_time(START + 23 * DAY - HOUR)}"
 

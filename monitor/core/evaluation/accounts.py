@@ -219,8 +219,7 @@ def _unheard(known: AccountState, rules: Rules) -> Problem | None:
             f"the API reports {'a token status' if is_one else 'token statuses'} that the monitor doesn't know: "
             f"{', '.join(named)}{more}"
         ),
-        remedy="check these connections in the dashboard; until a newer monitor knows the word, "
-        "only their expiry dates count",
+        remedy="check these connections in the dashboard, because only their expiry dates count here",
         dedup_key=f"words {' '.join(words)}"[:MARK_LENGTH],
         is_new_key=True,
     )

@@ -92,8 +92,8 @@ def detect_mass_change(known: TargetState, snapshot: Snapshot, rules: Rules) -> 
         failure=Failure(
             outcome=Outcome.BAD_ANSWER,
             rule=RuleName.BAD_ANSWER,
-            error=f"{len(worse)} of {len(present)} tokens got worse at once ({which})",
-            remedy="wait for the next poll: if it shows the same, each of them is told",
+            error=f"{len(worse)} of {len(present)} tokens got worse at once ({which}), unconfirmed so far",
+            remedy="",
         ),
     )
 
@@ -122,8 +122,8 @@ def detect_shrunk_list(known: TargetState, snapshot: Snapshot) -> Failure | None
     return Failure(
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
-        error=f"the list of connections suddenly lacks {len(lost)} of {len(present)}",
-        remedy="look into the dashboard; if you disconnected them yourself, this ends after a day",
+        error=f"the list of connections suddenly lacks {len(lost)} of {len(present)}, which counts after a day",
+        remedy="check the connections in the dashboard",
     )
 
 
@@ -147,6 +147,5 @@ def detect_unparsable_entries(snapshot: Snapshot) -> Failure | None:
         outcome=Outcome.BAD_ANSWER,
         rule=RuleName.BAD_ANSWER,
         error=error,
-        remedy="look after them in the dashboard until a newer version of the monitor reads them; "
-        "its log says what is wrong with each (poll.partial)",
+        remedy="check these connections in the dashboard, and find the reason in the log (poll.partial)",
     )

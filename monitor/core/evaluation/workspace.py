@@ -155,8 +155,8 @@ def diff_workspace(
             outcome=Outcome.BAD_ANSWER,
             rule=RuleName.BAD_ANSWER,
             scope=FailureScope.USERS,
-            error=f"the list of managed users suddenly lacks {len(missing)} of {settled}",
-            remedy="look into the dashboard; if they were detached on purpose, this ends after a day",
+            error=f"the list of managed users suddenly lacks {len(missing)} of {settled}, which counts after a day",
+            remedy="check the managed users in the dashboard",
         )
         return replace(diff, anomaly=anomaly)
     gone = tuple(
@@ -170,11 +170,11 @@ def diff_workspace(
 
 def user_removed(user: KnownUser) -> Problem:
     """Return the problem that a managed user left the workspace."""
-    since = f" since {format_time(user.missing_since)}" if user.missing_since else ""
+    since = f" (since {format_time(user.missing_since)})" if user.missing_since else ""
     return Problem(
         rule=RuleName.USER_NOT_MANAGED,
         severity=Severity.WARNING,
-        summary=f"the workspace does not list this managed user any more{since}; it is polled no more",
-        remedy="if that was not meant, attach the user to the workspace again; else there is nothing to do",
+        summary=f"the workspace no longer lists this managed user{since}",
+        remedy="add the user to the workspace again, unless it left on purpose",
         dedup_key=RuleName.USER_NOT_MANAGED.value,
     )

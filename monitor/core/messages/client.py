@@ -1,19 +1,26 @@
-"""What a client is told of its own connections: what to do and where, for somebody who never saw the monitor."""
+"""The message to a client about its own connections: what to do, where, and how to check who sent it."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, tzinfo
+from urllib.parse import urlsplit
 
 from monitor.core.messages.message import Message
-from monitor.core.messages.phrases import format_duration, platform_name
+from monitor.core.messages.phrases import as_sentence, platform_name
 from monitor.core.messages.render import Item, NotificationReason, own_links, sort_for_message, thread_names
+from monitor.core.messages.wording import Wording, needs_reconnect
 from monitor.core.model import Resolution, RuleName
 from monitor.core.rules.renewal import WEEK
-from monitor.core.rules.token_expiry import EXPIRES_SOON
-from monitor.core.text import format_time, sanitize
+from monitor.core.text import sanitize
 
 
 def render_for_client(
-    items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None
+    items: Iterable[Item],
+    *,
+    now: datetime,
+    key: str,
+    limit: int | None = None,
+    time_zone: tzinfo = UTC,
+    sender: str = "",
 ) -> Message | None:
     """
     Write one message for one client.
@@ -21,126 +28,130 @@ def render_for_client(
     Args:
         items: all about connections of one managed user.
         limit: the longest body that the channel takes, in characters.
+        time_zone: of the times in the message.
+        sender: whom the client knows as the publisher of its posts; empty if the configuration doesn't say.
 
     Returns:
-        None where nothing is left to tell: what a client has disconnected it need not hear of.
+        None if there is no news: a client isn't notified of what it has disconnected itself.
     """
-    notified = [item for item in sort_for_message(items) if _is_for_client(item)]
+    notified = [
+        item
+        for item in sort_for_message(items)
+        if item.connection is not None and item.incident.resolution is not Resolution.REMOVED
+    ]
     if not notified:
         return None
-    open_ones = [item for item in notified if item.incident.is_open]
-    to_reconnect = [item for item in open_ones if not item.incident.remedy]
-    foot = f"\n\nmessage {key}"
-    body = "\n\n".join(
-        part
-        for part in (
-            _greeting(notified[0]),
-            _unique_lines([_problem_line(item, now) for item in open_ones]),
-            _reconnect_instructions(to_reconnect),
-            _unique_lines([_resolved_line(item) for item in notified if not item.incident.is_open]),
-            f"message {key}",
-        )
-        if part
-    )
+    writer = _ClientWriter(notified, Wording(now=now, time_zone=time_zone), sender)
+    foot = f"\n\nReference: {key}"
+    body = writer.body()
     return Message(
-        title=_title(notified, open_ones, to_reconnect),
-        body=body if len(body) <= (limit or len(body)) else body[: (limit or 0) - len(foot)] + foot,
-        severity=open_ones[0].incident.severity if open_ones else None,
+        title=writer.title(),
+        body=(body if limit is None else body[: max(limit - len(foot), 0)]) + foot,
+        severity=next((item.incident.severity for item in notified if item.incident.is_open), None),
         key=key,
         links=own_links(notified),
-        url=_link(to_reconnect),
+        url=writer.link,
         threads=thread_names(notified),
     )
 
 
-def _is_for_client(item: Item) -> bool:
-    return item.connection is not None and item.incident.resolution is not Resolution.REMOVED
+class _ClientWriter:
+    """Write in plain words, without anything that looks like phishing: no urgency, and a named sender."""
 
+    def __init__(self, items: Sequence[Item], wording: Wording, sender: str) -> None:
+        self._wording = wording
+        self._sender = sanitize(sender, 80)
+        self._open = [item for item in items if item.incident.is_open]
+        self._resolved = [item for item in items if not item.incident.is_open]
+        self._to_reconnect = [item for item in self._open if needs_reconnect(item)]
+        self.link = next((item.reconnect_url for item in self._to_reconnect if item.reconnect_url), "")
 
-def _title(notified: list[Item], open_ones: list[Item], to_reconnect: list[Item]) -> str:
-    """Say in the title what is to be done; no text from outside, since it becomes a mail header."""
-    again = (
-        "Reminder: "
-        if open_ones and all(item.reason is NotificationReason.REMINDER for item in open_ones)
-        else ""
-    )
-    platforms = sorted({_platform(item) for item in to_reconnect or open_ones or notified})
-    which = platforms[0] if len(platforms) == 1 else "social"
-    if to_reconnect:
-        several = "" if len(_connections(to_reconnect)) == 1 else "s"
-        what = f"please reconnect your {which} account{several}"
-    elif open_ones:
-        what = f"a post to your {which} account could not be published"
-    else:
-        what = f"your {which} account{'' if len(_connections(notified)) == 1 else 's'} can publish again"
-    return f"{again}{what}" if again else what[:1].upper() + what[1:]
+    def title(self) -> str:
+        """Say who writes, and what the client is asked to do."""
+        shown = self._to_reconnect or self._open or self._resolved
+        platforms = sorted({platform_name(item.connection.platform) for item in shown if item.connection})
+        which = platforms[0] if len(platforms) == 1 else "social media"
+        accounts = "account" if len({item.incident.subject.key for item in shown}) == 1 else "accounts"
+        if self._to_reconnect:
+            what = f"please reconnect your {which} {accounts}"
+        elif self._open:
+            what = f"a problem with your {which} {accounts}"
+        else:
+            what = f"your {which} {accounts} can publish again"
+        if self._open and all(item.reason is NotificationReason.REMINDER for item in self._open):
+            what = f"reminder, {what}"
+        return f"{self._sender}: {what}" if self._sender else f"{what[:1].upper()}{what[1:]}"
 
-
-def _greeting(item: Item) -> str:
-    name = sanitize(item.target.managed_user or "", 80) if item.target else ""
-    return f"Hello {name}," if name else "Hello,"
-
-
-def _problem_line(item: Item, now: datetime) -> str:
-    account = f"Your {_platform(item)} account {_connection_name(item)}"
-    incident = item.incident
-    if incident.remedy:
-        return f"{account}: {incident.summary}."
-    ends_at = incident.deadline_at  # the connection's own date may be an access token's, or no longer count
-    if incident.summary == EXPIRES_SOON:
-        return f"{account} needs to be reconnected: our permission to publish to it ends soon."
-    if incident.rule is RuleName.PUBLISH_ERROR or ends_at is None:
-        return f"{account} needs to be reconnected: we are no longer allowed to publish to it."
-    api_now = now + item.clock_offset
-    if ends_at > api_now:
-        return (
-            f"{account} needs to be reconnected within {format_duration(ends_at - api_now)}: "
-            f"our permission to publish to it ends at {format_time(ends_at)}."
+    def body(self) -> str:
+        """Write all but the last line, which has the key of the message."""
+        paragraphs = (
+            [self._greeting()],
+            [self._problem(item) for item in self._open],
+            self._instructions(),
+            [
+                *map(self._ending, self._resolved),
+                *(["You do not need to do anything."] if not self._open else []),
+            ],
+            self._closing(),
         )
-    return (
-        f"{account} needs to be reconnected: our permission to publish to it ended at {format_time(ends_at)}."
-    )
+        return "\n\n".join("\n".join(dict.fromkeys(lines)) for lines in paragraphs if lines)
 
+    def _greeting(self) -> str:
+        target = (self._open or self._resolved)[0].target
+        name = sanitize((target and target.managed_user) or "", 80)
+        why = f"{self._sender} publishes posts for you on social media." if self._sender else ""
+        return "\n".join(part for part in (f"Hello {name}," if name else "Hello,", why) if part)
 
-def _reconnect_instructions(to_reconnect: list[Item]) -> str:
-    if not to_reconnect:
-        return ""
-    if link := _link(to_reconnect):
-        return f"Please reconnect here:\n{link}\nThe link is yours alone: please don't pass it on."
-    return "Please ask whoever manages your posts for your link to reconnect."
+    def _problem(self, item: Item) -> str:
+        account, incident, wording = self._account(item), item.incident, self._wording
+        if not needs_reconnect(item):
+            return f"There is a problem with {account}.\n{as_sentence(wording.localize(incident.summary))}"
+        if not wording.is_ahead(item):
+            return f"Please reconnect {account}. We can't publish to it any more."
+        if incident.deadline_at is None:
+            return f"Please reconnect {account}. Our permission to publish to it ends soon."
+        return f"Please reconnect {account} by {self._time(incident.deadline_at)}. After that, we can't publish to it."
 
+    def _instructions(self) -> list[str]:
+        if not self._to_reconnect:
+            return []
+        if not self.link:
+            return [f"Please ask {self._sender or 'your contact person'} for your link to reconnect."]
+        return [
+            "This link opens your page to reconnect:",
+            self.link,
+            f"The page is on {urlsplit(self.link).hostname}, the service that publishes your posts.",
+            "The link is for you alone, so please do not pass it on.",
+        ]
 
-def _link(to_reconnect: list[Item]) -> str:
-    return next((item.reconnect_url for item in to_reconnect if item.reconnect_url), "")
+    def _ending(self, item: Item) -> str:
+        expires_at = item.connection.expires_at if item.connection else None
+        resolved_at = item.incident.resolved_at or item.incident.opened_at
+        until = ""
+        # A nearer date of a valid token is an access token's.
+        if (
+            item.incident.rule is not RuleName.PUBLISH_ERROR
+            and expires_at
+            and expires_at - resolved_at > WEEK
+        ):
+            until = f" until {self._time(expires_at)}"
+        return f"We can publish to {self._account(item)} again{until}."
 
+    def _closing(self) -> list[str]:
+        contact = f"your contact at {self._sender}" if self._sender else "your contact person"
+        lines = [
+            f"If you are not sure that this message is genuine, please ask {contact} before you open the link."
+        ]
+        if not self.link:
+            lines = [f"If you have questions, please ask {contact}."]
+        return [*lines, "We never ask for a password in a message."] + (
+            [f"\n{self._sender}"] if self._sender else []
+        )
 
-def _resolved_line(item: Item) -> str:
-    expires_at = item.connection.expires_at if item.connection else None
-    until = ""
-    if (
-        item.incident.rule is not RuleName.PUBLISH_ERROR
-        and expires_at
-        and expires_at - _resolved_at(item) > WEEK
-    ):
-        until = f", until {format_time(expires_at)}"
-    return f"Your {_platform(item)} account {_connection_name(item)} can publish again{until}. There is nothing to do."
+    def _time(self, moment: datetime) -> str:
+        written = self._wording.time(moment)
+        return written if written.endswith(" UTC") else f"{written} time"
 
-
-def _resolved_at(item: Item) -> datetime:
-    return item.incident.resolved_at or item.incident.opened_at
-
-
-def _unique_lines(lines: list[str]) -> str:
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _connections(items: list[Item]) -> set[str | None]:
-    return {item.incident.subject.platform_id for item in items}
-
-
-def _platform(item: Item) -> str:
-    return platform_name(item.connection.platform) if item.connection else ""
-
-
-def _connection_name(item: Item) -> str:
-    return f'"{sanitize(item.connection.name, 80)}"' if item.connection else ""
+    def _account(self, item: Item) -> str:
+        seen = item.connection
+        return f'your {platform_name(seen.platform)} account "{sanitize(seen.name, 80)}"' if seen else ""

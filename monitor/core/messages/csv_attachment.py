@@ -1,4 +1,4 @@
-"""All that one message tells of as a table that a spreadsheet opens: for when there are too many to read."""
+"""The incidents of one message as a table for a spreadsheet, if there are too many to read."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from monitor.core.messages.render import Item
 from monitor.core.text import one_line
 
 COLUMNS = (
-    *("news", "severity", "account", "managed_user_id", "managed_user", "platform", "platform_id"),
+    *("reason", "severity", "account", "managed_user_id", "managed_user", "platform", "platform_id"),
     *(
         "name",
         "username",
@@ -22,7 +22,7 @@ COLUMNS = (
         "incident_id",
     ),
 )
-# What a spreadsheet would take for a formula.
+# A spreadsheet runs a cell that begins with one of these.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -32,32 +32,29 @@ def csv_attachment(items: Iterable[Item]) -> Attachment:
     table = csv.writer(written)
     table.writerow(COLUMNS)
     for item in items:
-        table.writerow([escape_cell(cell) for cell in _row(item)])
+        incident, seen, target = item.incident, item.connection, item.target
+        times = (incident.deadline_at, incident.opened_at, incident.resolved_at)
+        row = (
+            item.reason,
+            incident.severity,
+            incident.subject.account,
+            target.managed_user_id if target else None,
+            target.managed_user if target else None,
+            seen.platform if seen else None,
+            seen.platform_id if seen else None,
+            seen.name if seen else None,
+            seen.username if seen else None,
+            seen.display_name if seen else None,
+            incident.rule,
+            incident.summary,
+            *(moment.isoformat() if moment else None for moment in times),
+            incident.id,
+        )
+        table.writerow([escape_cell(cell) for cell in row])
     return Attachment(name="incidents.csv", content=written.getvalue().encode("utf-8-sig"), mime="text/csv")
 
 
 def escape_cell(value: object) -> str:
-    """Write a cell that no spreadsheet runs: a formula is only text behind an apostrophe."""
+    """Write a cell that no spreadsheet runs: an apostrophe makes a formula plain text."""
     text = "" if value is None else one_line(str(value), 1000)
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _row(item: Item) -> tuple[object, ...]:
-    incident, seen, target = item.incident, item.connection, item.target
-    return (
-        item.reason,
-        incident.severity,
-        incident.subject.account,
-        target.managed_user_id if target else None,
-        target.managed_user if target else None,
-        seen.platform if seen else None,
-        seen.platform_id if seen else None,
-        seen.name if seen else None,
-        seen.username if seen else None,
-        seen.display_name if seen else None,
-        incident.rule,
-        incident.summary,
-        *(at.isoformat() if at else None for at in (incident.deadline_at, incident.opened_at)),
-        incident.resolved_at.isoformat() if incident.resolved_at else None,
-        incident.id,
-    )

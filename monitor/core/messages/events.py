@@ -1,19 +1,20 @@
 """
 What a service with incidents of its own is sent: one event for one incident and one change of it.
 
-A message to people tells of a group, as it is now. An event is about one incident, and bears the same key from the
-first to the last, so that the service knows what belongs together.
+A message to people is about a group of incidents. An event is about one incident. All events of an incident have the
+same key, by which the service knows that they belong together.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeAlias
 
-from monitor.core.messages.phrases import as_sentence, platform_name, resolved_text
-from monitor.core.messages.render import Item, describe
-from monitor.core.model import Cause, Connection, Incident, Reason, Severity, Target
-from monitor.core.text import format_time, one_line, sanitize
+from monitor.core.messages.phrases import RESOLVED_TEXTS, format_duration
+from monitor.core.messages.render import Item
+from monitor.core.messages.wording import Wording, remedy, subject_name
+from monitor.core.model import Connection, Incident, Reason, Severity, Target
+from monitor.core.text import one_line, sanitize
 
 VERSION = 1
 TITLE_LENGTH = 250
@@ -31,8 +32,11 @@ class Event:
         message_key: the same however often this event is sent, another one for the next event.
         reason: what happened: opened, escalated, updated, reminder, acknowledged or resolved.
         at: when the event was written, aware UTC.
-        last_severity: the severity that the service has heard of before; None before its first event.
+        last_severity: the severity that the service was last sent; None before its first event.
+        clock_offset: the API's time minus local time, as far as expiry is judged by it.
         reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
+        incident_url: the page of the incident; empty if there is none.
+        time_zone: of the times in its texts.
     """
 
     key: str
@@ -43,8 +47,11 @@ class Event:
     target: Target | None = None
     connection: Connection | None = None
     last_severity: Severity | None = None
+    clock_offset: timedelta = timedelta()
     dashboard_url: str = ""
     reconnect_url: str = field(default="", repr=False)
+    incident_url: str = ""
+    time_zone: tzinfo = UTC
 
     @property
     def is_over(self) -> bool:
@@ -88,59 +95,56 @@ def reasons_of(item: Item) -> tuple[Reason, ...]:
     return (Reason.REMINDER,) if is_reminder else ()
 
 
-def events_of(item: Item, *, installation: str, message_key: str, now: datetime) -> list[Event]:
+def events_of(
+    item: Item, *, installation: str, message_key: str, now: datetime, time_zone: tzinfo = UTC
+) -> list[Event]:
     """
-    Write the events that tell a service of an incident what it doesn't know yet.
+    Write the events of an incident that a service was not sent yet.
 
     Args:
         installation: the id of this installation.
         message_key: of the message that the events are; see ``Event``.
+        time_zone: of the times in their texts.
     """
     return [
-        _event(item, reason, installation=installation, message_key=f"{message_key}-{reason}", now=now)
+        _event(item, reason, installation=installation, now=now, time_zone=time_zone, message_key=message_key)
         for reason in reasons_of(item)
     ]
 
 
-def event_again(item: Item, *, installation: str, now: datetime) -> Event:
-    """Write what a service has heard already of an incident that is open, as it has heard it."""
+def event_again(item: Item, *, installation: str, now: datetime, time_zone: tzinfo = UTC) -> Event:
+    """Write the reminder of an open incident, with the severity that the service was last sent."""
     incident = replace(item.incident, severity=item.last_severity or item.incident.severity)
     known = replace(item, incident=incident)
-    return _event(known, Reason.REMINDER, installation=installation, message_key="", now=now)
+    return _event(known, Reason.REMINDER, installation=installation, now=now, time_zone=time_zone)
 
 
 def title(event: Event, limit: int = TITLE_LENGTH) -> str:
-    """Say in one line who has which problem; the severity is a field of its own."""
-    incident = event.incident
-    what = as_sentence(resolved_text(incident.rule)) if event.is_over else describe(incident, event.at)
-    found = f"{_subject(event)}: {what}"
+    """Say in one line who has which problem, by when; the severity is a field of its own."""
+    wording = Wording(now=event.at, time_zone=event.time_zone)
+    what = RESOLVED_TEXTS[event.incident.rule] if event.is_over else wording.problem(event)
+    found = f"{subject_name(event)}: {what}"
     # Only cut: what came from outside is harmless, and one line, already.
     return found if len(found) <= limit else found[: limit - 1] + "…"
 
 
 def text(event: Event) -> str:
     """Say in a few lines what people need to know who were paged."""
-    incident = event.incident
-    lines = [title(event), f"Open since {format_time(incident.opened_at)}."]
+    incident, wording = event.incident, Wording(now=event.at, time_zone=event.time_zone)
+    lines = [title(event)]
+    if event.is_over:
+        lasted = format_duration((incident.resolved_at or event.at) - incident.opened_at)
+        lines.append(f"{wording.resolved(event)} The problem lasted {lasted}.")
+    else:
+        lines += [*wording.outlook(event), f"Open since {wording.time(incident.opened_at)}."]
     if event.connection and event.connection.last_successful_post_at:
-        lines.append(f"Last successful post: {format_time(event.connection.last_successful_post_at)}.")
+        lines.append(f"Last successful post: {wording.time(event.connection.last_successful_post_at)}.")
     if event.reason is Reason.ACKNOWLEDGED:
         lines.append(f"Acknowledged by {sanitize(incident.acknowledged_by or '', 80)}.")
-    if not event.is_over and (remedy := what_to_do(event)):
-        lines.append(f"What to do: {remedy}")
-    return "\n".join([*lines, f"Incident {incident.id}."])
-
-
-def what_to_do(event: Event) -> str:
-    """Say what ends the problem; empty if nobody can do anything."""
-    incident = event.incident
-    if incident.remedy or event.connection is None:
-        return incident.remedy
-    where = event.reconnect_url or event.dashboard_url
-    place = f"at {where}" if where else "in the dashboard"
-    if incident.cause is Cause.PERMISSION:
-        place += " and grant all that is asked for"
-    return f"reconnect this {platform_name(event.connection.platform)} account {place}"
+    if not event.is_over and (action := remedy(event)):
+        lines.append(f"What to do: {action}")
+    where = f": {event.incident_url}" if event.incident_url else "."
+    return "\n".join([*lines, f"Incident {incident.id}{where}"])
 
 
 def identity(event: Event) -> dict[str, str]:
@@ -172,11 +176,17 @@ def details(event: Event) -> dict[str, str]:
         "deadline_at": wire_time(incident.deadline_at),
         "resolution": incident.resolution,
         "acknowledged_by": incident.acknowledged_by,
-        "what_to_do": "" if event.is_over else what_to_do(event),
+        "what_to_do": "" if event.is_over else remedy(event),
         "dashboard_url": event.dashboard_url,
         "reconnect_url": event.reconnect_url,
+        "incident_url": event.incident_url,
     }
-    return {name: _harmless_detail(name, value) for name, value in found.items() if value}
+    own_addresses = {"what_to_do", "dashboard_url", "reconnect_url", "incident_url"}
+    return {
+        name: one_line(value, 500) if name in own_addresses else sanitize(value, 500)
+        for name, value in found.items()
+        if value
+    }
 
 
 def document(event: Event) -> Document:
@@ -193,7 +203,7 @@ def document(event: Event) -> Document:
             "client_page_url": None,
             "reconnect_url": event.reconnect_url or None,
         },
-        "links": {"incident": None},
+        "links": {"incident": event.incident_url or None},
     }
 
 
@@ -204,38 +214,24 @@ def wire_time(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _event(item: Item, reason: Reason, *, installation: str, message_key: str, now: datetime) -> Event:
+def _event(
+    item: Item, reason: Reason, *, installation: str, now: datetime, time_zone: tzinfo, message_key: str = ""
+) -> Event:
     return Event(
         key=event_key(installation, item.incident.id or 0),
-        message_key=message_key,
+        message_key=message_key and f"{message_key}-{reason}",
         reason=reason,
         at=now,
         incident=item.incident,
         target=item.target,
         connection=item.connection,
         last_severity=item.last_severity,
+        clock_offset=item.clock_offset,
         dashboard_url=item.dashboard_url,
         reconnect_url=item.reconnect_url,
+        incident_url=item.incident_url,
+        time_zone=time_zone,
     )
-
-
-def _harmless_detail(name: str, value: str) -> str:
-    """Make a detail safe to be shown; the addresses in some are our own."""
-    is_own = name in {"what_to_do", "dashboard_url", "reconnect_url"}
-    return one_line(value, 500) if is_own else sanitize(value, 500)
-
-
-def _subject(event: Event) -> str:
-    incident, target, seen = event.incident, event.target, event.connection
-    account = sanitize(incident.subject.account or "", 64)
-    if incident.subject.base_url is not None:
-        return f"API {sanitize(incident.subject.base_url, 120)}"
-    if seen is None and not account:
-        return f"Channel {sanitize(incident.subject.channel or '', 64)}"
-    user = sanitize((target and (target.managed_user or target.managed_user_id)) or "", 80)
-    if seen is None:
-        return f"Account {account}, managed user {user}" if user else f"Account {account}"
-    return f"{platform_name(seen.platform)} {sanitize(seen.name, 80)} ({user or account})"
 
 
 def _incident(event: Event) -> Document:

@@ -1,18 +1,19 @@
-"""What channels are told of the monitor itself: that it watches, and that it stops watching."""
+"""Messages about the monitor itself: it started, or it is stopping."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from monitor.core.messages.message import Message
 from monitor.core.messages.phrases import format_duration
+from monitor.core.messages.wording import Wording
 from monitor.core.model import Severity
-from monitor.core.text import format_time
+from monitor.core.text import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downtime:
-    """A time in which nobody watched."""
+    """A time in which the monitor didn't run."""
 
     starts_at: datetime
     ends_at: datetime
@@ -26,38 +27,43 @@ def started_message(
     downtime: Downtime | None,
     found: int,
     key: str,
+    time_zone: tzinfo = UTC,
 ) -> Message:
     """
-    Say that the monitor watches, and what was missed before.
+    Say that the monitor started, and what it missed before.
 
     Args:
         incidents: the open ones, by severity.
-        downtime: when nobody watched, if that was for long enough to matter.
-        found: incidents opened by the first look after that.
+        downtime: when the monitor didn't run, if that was for long enough to matter.
+        found: incidents opened by the first polls after that.
         key: the same for this message however often it is sent.
+        time_zone: of the times in the message.
     """
-    lines = [f"Watching {_many(accounts, 'account')} with {_many(connections, 'connection')}."]
-    title = "The monitor is watching"
+    monitored = f"{counted(accounts, 'account')} with {counted(connections, 'connection')}"
+    lines = [f"The monitor polls {monitored}."]
+    title = f"[STARTED] Monitoring {monitored}"
     if downtime:
-        title = f"The monitor is watching again, after {format_duration(downtime.ends_at - downtime.starts_at)} down"
+        wording = Wording(now=downtime.ends_at, time_zone=time_zone)
+        lasted = format_duration(downtime.ends_at - downtime.starts_at)
+        title = f"[STARTED] Monitoring resumed after {lasted} of downtime"
         lines.append(
-            f"Nobody watched from {format_time(downtime.starts_at)} to {format_time(downtime.ends_at)}; "
-            f"{_many(found, 'problem')} came up in that time."
+            f"The monitor did not run from {wording.time(downtime.starts_at)} to {wording.time(downtime.ends_at)}. "
+            f"It found {counted(found, 'new problem')} since."
         )
     lines.append(open_incidents_line(incidents))
     return Message(title=title, body="\n".join(lines), severity=None, key=key)
 
 
-def stopping_message(*, now: datetime, key: str) -> Message:
-    """Say that the monitor was told to stop."""
-    body = (
-        f"It was told to stop at {format_time(now)}. Nobody watches until it is started again; "
-        "what it still had to tell, it tells then."
-    )
-    return Message(title="The monitor is stopping", body=body, severity=None, key=key)
+def stopping_message(*, now: datetime, key: str, time_zone: tzinfo = UTC) -> Message:
+    """Say that the monitor is stopping."""
+    stopped_at = Wording(now=now, time_zone=time_zone).time(now)
+    body = f"Monitoring stopped at {stopped_at}. Pending alerts are sent after the restart."
+    return Message(title="[STOPPED] No monitoring until the restart", body=body, severity=None, key=key)
 
 
-def write_failure_message(*, host: str, since: datetime, error: str, key: str) -> Message:
+def write_failure_message(
+    *, host: str, since: datetime, error: str, key: str, now: datetime, time_zone: tzinfo = UTC
+) -> Message:
     """
     Say that the history can't be written, so that nothing is recorded and nobody is alerted.
 
@@ -65,12 +71,15 @@ def write_failure_message(*, host: str, since: datetime, error: str, key: str) -
         host: where the monitor runs.
         error: what the database said.
         key: the same for this message however often it is sent.
+        time_zone: of the times in the message.
     """
     body = (
-        f"Since {format_time(since)} the monitor on {host} can't save anything: {error}.\n"
-        "It records no polls and sends no alerts until its database works again. What it missed, it alerts then."
+        "The monitor records no polls and sends no alerts until its database works again. "
+        "It sends the missed alerts then.\n"
+        f"It can't save anything since {Wording(now=now, time_zone=time_zone).time(since)}: {error}."
     )
-    return Message(title="The monitor can't save anything", body=body, severity=Severity.CRITICAL, key=key)
+    title = f"[CRITICAL] The monitor on {host} can't save anything"
+    return Message(title=title, body=body, severity=Severity.CRITICAL, key=key)
 
 
 def open_incidents_line(incidents: Mapping[Severity, int]) -> str:
@@ -78,8 +87,4 @@ def open_incidents_line(incidents: Mapping[Severity, int]) -> str:
     counts = [
         f"{incidents[severity]} {severity}" for severity in reversed(Severity) if incidents.get(severity)
     ]
-    return f"Open: {', '.join(counts)}." if counts else "Nothing is open."
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"Open incidents: {', '.join(counts)}." if counts else "No open incidents."

@@ -1,25 +1,34 @@
-"""What a channel is told, in words for people: who, what, since when, by when, what to do and where."""
+"""The message about a group of incidents: who is affected, what happens if nobody acts, and what to do."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from hashlib import sha256
 
 from monitor.core.messages.message import Message
 from monitor.core.messages.phrases import (
-    PLATFORMS,
-    as_sentence,
+    RESOLVED_TEXTS,
+    fit_lines,
     format_duration,
+    format_roughly,
+    list_some,
     platform_name,
-    problem_text,
-    resolved_text,
 )
-from monitor.core.model import Cause, Connection, Incident, Reason, Resolution, RuleName, Severity, Target
-from monitor.core.rules.renewal import WEEK
-from monitor.core.text import format_time, one_line, sanitize
+from monitor.core.messages.wording import (
+    Wording,
+    account_handle,
+    client_name,
+    full_subject_name,
+    needs_reconnect,
+    remedy,
+    subject_name,
+)
+from monitor.core.model import Connection, Incident, Reason, Resolution, Severity, Target
+from monitor.core.text import counted, one_line
 
 FULL_BLOCKS = 5
+NAMED_IN_TITLE = 2
 _UNLIMITED = 1_000_000
 _WHERE_ALL_ARE = "see `postpost-monitor incidents`"
 
@@ -53,6 +62,7 @@ class Item:
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
         dashboard_url: where to reconnect by hand.
         reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
+        incident_url: the page of the incident; empty if there is none.
     """
 
     incident: Incident
@@ -68,6 +78,7 @@ class Item:
     clock_offset: timedelta = timedelta()
     dashboard_url: str = ""
     reconnect_url: str = field(default="", repr=False)
+    incident_url: str = ""
 
     @property
     def content_hash(self) -> str:
@@ -98,24 +109,28 @@ class Item:
         return NotificationReason.REMINDER if Reason.REMINDER in self.reasons and not is_in_hand else None
 
 
-def render(items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None) -> Message | None:
+def render(
+    items: Iterable[Item], *, now: datetime, key: str, limit: int | None = None, time_zone: tzinfo = UTC
+) -> Message | None:
     """
-    Write one message for all that a channel is to be told of one group.
+    Write one message about all incidents of a group that a channel must be notified of.
 
     Args:
         items: each incident once.
         key: stable for this message however often it is sent.
         limit: the longest body that the channel takes, in characters.
+        time_zone: of the times in the message.
 
     Returns:
-        None where nothing is left to tell.
+        None if there is no news.
     """
     notified = sort_for_message(items)
     if not notified:
         return None
+    writer = _Writer(notified, Wording(now=now, time_zone=time_zone))
     return Message(
-        title=_title(notified, now),
-        body=_body(notified, now, key=key, limit=limit or _UNLIMITED),
+        title=writer.title(),
+        body=writer.body(key=key, limit=limit or _UNLIMITED),
         severity=next((item.incident.severity for item in notified if item.incident.is_open), None),
         key=key,
         links=own_links(notified),
@@ -126,7 +141,7 @@ def render(items: Iterable[Item], *, now: datetime, key: str, limit: int | None 
 
 def own_links(items: Iterable[Item]) -> tuple[str, ...]:
     """Collect the addresses that the monitor itself puts into a message about these items."""
-    links = (link for item in items for link in (item.dashboard_url, item.reconnect_url))
+    links = (link for item in items for link in (item.dashboard_url, item.reconnect_url, item.incident_url))
     return tuple(dict.fromkeys(link for link in links if link))
 
 
@@ -143,26 +158,202 @@ def thread_names(items: Iterable[Item]) -> tuple[str, ...]:
 
 
 def sort_for_message(items: Iterable[Item]) -> list[Item]:
-    """Keep the items that there is news of: what is open first, the worst first, then by deadline."""
-    return sorted((item for item in items if item.reason), key=_order)
+    """Keep the items that there is news of: open ones first, the worst first, then by deadline."""
+
+    def order(item: Item) -> tuple[bool, int, str, str]:
+        incident = item.incident
+        deadline = incident.deadline_at.isoformat() if incident.deadline_at else "9999"
+        return (not incident.is_open, -incident.severity.rank, deadline, incident.subject.key)
+
+    return sorted((item for item in items if item.reason), key=order)
 
 
-def describe(incident: Incident, now: datetime) -> str:
-    """Say in one sentence what is wrong, or what was."""
-    if incident.rule is not RuleName.TOKEN_EXPIRY:
-        return as_sentence(incident.summary)
-    if not (incident.is_open and incident.deadline_at):
-        return as_sentence(f"the {incident.summary}")
-    left = incident.deadline_at - now
-    if left > timedelta():
-        return f"The token expires in {format_duration(left)}, at {format_time(incident.deadline_at)}."
-    return f"The token expired {format_duration(-left)} ago, at {format_time(incident.deadline_at)}."
+class _Writer:
+    """Write the title and the body of one message."""
 
+    def __init__(self, items: Sequence[Item], wording: Wording) -> None:
+        self._items = items
+        self._wording = wording
+        self._open = [item for item in items if item.incident.is_open]
 
-def _order(item: Item) -> tuple[bool, int, str, str]:
-    incident = item.incident
-    deadline = incident.deadline_at.isoformat() if incident.deadline_at else "9999"
-    return (not incident.is_open, -incident.severity.rank, deadline, incident.subject.key)
+    def title(self) -> str:
+        """Say in one line how bad it is, who is affected, and by when somebody must act."""
+        shown = self._open or self._items
+        tags = {self._tag(item) for item in shown}
+        tag = "RESOLVED" if len(tags) > 1 and not self._open else self._tag(shown[0])
+        subjects = _by_subject(shown)
+        if len(subjects) == 1:
+            more = counted(len(shown) - 1, "more problem")
+            what = f"{subject_name(shown[0])}: {self._headline(shown[0])}"
+            what += f" and {more}" if len(shown) > 1 else ""
+        else:
+            what = self._owner(shown) + self._name_some([each[0] for each in subjects])
+        is_reminder = self._open and all(item.reason is NotificationReason.REMINDER for item in self._open)
+        return f"[{tag}] {what}{' (reminder)' if is_reminder else ''}"
+
+    def body(self, *, key: str, limit: int) -> str:
+        """Write all about a few subjects or a line about each of many, and less if there is little room."""
+        ids = [str(id_) for id_ in sorted(item.incident.id or 0 for item in self._items)]
+        more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+        foot = f"Incident{'s' if len(ids) > 1 else ''} {', '.join(ids[:10])}{more} · message {key}"
+        subjects, lead = _by_subject(self._items), self._lead()
+        if len(subjects) <= FULL_BLOCKS:
+            blocks = [self._block(each, is_alone=len(subjects) == 1) for each in subjects]
+            full = "\n\n".join(part for part in (lead, *blocks, foot) if part)
+            if len(full) <= limit:
+                return full
+        if len(foot) > limit // 3:
+            foot = f"message {key}"
+        actions = "\n".join(self._actions(self._items, are_several=len(subjects) > 1)[:3])
+        if actions and len(actions) + len(foot) + 2 <= limit // 2:
+            foot = f"{actions}\n\n{foot}"
+        start = f"{lead}\n\n" if lead and len(lead) + len(foot) + 2 <= limit // 2 else ""
+        return f"{start}{self._lines(limit - len(start) - len(foot) - 2)}\n\n{foot}"[:limit]
+
+    def _tag(self, item: Item) -> str:
+        if item.incident.is_open:
+            return item.incident.severity.upper()
+        return "REMOVED" if item.incident.resolution is Resolution.REMOVED else "RESOLVED"
+
+    def _headline(self, item: Item) -> str:
+        if item.incident.is_open:
+            return self._wording.problem(item)
+        if item.incident.resolution is Resolution.REMOVED:
+            return "connection is no longer listed"
+        return RESOLVED_TEXTS[item.incident.rule]
+
+    def _owner(self, items: Sequence[Item]) -> str:
+        """Name the managed user that all items are about, or else the account."""
+        users = {client_name(item.target, 60) for item in items}
+        accounts = sorted({one_line(item.incident.subject.account or "", 64) for item in items} - {""})
+        if len(users) == 1 and len(accounts) == 1 and (user := users.pop()):
+            return f"{user}: "
+        if len(accounts) == 1:
+            return f"{accounts[0]}: "
+        return f"{len(accounts)} accounts: " if accounts else ""
+
+    def _name_some(self, firsts: Sequence[Item]) -> str:
+        """Name the first subjects, each with its worst problem, and count the others."""
+        named = [self._short_name(item, firsts) for item in firsts]
+        if not self._open:
+            return list_some(named, NAMED_IN_TITLE)
+        if all(needs_reconnect(item) for item in firsts):
+            states = [
+                f"{name} ({self._wording.state(item)})" for name, item in zip(named, firsts, strict=True)
+            ]
+            return f"reconnect {list_some(states, NAMED_IN_TITLE)}"
+        problems = [
+            f"{name} ({self._wording.problem(item)})" for name, item in zip(named, firsts, strict=True)
+        ]
+        return list_some(problems, NAMED_IN_TITLE)
+
+    def _short_name(self, item: Item, others: Sequence[Item]) -> str:
+        """Name a subject beside others: its platform is enough if there is one client with one of each."""
+        if item.connection is None:
+            return client_name(item.target, 40) or subject_name(item, length=40)
+        platforms = [each.connection.platform for each in others if each.connection]
+        is_clear = (
+            platforms.count(item.connection.platform) == 1
+            and len({client_name(each.target, 40) for each in others}) == 1
+        )
+        name = platform_name(item.connection.platform)
+        return name if is_clear else f"{name} {account_handle(item.connection, 40)}"
+
+    def _lead(self) -> str:
+        """Say what happens to several connections if nobody acts; nothing if the message is about one."""
+        firsts = [each[0] for each in _by_subject(self._open) if needs_reconnect(each[0])]
+        if len(_by_subject(self._items)) == 1 or len(firsts) < 2:
+            return ""
+        wording = self._wording
+        ahead = [item.incident.deadline_at for item in firsts if wording.is_ahead(item)]
+        failing = len(firsts) - len(ahead)
+        if not ahead:
+            return f"Posts to {counted(failing, 'account')} fail until they are reconnected."
+        first = min((moment for moment in ahead if moment), default=None)
+        by_when = (
+            f", the first in {format_roughly(first - wording.now)} ({wording.time(first)})" if first else ""
+        )
+        if not failing:
+            return f"Posts to {counted(len(ahead), 'account')} will fail{by_when}."
+        return (
+            f"Posts to {counted(failing, 'account')} fail now. Posts to {len(ahead)} more will fail{by_when}."
+        )
+
+    def _block(self, items: Sequence[Item], *, is_alone: bool) -> str:
+        """Write all about one subject; if it is alone in the message, the title names it already."""
+        lines = [] if is_alone else [full_subject_name(items[0])]
+        for item in items:
+            lines.extend(self._story(item, is_tagged=not is_alone or len(items) > 1))
+        connection = items[0].connection
+        is_open = any(item.incident.is_open for item in items)
+        if connection and is_open and connection.last_successful_post_at:
+            lines.append(f"Last successful post: {self._wording.time(connection.last_successful_post_at)}.")
+        lines.extend(self._actions(items))
+        if is_alone and (connection or client_name(items[0].target, 80)):
+            kind = "Connection" if connection else "Managed user"
+            lines.append(f"{kind}: {full_subject_name(items[0])}.")
+        lines.extend(
+            f"Incident {item.incident.id}: {item.incident_url}" for item in items if item.incident_url
+        )
+        return "\n".join(lines)
+
+    def _story(self, item: Item, *, is_tagged: bool) -> list[str]:
+        """Write about one incident: what happens if nobody acts, then what happened, then since when."""
+        incident, wording = item.incident, self._wording
+        if not incident.is_open:
+            text = self._ending(item)
+            return [f"{self._tag(item)}: {text}" if is_tagged else text]
+        first, *more = wording.outlook(item)
+        severity = incident.severity.upper()
+        match item.reason:
+            case NotificationReason.ESCALATED:
+                first = f"Escalated to {severity}: {first[:1].lower()}{first[1:]}"
+            case NotificationReason.REMINDER:
+                still = f"{severity}, still open" if is_tagged else "Still open"
+                first = f"{still}: {first[:1].lower()}{first[1:]}"
+            case _ if is_tagged:
+                first = f"{severity}: {first}"
+        if incident.flap_count:
+            more.append(
+                f"Flapping: the problem came back {incident.flap_count} times. "
+                "A resolved alert follows once it stays away."
+            )
+        return [first, *more, f"Open since {wording.time(incident.opened_at)}."]
+
+    def _ending(self, item: Item) -> str:
+        incident = item.incident
+        lasted = format_duration((incident.resolved_at or self._wording.now) - incident.opened_at)
+        problem = self._wording.describe(item)
+        if incident.resolution is Resolution.REMOVED:
+            return f"The API no longer lists this connection. Its last problem: {problem}"
+        if item.reason is NotificationReason.MISSED:
+            return (
+                f"{self._wording.resolved(item)} The problem began and ended before this message could be sent. "
+                f"It lasted {lasted}: {problem}"
+            )
+        return f"{self._wording.resolved(item)} The problem lasted {lasted}."
+
+    def _actions(self, items: Iterable[Item], *, are_several: bool = False) -> list[str]:
+        actions = (remedy(item, are_several=are_several) for item in items if item.incident.is_open)
+        return list(dict.fromkeys(f"What to do: {action}" for action in actions if action))
+
+    def _lines(self, space: int) -> str:
+        """Write a line for each incident, the worst first; shorter ones if not even one fits."""
+        wording = self._wording
+        full = [
+            f"{self._tag(item)}: {subject_name(item)}: "
+            f"{wording.describe(item) if item.incident.is_open else self._ending(item)} "
+            f"Incident {item.incident.id}."
+            for item in self._items
+        ]
+        short = [
+            f"{self._tag(item)}: {self._headline(item)} (incident {item.incident.id})" for item in self._items
+        ]
+        for lines in (full, short):
+            fitting = fit_lines(lines, space=space, more=lambda left: f"and {left} more: {_WHERE_ALL_ARE}")
+            if fitting:
+                return "\n".join(fitting)
+        return f"{counted(len(self._items), 'problem')}: {_WHERE_ALL_ARE}"[: max(space, 0)]
 
 
 def _by_subject(items: Iterable[Item]) -> list[list[Item]]:
@@ -170,184 +361,3 @@ def _by_subject(items: Iterable[Item]) -> list[list[Item]]:
     for item in items:
         subjects.setdefault(item.incident.subject.key, []).append(item)
     return list(subjects.values())
-
-
-# The title: no text from outside, since it becomes a mail header and a push notification.
-
-
-def _title(items: Sequence[Item], now: datetime) -> str:
-    accounts = sorted({item.incident.subject.account or "" for item in items} - {""})
-    where = one_line(accounts[0], 64) if len(accounts) == 1 else f"{len(accounts)} accounts"
-    open_ones = [item for item in items if item.incident.is_open]
-    word, what = _status_word(items[0]), _headline((open_ones or items)[0], now)
-    if all(item.reason is NotificationReason.REMINDER for item in open_ones) and open_ones:
-        word = f"REMINDER, {word}"
-    if len(open_ones or items) > 1:
-        what = f"{len(open_ones)} problems" if open_ones else f"{len(items)} problems are over"
-        if len(_by_subject(open_ones or items)) == 1:
-            what = _platform(items[0]) + what
-        if not open_ones:
-            word = "GONE" if {_status_word(item) for item in items} == {"GONE"} else "OK"
-    return f"{word}: {what} ({where})" if accounts else f"{word}: {what}"
-
-
-def _headline(item: Item, now: datetime) -> str:
-    incident = item.incident
-    if not incident.is_open:
-        is_gone = incident.resolution is Resolution.REMOVED
-        return _platform(item) + (
-            "the connection is no longer listed" if is_gone else resolved_text(incident.rule)
-        )
-    if incident.rule is not RuleName.TOKEN_EXPIRY:
-        return _platform(item) + problem_text(incident.rule)
-    if incident.deadline_at is None:
-        return f"{_platform(item)}the {incident.summary}"
-    left = incident.deadline_at - (now + item.clock_offset)
-    what = f"expires in {format_duration(left)}" if left > timedelta() else "has expired"
-    return f"{_platform(item)}the token {what}"
-
-
-def _platform(item: Item) -> str:
-    name = PLATFORMS.get(item.connection.platform) if item.connection else None
-    return f"{name}: " if name else ""
-
-
-# The body: the whole story of a few, a line for each of many, and fewer words where there is little room.
-
-
-def _body(items: Sequence[Item], now: datetime, *, key: str, limit: int) -> str:
-    foot = f"{_incidents(items)} · message {key}"
-    subjects = _by_subject(items)
-    if len(subjects) <= FULL_BLOCKS:
-        full = "\n\n".join([*(_block(block, now) for block in subjects), foot])
-        if len(full) <= limit:
-            return full
-    if len(foot) > limit // 3:
-        foot = f"message {key}"
-    to_do = "\n".join(_to_do(items, several=len(subjects) > 1)[:3])
-    if to_do and len(to_do) + len(foot) + 2 <= limit // 2:
-        foot = f"{to_do}\n\n{foot}"
-    notified = _fit_lines(
-        [_line(item, now) for item in items],
-        [f"{_status_word(item)}: {_headline(item, now)} (incident {item.incident.id})" for item in items],
-        space=limit - len(foot) - 2,
-    )
-    return f"{notified}\n\n{foot}"[:limit]
-
-
-def _fit_lines(lines: Sequence[str], short: Sequence[str], *, space: int) -> str:
-    """Give as many whole lines as there is room for, and say how many are left; short ones if need be."""
-    for wanted in (lines, short):
-        if len(text := "\n".join(wanted)) <= space:
-            return text
-        kept, used = 0, 0
-        while kept < len(wanted) - 1:
-            used += len(wanted[kept]) + 1
-            if used + len(_more(len(wanted) - kept - 1)) > space:
-                break
-            kept += 1
-        if kept:
-            return "\n".join([*wanted[:kept], _more(len(wanted) - kept)])
-    return f"{len(lines)} {'problem' if len(lines) == 1 else 'problems'}: {_WHERE_ALL_ARE}"[: max(space, 0)]
-
-
-def _more(count: int) -> str:
-    return f"and {count} more: {_WHERE_ALL_ARE}"
-
-
-def _block(items: Sequence[Item], now: datetime) -> str:
-    lines = [_subject(items[0])]
-    lines.extend(f"{_status_word(item)}: {_description(item, now)}{_since(item, now)}" for item in items)
-    connection = items[0].connection
-    if connection and any(item.incident.is_open for item in items):
-        posted_at = connection.last_successful_post_at
-        lines.append(f"Last good post: {format_time(posted_at) if posted_at else 'none known'}.")
-    lines.extend(_to_do(items))
-    return "\n".join(lines)
-
-
-def _line(item: Item, now: datetime) -> str:
-    return f"{_status_word(item)}: {_subject(item)}. {_description(item, now)} (incident {item.incident.id})"
-
-
-def _subject(item: Item) -> str:
-    account = one_line(item.incident.subject.account or "", 64)
-    if item.connection is None and item.incident.subject.base_url is not None:
-        return f"API {one_line(item.incident.subject.base_url, 120)}"
-    if item.connection is None and not account:
-        return f"Channel {one_line(item.incident.subject.channel or '', 64)}"
-    user = item.target and (item.target.managed_user or item.target.managed_user_id)
-    place = f"account {account}" + (f", managed user {sanitize(user, 80)}" if user else "")
-    if item.connection is None:
-        return place[:1].upper() + place[1:]
-    name, handle = sanitize(item.connection.name, 80), sanitize(item.connection.username.lstrip("@"), 80)
-    known_as = f"{name} (handle {handle})" if handle and handle != name else name
-    return f"{known_as} on {platform_name(item.connection.platform)}, {place}"
-
-
-def _status_word(item: Item) -> str:
-    if item.incident.is_open:
-        return item.incident.severity.upper()
-    if item.incident.resolution is Resolution.REMOVED:
-        return "GONE"
-    return "OVER" if item.reason is NotificationReason.MISSED else "OK"
-
-
-def _description(item: Item, now: datetime) -> str:
-    incident = item.incident
-    said = describe(incident, now + item.clock_offset)
-    if incident.is_open:
-        again = {NotificationReason.REMINDER: "Still open: ", NotificationReason.ESCALATED: "Worse now: "}
-        comes_and_goes = ""
-        if incident.flap_count:
-            comes_and_goes = (
-                f" It comes and goes, {incident.flap_count} times lately; its lasting end is told."
-            )
-        return again.get(item.reason or NotificationReason.OPENED, "") + said + comes_and_goes
-    if incident.resolution is Resolution.REMOVED:
-        return f"The API no longer lists this connection. Its problem was: {said}"
-    good_until = ""
-    dated = incident.rule in {RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE}
-    expires_at = item.connection.expires_at if item.connection else None
-    if (
-        dated and expires_at and expires_at - now > WEEK
-    ):  # a nearer date of a valid token is an access token's
-        good_until = f", until {format_time(expires_at)}"
-    lasted = format_duration((incident.resolved_at or now) - incident.opened_at)
-    if item.reason is NotificationReason.MISSED:
-        return f"{resolved_text(incident.rule)}{good_until}. Not told before, it lasted {lasted}: {said}"
-    return f"{resolved_text(incident.rule)}{good_until}. The problem lasted {lasted}."
-
-
-def _since(item: Item, now: datetime) -> str:
-    opened_at = item.incident.opened_at
-    if not item.incident.is_open:
-        return ""
-    if item.reason is NotificationReason.OPENED:
-        return f" Noticed at {format_time(opened_at)}."
-    return f" Open for {format_duration(now - opened_at)}, since {format_time(opened_at)}."
-
-
-def _to_do(items: Iterable[Item], *, several: bool = False) -> list[str]:
-    remedies = (_remedy(item, several=several) for item in items if item.incident.is_open)
-    return list(dict.fromkeys(f"To do: {remedy}" for remedy in remedies if remedy))
-
-
-def _remedy(item: Item, *, several: bool) -> str:
-    if item.incident.remedy or item.connection is None:
-        return item.incident.remedy
-    where = f"at {item.dashboard_url}" if item.dashboard_url else "in the dashboard"
-    if item.incident.cause is Cause.PERMISSION:
-        where += " and grant all that is asked for"
-    if several:
-        return f"reconnect these accounts {where}"
-    if item.reconnect_url:
-        where = f"at {item.reconnect_url}"
-    return f"reconnect this {platform_name(item.connection.platform)} account {where}"
-
-
-def _incidents(items: Sequence[Item]) -> str:
-    ids = sorted(item.incident.id or 0 for item in items)
-    shown = ", ".join(str(i) for i in ids[:10])
-    more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
-    return f"Incident{'s' if len(ids) > 1 else ''} {shown}{more}"

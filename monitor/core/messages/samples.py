@@ -1,4 +1,4 @@
-"""Problems as they come, to try routes and templates on before the real ones do."""
+"""Sample incidents, to try routes and templates before real ones come."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from monitor.core.text import format_time
 
 
 def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
-    """Make one item of each kind that messages tell of, for an account."""
+    """Make one item of each kind that messages are about, for an account."""
     target = Target(id=1, account=account)
     seen = Connection(
         platform_id="instagram-17841412345678",
@@ -76,17 +76,22 @@ def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
             3,
             RuleName.PUBLISH_ERROR,
             Severity.WARNING,
-            "publishing failed: Media upload failed: Invalid image format",
-            remedy="mend what the platform refused and publish again",
+            "publishing failed, because the platform refused the content: Media upload failed: Invalid image format",
+            remedy="correct the post and publish it again",
         ),
         item(
             4,
             RuleName.API_KEY_REJECTED,
             Severity.CRITICAL,
             "the API key is not valid",
-            remedy="put a valid key in the configuration",
+            remedy="create a key in the dashboard and put it into the configuration",
         ),
-        item(5, RuleName.API_UNREACHABLE, Severity.WARNING, "the API can't be reached", remedy="wait"),
+        item(
+            5,
+            RuleName.API_UNREACHABLE,
+            Severity.WARNING,
+            "the API returns errors: HTTP 500 Internal server error",
+        ),
         item(
             6,
             RuleName.TOKEN_EXPIRY,
@@ -100,18 +105,18 @@ def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
 
 def trial_events(channel: str, name: str, now: datetime) -> list[Event]:
     """
-    Make the events of an incident that is none, opened and resolved, to try a service with incidents of its own.
+    Make the events of a test incident, opened and resolved, for a service with incidents of its own.
 
     Args:
-        name: random, since a service may drop what it has had before.
+        name: random, because a service may drop an event that it knows.
     """
     opened = Incident(
         id=0,
         rule=RuleName.CHANNEL_FAILING,
         subject=Subject(channel=channel),
-        severity=Severity.NOTICE,  # somebody may be woken by what is worse
+        severity=Severity.NOTICE,  # a worse one might wake somebody
         max_severity=Severity.NOTICE,
-        summary="this is a test incident of postpost-monitor, which is resolved at once",
+        summary="this is a test incident of postpost-monitor, which resolves it at once",
         opened_at=now,
     )
     resolved = replace(opened, resolved_at=now, resolution=Resolution.RECOVERED)
@@ -127,7 +132,7 @@ def trial_events(channel: str, name: str, now: datetime) -> list[Event]:
 
 
 def sample_client_items(account: str, now: datetime, *, with_link: bool) -> list[Item]:
-    """Make what a client of an account may be told of."""
+    """Make the items of a message to a client of an account."""
     target = Target(
         id=1,
         account=account,

@@ -59,10 +59,11 @@ def check_channel(known: ChannelState, now: datetime) -> RuleResult:
             rule=RuleName.CHANNEL_FAILING,
             severity=Severity.WARNING,
             summary=(
-                f"channel {sanitize(known.channel, 64)} takes no messages since {format_time(known.failing_since)}: "
+                f"channel {sanitize(known.channel, 64)} has not accepted messages since "
+                f"{format_time(known.failing_since)}: "
                 f"{sanitize(known.error) or 'no reason given'}"
             ),
-            remedy="check the channel with `postpost-monitor test-channel`, then see `deliveries --failed`",
+            remedy="test the channel with `postpost-monitor test-channel`",
             dedup_key=known.channel,
             level=2,
         )
@@ -76,10 +77,10 @@ def check_channel(known: ChannelState, now: datetime) -> RuleResult:
             rule=RuleName.CHANNEL_FAILING,
             severity=Severity.NOTICE,
             summary=(
-                f"channel {sanitize(known.channel, 64)} can't tell everybody: {len(names)} {many} no plausible "
-                f"address: {', '.join(names[:MAX_NAMED])}{more}"
+                f"{len(names)} {many} no valid address for channel {sanitize(known.channel, 64)}: "
+                f"{', '.join(names[:MAX_NAMED])}{more}"
             ),
-            remedy="give each a user name that is an address; until then tell them yourself",
+            remedy="set the user name of each to a valid address",
             dedup_key=" ".join(str(user.id) for user in known.unreachable_users[:MAX_NAMED])
             + f" of {len(names)}",
             is_new_key=True,

@@ -103,7 +103,7 @@ def check_clock(base_url: str, offset: timedelta | None) -> RuleResult:
         rule=RuleName.CLOCK_SKEW,
         severity=Severity.WARNING,
         summary=f"this machine's clock is {describe_skew(offset)} of the clock of {base_url}",
-        remedy="turn on time synchronization (NTP) on this machine; `timedatectl` shows its state",
+        remedy="turn on time synchronization (NTP) on this machine",
         dedup_key=base_url,
     )
 

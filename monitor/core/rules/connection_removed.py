@@ -29,7 +29,7 @@ class ConnectionRemoved:
             return NoProblem.UNKNOWN if known.missed_polls else NoProblem.OK
         if now >= known.removed_at + VISIBLE_FOR:
             return Superseded(resolution=Resolution.REMOVED, is_notified=False)
-        last = f"; it was last seen at {format_time(known.last_seen_at)}" if known.last_seen_at else ""
+        last = f" (last seen at {format_time(known.last_seen_at)})" if known.last_seen_at else ""
         return Problem(
             rule=self.name,
             severity=Severity.NOTICE,

@@ -143,7 +143,7 @@ class ConnectionTestFailed:
             return Problem(
                 rule=self.name,
                 severity=severity,
-                summary=f"a test of the connection failed{what}: {sanitize(tested.message) or 'no reason given'}",
+                summary=f"the connection test failed{what}: {sanitize(tested.message) or 'no reason given'}",
                 remedy=remedy or TEST_REMEDIES.get(cause, ""),
                 level=severity.rank + 1,
                 dedup_key=normalize(tested.message),
@@ -155,7 +155,7 @@ class ConnectionTestFailed:
                 rule=self.name,
                 severity=Severity.WARNING,
                 summary=(
-                    f"a test of the connection shows lost permissions: "
+                    f"the connection test shows missing permissions: "
                     f"{sanitize(', '.join(tested.missing_permissions))}"
                 ),
                 dedup_key=f"lost {' '.join(tested.missing_permissions)}",

@@ -130,8 +130,8 @@ _VENDOR_CODES = (
         "vendor: outcome unknown",
         r"\b(PUBLISH_OUTCOME_UNKNOWN|THREAD_PARTIALLY_PUBLISHED)\b",
         _VENDOR,
-        explanation="the post may be out, whole or in parts",
-        remedy="look at the account on the platform before you publish anything again",
+        explanation="but the post may be published, whole or in parts",
+        remedy="check the account on the platform before you publish anything again",
     ),
     _line(
         Cause.CONTENT,
@@ -167,8 +167,8 @@ _MISLEADING = (
         "object out of sight",
         r"\bobject with id\b.{0,80}\bdoes not exist, cannot be loaded due to missing permissions",
         _META,
-        explanation="the page or post is gone, or a permission is missing",
-        remedy="look whether the page still exists; if it does, reconnect the account",
+        explanation="because the page or post is gone, or a permission is missing",
+        remedy="reconnect the account, if the page still exists",
     ),
     _line(
         Cause.TRANSIENT, "object not there yet", rf"(?=.*\bcode\W{{1,4}}100\b).*{_subcode('33')}", _OBSERVED
@@ -184,7 +184,7 @@ _MISLEADING = (
         "custom thumbnails not allowed",
         r"youtube\.thumbnail|set custom video thumbnails",
         _POSTIZ,
-        explanation="the video is out, but the channel may not set thumbnails",
+        explanation="because the channel may not set thumbnails (the video is published)",
         remedy="verify the channel's phone number on YouTube",
     ),
     _line(Cause.POLICY, "account locked", r"account is temporarily locked|code\W{0,3}326\b", _X),
@@ -264,7 +264,7 @@ _PERMISSIONS = (
         "not a professional account",
         r"\bnot an instagram business\b",
         _POSTIZ,
-        explanation="the Instagram account is not a professional one anymore",
+        explanation="because the Instagram account is no longer a professional one",
     ),
     _line(
         Cause.PERMISSION,
@@ -674,8 +674,9 @@ _AMBIGUOUS = (
         "HTTP 403",
         r"\b(http|status|error|code)\W{0,3}(code )?403\b|^\W*forbidden\W*$",
         _PROGRAMS,
-        explanation="the platform answered 403 without a reason (a missing permission, or a blocked account or post)",
-        remedy="look at the account on the platform; reconnect it if nothing there explains the error",
+        explanation="because the platform answered 403 without a reason "
+        "(a missing permission, or a blocked account or post)",
+        remedy="check the account on the platform, and reconnect it if nothing there explains the error",
     ),
 )
 

@@ -12,27 +12,27 @@ from monitor.core.text import format_time, sanitize
 
 # Severity, text and remedy by cause. Without a remedy: reconnect the account.
 PUBLISH_ERROR_SEVERITY: Mapping[Cause, tuple[Severity, str, str]] = {
-    Cause.AUTHORIZATION: (Severity.CRITICAL, ", the authorization is dead", ""),
-    Cause.PERMISSION: (Severity.CRITICAL, ", a permission is missing", ""),
+    Cause.AUTHORIZATION: (Severity.CRITICAL, ", because the platform rejected the login", ""),
+    Cause.PERMISSION: (Severity.CRITICAL, ", because a permission is missing", ""),
     Cause.POLICY: (
         Severity.WARNING,
-        ", the platform blocks or limits the account",
-        "look at the account on the platform itself: it says there what it wants",
+        ", because the platform restricts the account",
+        "check the account on the platform",
     ),
     Cause.CONTENT: (
         Severity.WARNING,
-        ", the content was refused",
-        "mend what the platform refused and publish again",
+        ", because the platform refused the content",
+        "correct the post and publish it again",
     ),
     Cause.TRANSIENT: (
         Severity.NOTICE,
-        ", which may well pass",
-        "publish again; should it go on, look at the account on the platform",
+        ", probably for a short time",
+        "publish the post again",
     ),
     Cause.UNKNOWN: (
         Severity.WARNING,
         "",
-        "read what the platform says: publish again, or reconnect the account if it asks for that",
+        "publish the post again, or reconnect the account if the error asks for it",
     ),
 }
 

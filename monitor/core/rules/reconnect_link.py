@@ -49,15 +49,18 @@ def check_link(link: Link | None, now: datetime, *, needed_by: int, use: LinkUse
         return NoProblem.UNKNOWN
     if link.expires_at is None or link.expires_at - now > EXPIRING_WITHIN:
         return NoProblem.OK
-    after = "another is made then" if use is LinkUse.CREATE else "make another in the dashboard"
     return Problem(
         rule=RuleName.RECONNECT_LINK_EXPIRING,
         severity=Severity.WARNING,
         summary=(
-            f"the reconnect link ends at {format_time(link.expires_at)}, and "
-            f"{needed_by} connection{'' if needed_by == 1 else 's'} still wait{'s' if needed_by == 1 else ''} for it"
+            f"the reconnect link expires at {format_time(link.expires_at)}, and "
+            f"{'1 connection still needs' if needed_by == 1 else f'{needed_by} connections still need'} it"
         ),
-        remedy=f"have it used before then; {after}",
+        remedy=(
+            "ask the managed user to reconnect before that"
+            if use is LinkUse.CREATE  # then the monitor creates the next link
+            else "create another link in the dashboard"
+        ),
         deadline_at=link.expires_at,
         dedup_key=format_time(link.expires_at),
     )

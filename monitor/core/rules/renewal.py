@@ -237,7 +237,7 @@ class RenewalOverdue:
             rule=self.name,
             severity=Severity.WARNING,
             summary=(
-                f"the token should have been renewed by {format_time(due_at)} and was not; it expires at "
+                f"the token was not renewed by {format_time(due_at)} as expected, and expires at "
                 f"{format_time(date)}"
             ),
             deadline_at=date,

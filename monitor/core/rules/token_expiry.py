@@ -125,7 +125,7 @@ class TokenExpiry:
         return Problem(
             rule=self.name,
             severity=Severity.WARNING,
-            summary=f"token reached its date, {format_time(date)}, and the API doesn't know its status",
+            summary=f"token may have expired, because the API reports no status after its date, {format_time(date)}",
             dedup_key=_mark(date),
             keeps_worse=True,
             cause=Cause.AUTHORIZATION,
