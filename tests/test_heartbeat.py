@@ -227,7 +227,7 @@ def test_a_ping_that_is_not_taken_is_told_without_the_address(
 
 
 def test_an_address_that_cannot_be_asked_is_refused_without_being_shown(http: HttpClient) -> None:
-    with pytest.raises(ConfigError, match="heartbeat: not a URL") as refused:
+    with pytest.raises(ConfigError, match="heartbeat: not a usable URL") as refused:
         Heartbeat(url=f"https:///{SECRET}", kind=HeartbeatKind.PLAIN, http=http)
     assert SECRET not in str(refused.value)
 
