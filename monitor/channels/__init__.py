@@ -36,10 +36,10 @@ class ChannelSettings(Protocol):
 
 def check_url(name: str, url: str) -> None:
     """
-    Make sure that a channel's URL leads to a service.
+    Check that a channel's URL leads to a service.
 
     Raises:
-        ConfigError: naming the channel; the URL is a secret and stays out of it.
+        ConfigError: it doesn't. The text names the channel and not the URL, which is a secret.
     """
     readers = {"alertmanager": alertmanager.parse_url, "json": json_events.parse_url}
     read = readers.get(incident_service(url) or "")
@@ -60,13 +60,13 @@ def open_channels(
     timeout: timedelta = SEND_TIMEOUT,
 ) -> Mapping[str, Channel]:
     """
-    Make the channels of the configuration ready, by name.
+    Open the channels of the configuration, by name.
 
-    This is quick: Apprise is loaded when a channel is first used. ``check_url`` tells beforehand whether a
-    URL is any good; a bad one is a permanent ``DeliveryError`` when something is sent.
+    This is quick, because Apprise is loaded when a channel is first used. ``check_url`` checks a URL beforehand.
+    A bad one is a permanent ``DeliveryError`` when something is sent.
 
     Args:
-        http: sends what doesn't go through Apprise; without it such channels can be described, and send nothing.
+        http: sends what doesn't go through Apprise; without it, such channels can only be described.
         sender: names the sender of messages to clients; empty if the configuration doesn't say.
         timeout: the longest that one ``send`` takes, whatever the service does.
     """
@@ -133,5 +133,5 @@ def _open_incident_channel(
 
 
 def describe(channel: Channel) -> str:
-    """Say what kind of place a channel is, for a table: the service alone, nothing else of its URL."""
+    """Return the service of a channel for a table, and nothing else of its URL."""
     return channel.service

@@ -117,7 +117,7 @@ class AlertmanagerChannel(IncidentChannel):
 
 
 def _ended(event: Event) -> Iterator[Mapping[str, Any]]:
-    """End the alert of the severity that was told before, if it is another one."""
+    """Return the end of the alert with the previous severity, if it differs."""
     if event.last_severity and event.last_severity is not event.incident.severity:
         before = replace(event.incident, severity=event.last_severity)
         yield _alert(replace(event, incident=before), is_over=True)
@@ -135,7 +135,7 @@ def _alert(event: Event, *, is_over: bool = False) -> Mapping[str, Any]:
 
 
 def _labels(event: Event) -> Mapping[str, str]:
-    """Give what stays the same while the incident is open: ids, not the names that people change."""
+    """Return the labels that stay the same while the incident is open: ids, not names that people change."""
     return {
         "alertname": event.incident.rule.value,
         "severity": SEVERITIES[event.incident.severity],

@@ -38,13 +38,13 @@ class AppriseChannel:
     """
     A named Apprise URL.
 
-    Apprise can't end an attempt that hangs, and those it gives up on keep its few worker threads from other
-    channels, and the process from ending. So each attempt has a daemon thread of its own, and a channel has
-    at most one: while an abandoned attempt lasts, the channel takes nothing new.
+    Apprise can't end an attempt that hangs. Abandoned attempts block its few worker threads and the end of the
+    process. So each attempt has its own daemon thread, and a channel has at most one. While an abandoned attempt
+    lasts, the channel accepts nothing new.
 
     Args:
         sender: names the sender if the URL names none; empty for the monitor.
-        refuses: whether the body of an answer says no although its status says yes.
+        refuses: returns whether the body of a successful answer reports an error.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class AppriseChannel:
         opened = self._open()
         if opened is None or not opened[1].attachment_support:
             return False
-        # Slack takes files from a bot; at a webhook Apprise drops them.
+        # A Slack bot takes files. For a webhook, Apprise drops them.
         return opened[1].schema != "slack" or getattr(opened[1], "mode", "") == "bot"
 
     def send(self, message: Message, *, prepare: "Callable[[NotifyBase], None] | None" = None) -> None:
@@ -144,7 +144,7 @@ class AppriseChannel:
             refused = DeliveryError(f"Apprise failed: {type(error).__name__}")
         try:
             answer.set_result(refused)
-        except InvalidStateError:  # given up on: who took the message stays known
+        except InvalidStateError:  # abandoned: the recipients that accepted the message stay known
             self._abandoned = False
         else:
             if refused is None:
@@ -194,7 +194,7 @@ class AppriseChannel:
         return refused
 
     def _unsent(self, service: "NotifyBase", traffic: Traffic) -> DeliveryError | None:
-        """Say why a success was none; None if it was one."""
+        """Return why a reported success was none; None if it was one."""
         if traffic.is_empty and service.schema not in UNCOUNTED:
             return DeliveryError(f"{service.schema}: Apprise reports success, but nothing was sent")
         if traffic.answers and self._refuses(traffic.answers[-1].body):
@@ -218,10 +218,10 @@ class AppriseChannel:
 
 class _AcceptedRecipients:
     """
-    Who took a message that wasn't taken by all, so that sending it again tells nobody twice.
+    The recipients that accepted a message that others refused, so that a retry doesn't send it to them twice.
 
-    A message that went through is forgotten. One whose attempt was abandoned, and then succeeded after all,
-    stays known as taken and isn't sent again.
+    A delivered message is forgotten. One whose attempt was abandoned and then succeeded stays known, so it isn't
+    sent again.
     """
 
     def __init__(self) -> None:
@@ -229,7 +229,7 @@ class _AcceptedRecipients:
         self._key = ""
 
     def start_message(self, key: str) -> None:
-        """Say which message the next questions are about; a channel sends one at a time."""
+        """Set the current message. A channel sends one at a time."""
         self._key = key
 
     def is_delivered(self, recipient: object, per_message: bool = False) -> bool:

@@ -20,7 +20,7 @@ _TEAMS_COLORS = {"failure": "Attention", "warning": "Warning", "info": "Accent",
 
 
 def use_card(service: "NotifyBase") -> None:
-    """Have a service send a payload of ours, if it takes one and its URL brings none of its own."""
+    """Make a service send the monitor's payload, if it supports that and its URL has none of its own."""
     make = CARDS.get(type(service).__name__)
     # A workflow of Slack's takes one text and makes its own message of it.
     is_program = getattr(service, "mode", "") in {"workflow", "trigger"}
@@ -39,7 +39,7 @@ def use_card(service: "NotifyBase") -> None:
 
 
 def use_own_text(service: "NotifyBase") -> None:
-    """Give Matrix the plain text of a message beside its HTML: Apprise would read the HTML for it."""
+    """Give Matrix the plain text of a message beside its HTML. Apprise would derive it from the HTML."""
     if type(service).__name__ == "NotifyMatrix":
 
         def plain_text(*_: object) -> str:
@@ -50,7 +50,7 @@ def use_own_text(service: "NotifyBase") -> None:
 
 
 def use_click(service: "NotifyBase") -> None:
-    """Let a notification of ntfy's lead where its title would, unless its URL says otherwise."""
+    """Make a tap on an ntfy notification open the message's address, unless the URL has another one."""
     if type(service).__name__ == "NotifyNtfy" and not getattr(service, "click", None):
         send: Callable[..., bool] = service.send
 
@@ -62,7 +62,7 @@ def use_click(service: "NotifyBase") -> None:
 
 
 def discord_payload(written: Written, service: "NotifyBase", kind: "NotifyType") -> dict[str, Any]:
-    """Write for Discord: an embed, and nobody mentioned but whom the channel's URL names in ``ping=``."""
+    """Return the Discord payload: an embed that mentions only those that the channel's URL names in ``ping=``."""
     embed = {"title": written.title, "description": written.body, "color": service.color(kind, int)}
     if written.message.url:
         embed["url"] = written.message.url
@@ -81,7 +81,7 @@ def discord_payload(written: Written, service: "NotifyBase", kind: "NotifyType")
 
 
 def slack_attachment(written: Written, service: "NotifyBase", kind: "NotifyType") -> dict[str, Any]:
-    """Write for Slack: its older attachments, since blocks end after 3,000 characters."""
+    """Return the Slack payload: an older attachment, because blocks end after 3,000 characters."""
     attachment: dict[str, Any] = {
         "fallback": written.title,
         "title": written.title,
@@ -99,7 +99,10 @@ def slack_attachment(written: Written, service: "NotifyBase", kind: "NotifyType"
 
 
 def teams_card(written: Written, service: "NotifyBase", kind: "NotifyType") -> dict[str, Any]:
-    """Write for Teams: a block for each paragraph, and blank lines between lines, since single breaks are lost."""
+    """
+    Return the Teams payload: a block for each paragraph, and blank lines between lines, because single breaks
+    are lost.
+    """
     blocks: list[dict[str, Any]] = [
         {
             "type": "TextBlock",

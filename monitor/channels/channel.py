@@ -8,14 +8,14 @@ from monitor.core.messages.message import Message
 
 class Channel(Protocol):
     """
-    A place that takes messages.
+    A destination for messages.
 
     Attributes:
-        allow_reconnect_links: whether links that let their reader act may be sent here.
+        allow_reconnect_links: whether reconnect links may be sent here.
         time_zone: of the times in its messages.
-        service: what kind of place it is, as ``slack`` or ``mailto``; never more of the URL.
-        body_limit: the longest body worth writing, in characters; None where there is no limit.
-        title_limit: the longest title in characters; 0 where it becomes the first line of the body.
+        service: the name of the service, as ``slack`` or ``mailto``; never more of the URL.
+        body_limit: the longest body worth writing, in characters; None without a limit.
+        title_limit: the longest title in characters; 0 if it becomes the first line of the body.
         takes_attachments: whether a file can travel with a message.
     """
 
@@ -36,9 +36,9 @@ class Channel(Protocol):
 
     def send(self, message: Message) -> None:
         """
-        Hand over one message.
+        Send one message.
 
         Raises:
-            DeliveryError: it was not taken, or nobody knows.
+            DeliveryError: it was refused, or the result is unknown.
         """
         ...

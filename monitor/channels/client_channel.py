@@ -1,4 +1,4 @@
-"""A channel that is another one for each managed user."""
+"""A channel whose URL differs for each managed user."""
 
 from datetime import UTC, timedelta, tzinfo
 from typing import TYPE_CHECKING

@@ -75,7 +75,7 @@ def http_refusal(service: str, status: int, *, wait: timedelta | None = None) ->
     Explain an HTTP answer that was no success.
 
     Args:
-        wait: how long the service asks to be left alone; it counts if the service is busy or out of order.
+        wait: how long the service asks the monitor to wait; it counts if the service is busy or failing.
     """
     if 200 <= status < 300:
         return DeliveryError(f"{service}: HTTP {status}, but the message was not accepted")

@@ -1,4 +1,4 @@
-"""A channel to a service with incidents of its own: it takes events, not text."""
+"""A channel to an incident service, which takes events and no text."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from monitor.errors import DeliveryError
 
 class IncidentChannel(ABC):
     """
-    A place that takes one event for one incident and one change of it.
+    A destination that takes one event for each change of an incident.
 
     Attributes:
         time_zone: of the times in the texts of events.
-        takes_acknowledgements: whether the service can be told that somebody acknowledged an incident.
-        is_forgetful: whether the service resolves what it isn't sent again every minute.
+        takes_acknowledgements: whether the service supports acknowledgements.
+        is_forgetful: whether the service resolves incidents that aren't sent again every minute.
     """
 
     time_zone: tzinfo = UTC
@@ -42,15 +42,15 @@ class IncidentChannel(ABC):
     @abstractmethod
     def send_event(self, event: Event) -> None:
         """
-        Hand over one event.
+        Send one event.
 
         Raises:
-            DeliveryError: it was not taken, or nobody knows.
+            DeliveryError: it was refused, or the result is unknown.
         """
 
     def refresh(self, load: Callable[[], Sequence[Event]]) -> int:
         """
-        Send again what is open, to a service that forgets.
+        Send open incidents again to a service that forgets them.
 
         Args:
             load: gives the events; called when nothing else can be under way to the service.
@@ -59,6 +59,6 @@ class IncidentChannel(ABC):
             How many incidents were sent.
 
         Raises:
-            DeliveryError: they were not taken.
+            DeliveryError: they were refused.
         """
         return 0

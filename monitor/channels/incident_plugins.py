@@ -1,4 +1,4 @@
-"""Services with incidents whose Apprise plugins take a key: what to set on the plugin for each event, in one table."""
+"""Incident services whose Apprise plugins have a key: one table of what to set on the plugin for each event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,19 +30,20 @@ def _by_severity(critical: str, warning: str, notice: str) -> Mapping[Severity, 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
     """
-    How one of Apprise's plugins is told what an event is; names are those of its attributes.
+    How to pass an event to one of Apprise's plugins. Names are those of its attributes.
 
     Args:
-        key: takes the key.
-        trigger: the action that opens an incident, or updates the one of the same key; by severity if it says that.
+        key: the attribute for the key.
+        trigger: the action that opens an incident, or updates the one of the same key; by severity if it says
+            that.
         resolve: the action that ends it. Every plugin of this table has one.
         acknowledge: the action that acknowledges it; None if the plugin has none.
-        severity: takes the severity; None if the service has none, and reads it among the details.
-        severities: the service's words.
-        details: takes a mapping of details; None if there is none, and the text says it.
-        link: takes the address that people open; None if there is none.
-        fixed: what else must be as it is here, whatever the URL says.
-        answers: a field of a good answer, and what it says there.
+        severity: the attribute for the severity; None if the service has none and reads it in the details.
+        severities: the service's names of severities.
+        details: the attribute for a mapping of details; None if there is none and the text has them.
+        link: the attribute for the address that people open; None if there is none.
+        fixed: attributes with a fixed value, whatever the URL says.
+        answers: a field of a successful answer, and its value.
         is_one_line: whether the body is the title of the incident, and the details are all there is beside it.
     """
 
@@ -59,7 +60,7 @@ class Plugin:
     is_one_line: bool = False
 
     def values(self, event: Event) -> dict[str, Any]:
-        """Give what to set on the plugin for an event, the details apart."""
+        """Return the attributes of the plugin for an event, except the details."""
         values = {self.key: event.key, "action": self._action(event), **self.fixed}
         if self.severity:
             values[self.severity] = self.severities[event.incident.severity]
@@ -68,7 +69,7 @@ class Plugin:
         return values
 
     def refuses(self, body: bytes) -> bool:
-        """Whether an answer says no although its status says yes."""
+        """Return whether a successful answer reports an error."""
         answer = json_object(body)
         if answer.get("error") or answer.get("errors") or answer.get("success") is False:
             return True
@@ -156,7 +157,7 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
 
 
 class PluginChannel(IncidentChannel):
-    """A service that is reached through its Apprise plugin, set up anew for each event."""
+    """A service that is reached through its Apprise plugin, which is set up for each event."""
 
     def __init__(
         self, *, name: str, service: str, url: str, allow_reconnect_links: bool, timeout: timedelta

@@ -1,4 +1,4 @@
-"""How much a service takes in one message."""
+"""How long a message may be for each service."""
 
 import json
 import re
@@ -25,12 +25,12 @@ _NTFY_BYTES = 4096
 
 
 def title_limit(service: "NotifyBase") -> int:
-    """Tell how long a title may be, in characters; 0 where it becomes the first line of the body."""
+    """Return how long a title may be, in characters; 0 if it becomes the first line of the body."""
     return max(service.title_maxlen, 0)
 
 
 def body_limit(service: "NotifyBase") -> int | None:
-    """Tell how long a body is worth writing, in characters, with room left for a title and for escapes."""
+    """Return the useful length of a body, in characters, with room for a title and escapes."""
     from apprise import NotifyFormat
 
     if worth_writing := style_of(service).worth_writing:
@@ -46,14 +46,14 @@ def body_limit(service: "NotifyBase") -> int | None:
 
 def fit_body(body: str, size: Callable[[str], int], most: int) -> str:
     """
-    Cut a body to what the service takes, at the end of a line.
+    Cut a body to the limit of the service, at the end of a line.
 
-    The writer of a message keeps to ``body_limit``; this is for what escapes add beyond it. Apprise would
-    cut in the middle of a word or of an escape, or send several messages.
+    Messages are written within ``body_limit``. Escapes may exceed it. Apprise would cut in the middle of a word
+    or an escape, or send several messages.
 
     Args:
-        size: how large the message is with a body, all that goes with it included.
-        most: how large it may be; 0 if there is no limit.
+        size: returns the size of the whole message with a body.
+        most: the limit; 0 for none.
     """
     if most <= 0 or size(body) <= most:
         return body

@@ -40,10 +40,10 @@ def add_mail_headers(headers: dict[str, str], written: Written, service: "Notify
 
 def use_own_mail(service: "NotifyBase") -> None:
     """
-    Have Apprise's service for SMTP send mails that are put together here.
+    Make Apprise's SMTP service send mails that are built here.
 
-    Its own have either plain text alone, or HTML and what Apprise makes of that HTML for text. A mail that is to
-    be signed or encrypted is left to it.
+    Its own mails have only plain text, or HTML with text that Apprise derives from it. Signed or encrypted mails
+    are left to Apprise.
     """
     if type(service).__name__ != "NotifyEmail" or getattr(service, "pgp_mode", "no") != "no":
         return

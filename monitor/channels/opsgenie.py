@@ -1,8 +1,9 @@
 """
 Opsgenie, over its own API.
 
-Apprise's plugin turns a notice into a note, which sends nothing if there is no alert, and closes an alert only by a
-request id that it remembers in memory (Apprise 2.3, November 2026). What the plugin's URL says is read by the plugin.
+Apprise's plugin turns a notice into a note, which sends nothing if there is no alert, and closes an alert only
+by a request id that it remembers in memory (Apprise 2.3, November 2026). What the plugin's URL says is read by
+the plugin.
 """
 
 from collections.abc import Mapping
@@ -46,8 +47,8 @@ class OpsgenieChannel(IncidentChannel):
     """
     Alerts of Opsgenie, each known by its alias.
 
-    A request is answered before it is carried out, so that nothing here depends on an alert being there: what is to
-    change comes after a request that makes the alert, should somebody have closed it.
+    Opsgenie answers a request before it carries it out, so this doesn't depend on an existing alert. Changes
+    follow a request that creates the alert, in case somebody closed it.
     """
 
     takes_acknowledgements = True

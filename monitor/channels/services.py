@@ -14,16 +14,16 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from apprise import Apprise, AppriseAsset, NotifyBase
 
-# Apprise alone would ask for 4 seconds: what answers later was often delivered, and is then sent again.
+# Apprise's own timeout is 4 seconds. Later answers often mean a delivery, which would then be sent again.
 READ_TIMEOUT = timedelta(seconds=15)
 
 
 def check_url(name: str, url: str) -> None:
     """
-    Make sure that a channel's URL leads to a service.
+    Check that a channel's URL leads to a service.
 
     Raises:
-        ConfigError: naming the channel; the URL is a secret and stays out of it.
+        ConfigError: it doesn't. The text names the channel and not the URL, which is a secret.
     """
     for_clients = client_url(url)
     services = _services((for_clients and for_clients.render(SAMPLE_ID, SAMPLE_USERNAME)) or url)
@@ -82,7 +82,7 @@ def _services(url: str, sender: str = "") -> "Apprise":
 
 def _opened(url: str, asset: "AppriseAsset") -> "NotifyBase":
     """
-    Make a service as its URL says, but for what the monitor decides itself.
+    Create a service from its URL, with the settings that the monitor decides itself.
 
     Raises:
         ValueError: no service understands the URL. Any other error is the service's own.

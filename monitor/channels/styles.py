@@ -60,7 +60,7 @@ def style_of(service: "NotifyBase") -> Style:
 
 
 def is_written_anew(kind: "type[NotifyBase]") -> bool:
-    """Whether a kind of service gets a format of ours, whatever format its URL asks Apprise for."""
+    """Return whether the monitor sets the format for a kind of service, whatever its URL asks for."""
     return kind.__name__ in _SPECIAL
 
 

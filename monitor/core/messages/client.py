@@ -67,7 +67,7 @@ class _ClientWriter:
         self.link = next((item.reconnect_url for item in self._to_reconnect if item.reconnect_url), "")
 
     def title(self) -> str:
-        """Say who writes, and what the client is asked to do."""
+        """Return the title: who writes, and what the client is asked to do."""
         shown = self._to_reconnect or self._open or self._resolved
         platforms = sorted({platform_name(item.connection.platform) for item in shown if item.connection})
         which = platforms[0] if len(platforms) == 1 else "social media"

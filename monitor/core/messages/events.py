@@ -1,8 +1,8 @@
 """
 What a service with incidents of its own is sent: one event for one incident and one change of it.
 
-A message to people is about a group of incidents. An event is about one incident. All events of an incident have the
-same key, by which the service knows that they belong together.
+A message to people is about a group of incidents. An event is about one incident. All events of an incident have
+the same key, by which the service knows that they belong together.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Event:
         at: when the event was written, aware UTC.
         last_severity: the severity that the service was last sent; None before its first event.
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
-        reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
+        reconnect_url: the managed user's own page to reconnect. Anyone who has it can use it.
         incident_url: the page of the incident; empty if there is none.
         time_zone: of the times in its texts.
     """
@@ -55,7 +55,7 @@ class Event:
 
     @property
     def is_over(self) -> bool:
-        """Whether the service is to resolve its incident."""
+        """Whether the service must resolve its incident."""
         return self.reason is Reason.RESOLVED
 
 
@@ -66,10 +66,10 @@ def event_key(installation: str, incident_id: int) -> str:
 
 def reasons_of(item: Item) -> tuple[Reason, ...]:
     """
-    Compare what a service was last sent about an incident with what is true now.
+    Compare what a service was last sent about an incident with its current state.
 
-    An incident ends for the service if and only if it began there, or may have: also when another took its place,
-    when the same problem is back as another incident, and when a silence held something back.
+    An incident ends for the service if it began there, or may have. That also holds if another one replaced it,
+    if the problem returned as another incident, and if a silence suppressed something.
 
     Returns:
         The events to send, in their order. Empty if the service knows it all.
@@ -120,7 +120,7 @@ def event_again(item: Item, *, installation: str, now: datetime, time_zone: tzin
 
 
 def title(event: Event, limit: int = TITLE_LENGTH) -> str:
-    """Say in one line who has which problem, by when; the severity is a field of its own."""
+    """Return one line: who has which problem, and the deadline. The severity is a field of its own."""
     wording = Wording(now=event.at, time_zone=event.time_zone)
     what = RESOLVED_TEXTS[event.incident.rule] if event.is_over else wording.problem(event)
     found = f"{subject_name(event)}: {what}"
@@ -129,7 +129,7 @@ def title(event: Event, limit: int = TITLE_LENGTH) -> str:
 
 
 def text(event: Event) -> str:
-    """Say in a few lines what people need to know who were paged."""
+    """Return a few lines with what a paged person needs to know."""
     incident, wording = event.incident, Wording(now=event.at, time_zone=event.time_zone)
     lines = [title(event)]
     if event.is_over:
@@ -148,7 +148,7 @@ def text(event: Event) -> str:
 
 
 def identity(event: Event) -> dict[str, str]:
-    """Give what the incident is about, by names that nobody changes: for programs, as they are."""
+    """Return what the incident is about, by stable names, for programs."""
     target, seen = event.target, event.connection
     found = {
         "account": event.incident.subject.account,
@@ -160,7 +160,7 @@ def identity(event: Event) -> dict[str, str]:
 
 
 def details(event: Event) -> dict[str, str]:
-    """Give what a service shows beside the title, each under a name; nothing that is not known."""
+    """Return the details that a service shows beside the title, by name. Unknown ones are left out."""
     incident, target, seen = event.incident, event.target, event.connection
     found = {
         "incident": str(incident.id),

@@ -30,7 +30,7 @@ def started_message(
     time_zone: tzinfo = UTC,
 ) -> Message:
     """
-    Say that the monitor started, and what it missed before.
+    Return the message that the monitor started, and what it missed.
 
     Args:
         incidents: the open ones, by severity.
@@ -55,7 +55,7 @@ def started_message(
 
 
 def stopping_message(*, now: datetime, key: str, time_zone: tzinfo = UTC) -> Message:
-    """Say that the monitor is stopping."""
+    """Return the message that the monitor is stopping."""
     stopped_at = Wording(now=now, time_zone=time_zone).time(now)
     body = f"Monitoring stopped at {stopped_at}. Pending alerts are sent after the restart."
     return Message(title="[STOPPED] No monitoring until the restart", body=body, severity=None, key=key)
@@ -65,7 +65,7 @@ def write_failure_message(
     *, host: str, since: datetime, error: str, key: str, now: datetime, time_zone: tzinfo = UTC
 ) -> Message:
     """
-    Say that the history can't be written, so that nothing is recorded and nobody is alerted.
+    Return the message that the history can't be written, so that nothing is recorded and no alert is sent.
 
     Args:
         host: where the monitor runs.

@@ -34,28 +34,28 @@ _WHERE_ALL_ARE = "see `postpost-monitor incidents`"
 
 
 class NotificationReason(StrEnum):
-    """What an incident is to a channel, given what the channel was last told."""
+    """Why a channel is notified of an incident, given its last notification."""
 
     OPENED = "opened"
     ESCALATED = "escalated"
     UPDATED = "updated"
     REMINDER = "reminder"
     RESOLVED = "resolved"
-    MISSED = "missed"  # it came and went before the channel could be told
+    MISSED = "missed"  # it opened and resolved before the channel could be notified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """
-    One incident that a channel is to be told of, as it is now.
+    One incident in a message, as it is now.
 
     Args:
-        reasons: why notifications were written since the channel was last told.
-        last_severity: the severity the channel was last told; None if it was never told.
-        told_hash: the ``content_hash`` of what it was last told; None if it was never told.
-        last_was_resolved: whether the channel was last told that it is over.
-        silenced: whether a silence held it back; what came and went meanwhile is not told.
-        may_be_out: whether an earlier attempt, of which nothing is known, may have told the channel.
+        reasons: why notifications were written since the channel's last one.
+        last_severity: the severity of the channel's last notification; None if there was none.
+        told_hash: the ``content_hash`` of its last notification; None if there was none.
+        last_was_resolved: whether the last notification said that it resolved.
+        silenced: whether a silence suppressed it. If it opened and resolved within the silence, it isn't sent.
+        may_be_out: whether an earlier attempt with an unknown result may have arrived.
         reopened: whether it ended, and the same problem is open again as another incident that the channel
             hears of: to say that it is over would be wrong by now.
         connection: as it is known now; None where the incident isn't about one.
@@ -88,9 +88,9 @@ class Item:
 
     @property
     def reason(self) -> NotificationReason | None:
-        """Name the difference between what was last told and what is true now; None if there is none."""
+        """Return why to notify: the difference between the last notification and now; None if there is none."""
         if not self.incident.is_open:
-            # What took its place is told instead; to say that this one is over would be wrong.
+            # The incident that replaced it is sent instead. It would be wrong to say that this one resolved.
             if self.last_was_resolved or self.reopened or self.incident.resolution is Resolution.SUPERSEDED:
                 return None
             if self.last_severity is None:
@@ -100,11 +100,11 @@ class Item:
             return NotificationReason.OPENED
         if self.incident.severity.rank > self.last_severity.rank:
             return NotificationReason.ESCALATED
-        # What changed and is back to what the channel was last told is no news to it.
+        # A change that was undone since the last notification is no news.
         is_changed = self.reasons & {Reason.OPENED, Reason.ESCALATED, Reason.UPDATED}
         if is_changed and self.content_hash != self.told_hash:
             return NotificationReason.UPDATED
-        # Somebody may have taken it in hand since the reminder was written.
+        # It may have been acknowledged since the reminder was written.
         is_in_hand = self.incident.acknowledged_by is not None
         return NotificationReason.REMINDER if Reason.REMINDER in self.reasons and not is_in_hand else None
 
@@ -177,7 +177,7 @@ class _Writer:
         self._open = [item for item in items if item.incident.is_open]
 
     def title(self) -> str:
-        """Say in one line how bad it is, who is affected, and by when somebody must act."""
+        """Return one line: severity, who is affected, and the deadline."""
         shown = self._open or self._items
         tags = {self._tag(item) for item in shown}
         tag = "RESOLVED" if len(tags) > 1 and not self._open else self._tag(shown[0])
@@ -260,7 +260,7 @@ class _Writer:
         return name if is_clear else f"{name} {account_handle(item.connection, 40)}"
 
     def _lead(self) -> str:
-        """Say what happens to several connections if nobody acts; nothing if the message is about one."""
+        """Return what happens to several connections if nobody acts; nothing if the message is about one."""
         firsts = [each[0] for each in _by_subject(self._open) if needs_reconnect(each[0])]
         if len(_by_subject(self._items)) == 1 or len(firsts) < 2:
             return ""

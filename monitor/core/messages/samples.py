@@ -20,7 +20,7 @@ from monitor.core.text import format_time
 
 
 def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
-    """Make one item of each kind that messages are about, for an account."""
+    """Return one sample item of each kind, for an account."""
     target = Target(id=1, account=account)
     seen = Connection(
         platform_id="instagram-17841412345678",
@@ -105,7 +105,7 @@ def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
 
 def trial_events(channel: str, name: str, now: datetime) -> list[Event]:
     """
-    Make the events of a test incident, opened and resolved, for a service with incidents of its own.
+    Return the events of a test incident, opened and resolved, for an incident service.
 
     Args:
         name: random, because a service may drop an event that it knows.
@@ -132,7 +132,7 @@ def trial_events(channel: str, name: str, now: datetime) -> list[Event]:
 
 
 def sample_client_items(account: str, now: datetime, *, with_link: bool) -> list[Item]:
-    """Make the items of a message to a client of an account."""
+    """Return sample items of a message to a client of an account."""
     target = Target(
         id=1,
         account=account,

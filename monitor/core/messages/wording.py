@@ -118,7 +118,7 @@ class Wording:
                 return PROBLEM_TEXTS[incident.rule]
 
     def state(self, about: Affected) -> str:
-        """Say in two or three words why a connection must be reconnected."""
+        """Return in two or three words why a connection must be reconnected."""
         incident, left = about.incident, self._time_left(about)
         if incident.rule is RuleName.TOKEN_EXPIRY:
             if not self.is_ahead(about):
@@ -129,7 +129,7 @@ class Wording:
         return "not renewed" if incident.rule is RuleName.RENEWAL_OVERDUE else PROBLEM_TEXTS[incident.rule]
 
     def describe(self, about: Affected) -> str:
-        """Say in one sentence what is wrong, or what was."""
+        """Return one sentence about what is wrong, or what was."""
         incident, left = about.incident, self._time_left(about)
         if incident.rule is not RuleName.TOKEN_EXPIRY:
             return as_sentence(self.localize(incident.summary))
@@ -141,7 +141,7 @@ class Wording:
         return f"Access expired {format_roughly(-left)} ago ({when})."
 
     def outlook(self, about: Affected) -> list[str]:
-        """Say what happens if nobody acts, on the first line; more about the problem follows on the second."""
+        """Return what happens if nobody acts on the first line, and more about the problem on the second."""
         incident = about.incident
         happened, follows = self.describe(about), self._consequence(about)
         if incident.rule in {RuleName.TOKEN_EXPIRY, RuleName.RECONNECT_LINK_EXPIRING}:
@@ -149,7 +149,7 @@ class Wording:
         return [follows, happened]
 
     def resolved(self, about: Affected) -> str:
-        """Say that a problem is over, and how long a renewed token is valid."""
+        """Return that a problem resolved, and how long a renewed token is valid."""
         incident, seen = about.incident, about.connection
         is_dated = incident.rule in {RuleName.TOKEN_EXPIRY, RuleName.RENEWAL_OVERDUE}
         expires_at = seen.expires_at if seen and is_dated else None
@@ -252,7 +252,7 @@ def client_name(target: Target | None, length: int) -> str:
 
 def remedy(about: Affected, *, are_several: bool = False) -> str:
     """
-    Say what ends the problem, in the imperative; empty if there is nothing to do.
+    Return what resolves the problem, in the imperative; empty if there is nothing to do.
 
     Args:
         are_several: whether the same is said for several connections, whose own links can't all be named.
