@@ -56,12 +56,12 @@ class Item:
         last_was_resolved: whether the last notification said that it resolved.
         silenced: whether a silence suppressed it. If it opened and resolved within the silence, it isn't sent.
         may_be_out: whether an earlier attempt with an unknown result may have arrived.
-        reopened: whether it ended, and the same problem is open again as another incident that the channel
-            hears of: to say that it is over would be wrong by now.
-        connection: as it is known now; None where the incident isn't about one.
+        reopened: whether it resolved, and the same problem is open again as another incident that the channel
+            is notified of. It would be wrong to say that this one resolved.
+        connection: its current state; None if the incident isn't about one.
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
         dashboard_url: where to reconnect by hand.
-        reconnect_url: the managed user's own page to reconnect; whoever holds it can use it.
+        reconnect_url: the managed user's own page to reconnect; anyone who has it can use it.
         incident_url: the page of the incident; empty if there is none.
     """
 
