@@ -38,7 +38,7 @@ fi
 
 say "what the build takes from outside"
 "$python" -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-    --python-version "${BASE_PYTHON:-3.11}" --dest "$scratch/wheels" --requirement requirements.lock
+    --python-version "${BASE_PYTHON:-3.11}" --dest "$scratch/wheels" --requirement requirements.lock --requirement requirements-build.lock
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$scratch/pip.conf"
 
 say "the image"
