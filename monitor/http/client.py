@@ -37,6 +37,7 @@ class Request(requests.PreparedRequest):
 
     proxies: dict[str, str]
     pool: HTTPConnectionPool | None = None
+    target: str = ""
     headers: dict[str, str]  # type: ignore[assignment]  # all that the library needs, at a third of the cost
 
     def with_(
@@ -51,7 +52,7 @@ class Request(requests.PreparedRequest):
         """
         made = Request()
         made.proxies, made.pool = self.proxies, self.pool
-        made.url, made.body = f"{self.url}{path}", body
+        made.url, made.target, made.body = f"{self.url}{path}", self.target + path, body
         made.method = method or (self.method if body is None else "POST")
         made.headers = {**self.headers, **headers}
         if body is not None:
@@ -105,6 +106,7 @@ class HttpClient:
             proxy = self._proxies(prepared.url)
             prepared.proxies = {urlsplit(prepared.url).scheme: proxy} if proxy else {}
             self._adapter.get_connection_with_tls_context(prepared, verify=True, proxies=prepared.proxies)
+            prepared.target = self._adapter.request_url(prepared, prepared.proxies)
         except (ValueError, requests.RequestException):
             raise ConfigError("base_url: not a usable URL; write https://host") from None
         prepared.method, prepared.body = "GET", None
@@ -219,6 +221,9 @@ class _Adapter(HTTPAdapter):
             request.pool = super().get_connection_with_tls_context(request, *args, **kwargs)
         pool: HTTPConnectionPool = request.pool
         return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        return request.target or super().request_url(request, proxies)
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:
         """Wrap the answer without cookies and encoding, which aren't used."""
