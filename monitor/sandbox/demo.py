@@ -107,8 +107,8 @@ class _Stage:
             self.sent += 1
             self._console.print(
                 Panel(
-                    Text(message.body),
-                    title=Text(f"{self._day()} · {message.title}", style=f"bold {color}"),
+                    Text.assemble((message.title, f"bold {color}"), "\n", message.body),
+                    title=Text(self._day(), style=color),
                     title_align="left",
                     border_style=color,
                 )
