@@ -175,6 +175,7 @@ def http_of(config: Config, environ: Mapping[str, str] = os.environ) -> HttpClie
     return HttpClient(
         timeout=config.polling.timeout,
         concurrency=config.polling.concurrency,
+        max_answer=config.polling.max_answer,
         environ=environ,
         user_agent=f"postpost-monitor/{__version__}",
     )

@@ -584,3 +584,23 @@ def test_a_duration_is_written_as_it_is_read(duration: timedelta) -> None:
 def test_reading_a_configuration_writes_nothing(load: Load, tmp_path: Path) -> None:
     load(WHOLE + f"database: {{url: 'sqlite:///{tmp_path}/deep/history.db'}}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64KiB", 2**16), ("2MiB", 2**21), ("1GiB", 2**30), ("3MB", 3_000_000)]
+)
+def test_a_size_has_a_unit(text: str, size: int) -> None:
+    assert (
+        parse_config(
+            {"accounts": [{"name": "a", "api_key_env": "KEY"}], "polling": {"max_answer": text}}, ENVIRON
+        ).polling.max_answer
+        == size
+    )
+
+
+@pytest.mark.parametrize("text", ["", "2", "63KiB", "2GiB", "-1MiB", "many", None, True, [1]])
+def test_no_size_is_refused_with_an_example(text: object) -> None:
+    with pytest.raises(ConfigError, match="want a size such as 2MiB"):
+        parse_config(
+            {"accounts": [{"name": "a", "api_key_env": "KEY"}], "polling": {"max_answer": text}}, ENVIRON
+        )

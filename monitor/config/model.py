@@ -45,6 +45,7 @@ from monitor.config.values import (
     NotEmpty,
     OneOrMore,
     Section,
+    Size,
     Written,
     Zone,
     join_choices,
@@ -83,6 +84,7 @@ class Polling(Section):
     jitter: Annotated[float, percentage(10, most=50), AS_PERCENTAGE] = 0.1
     concurrency: Annotated[int, whole(1, 512)] = 16
     requests_per_minute: Annotated[int, whole(1, 1_000_000)] | None = None
+    max_answer: Size = 2 * 2**20
     timeout: Duration = timedelta(seconds=20)
 
 

@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     GetCoreSchemaHandler,
     PlainSerializer,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -196,6 +199,16 @@ def percentage(example: int, *, most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _size(value: object) -> int:
+    try:
+        size = TypeAdapter(ByteSize).validate_python(value)
+    except ValidationError:
+        size = ByteSize(0)
+    if not 64 * 2**10 <= size <= 2**30:
+        raise expected("a size such as 2MiB, from 64KiB to 1GiB")
+    return int(size)
+
+
 def _duration_words(least: timedelta) -> str:
     return f"a duration such as 15m (s, m, h, d; from {format_duration(least)} to {_LONGEST.days}d)"
 
@@ -236,6 +249,9 @@ def checked_list(value: object) -> object:
 
 Duration: TypeAlias = Annotated[timedelta, duration(timedelta(seconds=1)), PlainSerializer(format_duration)]
 Wait: TypeAlias = Annotated[timedelta, duration(timedelta()), PlainSerializer(format_duration)]
+Size: TypeAlias = Annotated[
+    int, BeforeValidator(_size), PlainSerializer(lambda size: ByteSize(size).human_readable(separator=""))
+]
 AS_PERCENTAGE = PlainSerializer(lambda share: f"{share * 100:g}%")
 Name: TypeAlias = Annotated[str, BeforeValidator(checked_name)]
 ClockTime: TypeAlias = Annotated[

@@ -76,6 +76,7 @@ class HttpClient:
     Args:
         timeout: for one whole request, including name resolution and connecting.
         concurrency: maximum of requests in flight, and of open connections to a host.
+        max_answer: maximum bytes of an ordinary answer, after decompression.
         environ: names proxies and the CA bundle; read once, here.
 
     Raises:
@@ -83,8 +84,15 @@ class HttpClient:
     """
 
     def __init__(
-        self, *, timeout: timedelta, concurrency: int, environ: Mapping[str, str], user_agent: str
+        self,
+        *,
+        timeout: timedelta,
+        concurrency: int,
+        environ: Mapping[str, str],
+        user_agent: str,
+        max_answer: int = 2 * 2**20,
     ) -> None:
+        self.max_answer = max_answer
         self._seconds = timeout.total_seconds()
         # Half for one address, so that one that never answers leaves time for the next.
         self._timeout: Any = Timeout(connect=self._seconds / 2, read=self._seconds)

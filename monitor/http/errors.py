@@ -208,7 +208,7 @@ _CAUSES = (
         rule=RuleName.BAD_ANSWER,
         error="the answer is longer than {detail} MiB, the limit of the monitor",
         may_be_received=True,
-        remedy=_BASE_URL,
+        remedy="raise polling.max_answer if there are so many connections; else check base_url",
         detail=lambda error: f"{error.limit / 2**20:g}",
     ),
     _Cause(

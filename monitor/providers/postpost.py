@@ -19,8 +19,8 @@ from monitor.providers import api_errors, wire
 from monitor.providers.base import Brand, ConnectionList, ConnectionTest, ReconnectLink, Workspace
 from monitor.providers.fields import UnreadableError
 
-MAX_RESPONSE_BYTES = 2 * 2**20
-MAX_USER_LIST_BYTES = 32 * 2**20
+# How many times longer than another answer the list of managed users may be.
+USER_LIST_FACTOR = 16
 
 _T = TypeVar("_T")
 _LIMIT_HEADER, _REMAINING_HEADER = "X-RateLimit-Limit", "X-RateLimit-Remaining"
@@ -74,7 +74,7 @@ class PostPost:
             FetchError: there was no usable answer; nothing else is raised.
         """
         request = self._for_user(self._listing, managed_user_id)
-        reply = self._call(request, MAX_RESPONSE_BYTES, for_user=managed_user_id is not None)
+        reply = self._call(request, self._http.max_answer, for_user=managed_user_id is not None)
         return self._read(reply, self._read_answer)
 
     def workspace_users(self) -> Workspace:
@@ -86,7 +86,8 @@ class PostPost:
         """
         request = self._api.with_({}, path="/workspace/users")
         return self._read(
-            self._call(request, MAX_USER_LIST_BYTES), lambda reply: wire.read_workspace(reply.body)
+            self._call(request, USER_LIST_FACTOR * self._http.max_answer),
+            lambda reply: wire.read_workspace(reply.body),
         )
 
     def connection_url(self, managed_user_id: str, *, rotate: bool = False) -> ReconnectLink:
@@ -101,7 +102,7 @@ class PostPost:
         """
         path = f"/workspace/users/{quote(managed_user_id, safe='')}/connection-url"
         request = self._posting(self._api, path, b'{"rotate":true}' if rotate else b"{}")
-        reply = self._call(request, MAX_RESPONSE_BYTES, for_user=True)
+        reply = self._call(request, self._http.max_answer, for_user=True)
         return self._read(reply, lambda reply: wire.read_link(reply.body))
 
     def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:
@@ -114,7 +115,7 @@ class PostPost:
         path = f"/test-connection/{quote(platform_id, safe='')}"
         # A server that validates requests refuses a body here, and a Content-Type without one.
         request = self._for_user(self._api.with_({}, path=path, method="POST"), managed_user_id)
-        reply = self._call(request, MAX_RESPONSE_BYTES, for_user=managed_user_id is not None)
+        reply = self._call(request, self._http.max_answer, for_user=managed_user_id is not None)
         return self._read(reply, lambda reply: wire.read_connection_test(reply.body))
 
     def _posting(self, request: Request, path: str, body: bytes) -> Request:

@@ -1,6 +1,6 @@
 """Numbers from the history database for pages and metrics, with one statement for each kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -128,10 +128,10 @@ def due_since(store: Transaction, now: datetime) -> Mapping[str, list[datetime]]
     return found
 
 
-def due_times(store: Transaction, now: datetime) -> Mapping[int, datetime]:
-    """Return since when each target has been due, by its id."""
+def due_times(store: Transaction, ids: Sequence[int]) -> Mapping[int, datetime]:
+    """Return since when each of these targets has been due, by its id."""
     query = select(target_schedule.c.target_id, target_schedule.c.next_poll_at).where(
-        target_schedule.c.next_poll_at <= now
+        target_schedule.c.target_id.in_(ids)
     )
     return {row.target_id: row.next_poll_at for row in store.connection.execute(query)}
 

@@ -118,7 +118,7 @@ class Poller:
             with self._context.database.read() as store:
                 # Targets in flight are still due, and must not block others.
                 due = store.due_targets(now, limit=MAX_IN_FLIGHT, of_each=of_each + len(in_flight))
-                due_times = stats.due_times(store, now) if due else {}
+                due_times = stats.due_times(store, [target.id for target in due])
             free = [target for target in due if target.id not in in_flight]
             return self.submit(rate_limits.filter_ready(free, now), due_times)
 

@@ -668,3 +668,13 @@ def test_a_proxy_that_says_nothing_ends_in_time(other: StandIn, make_http: MakeH
     other.answer = _drip_headers
     http = make_http(timeout=0.25, environ={"HTTPS_PROXY": other.url})
     assert failure_of(account("https://api.example", http)).outcome is Outcome.TIMEOUT
+
+
+def test_the_limit_of_an_answer_is_configured_and_the_message_names_the_key(
+    server: StandIn, make_http: MakeHttp
+) -> None:
+    http = make_http()
+    http.max_answer = 64
+    server.says(b'{"success":true,"connections":[' + b" " * 64 + b"]}")
+    failure = failure_of(account(server.url, http))
+    assert (failure.outcome, "polling.max_answer" in failure.remedy) == (Outcome.BAD_ANSWER, True)
