@@ -99,7 +99,7 @@ def test_the_whole_story_of_the_documented_example(tmp_path: Path, empty_databas
             mails.wait_for(1, 30)
             first = json.loads(hooks.requests[0].body)
             assert "and 1 more problem" in first["title"]
-            assert "2 days 1" in first["message"]
+            assert "Access expires in 2 days (" in first["message"]
             assert "Media upload failed: Invalid image format" in first["message"]
             assert "X" not in first["title"]
             assert "LinkedIn" not in first["message"]
