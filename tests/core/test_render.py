@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.core.messages.message import Message
@@ -608,6 +608,7 @@ def test_outside_text_does_nothing_in_the_body_and_in_the_title(count: int, limi
         assert active not in message.title
 
 
+@example(kind="", name="@", handle="0", user=None)
 @given(kind=texts, name=texts, handle=texts, user=texts | st.none())
 def test_names_in_a_title_are_harmless_and_leave_room_for_the_problem(
     kind: str, name: str, handle: str, user: str | None

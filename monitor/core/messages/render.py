@@ -25,7 +25,7 @@ from monitor.core.messages.wording import (
     subject_name,
 )
 from monitor.core.model import Connection, Incident, Reason, Resolution, Severity, Target
-from monitor.core.text import counted, one_line
+from monitor.core.text import counted, one_line, sanitize
 
 FULL_BLOCKS = 5
 NAMED_IN_TITLE = 2
@@ -129,7 +129,8 @@ def render(
         return None
     writer = _Writer(notified, Wording(now=now, time_zone=time_zone))
     return Message(
-        title=writer.title(),
+        # A name that is harmless alone may act beside what follows it: "@" before a bracket.
+        title=sanitize(writer.title(), 1000),
         body=writer.body(key=key, limit=limit or _UNLIMITED),
         severity=next((item.incident.severity for item in notified if item.incident.is_open), None),
         key=key,
