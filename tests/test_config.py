@@ -599,7 +599,7 @@ def test_a_size_has_a_unit(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "63KiB", "2GiB", "-1MiB", "many", None, True, [1]])
-def test_no_size_is_refused_with_an_example(text: object) -> None:
+def test_no_size_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(ConfigError, match="want a size such as 2MiB"):
         parse_config(
             {"accounts": [{"name": "a", "api_key_env": "KEY"}], "polling": {"max_answer": text}}, ENVIRON
