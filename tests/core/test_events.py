@@ -288,6 +288,7 @@ def test_the_schema_knows_the_closed_sets_and_every_field_of_a_document() -> Non
         ("https://[broken", None),
         ("nonsense", None),
         ("json://host?note=what?&events=incident", "json"),
+        ("json://host?events=incident&note=what?", "json"),
         ("json://host?events=digest&events=incident", None),
         ("http://API.squadcast.com/x", "squadcast"),
     ],
