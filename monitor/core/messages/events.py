@@ -123,8 +123,8 @@ def title(event: Event, limit: int = TITLE_LENGTH) -> str:
     """Return one line: who has which problem, and the deadline. The severity is a field of its own."""
     wording = Wording(now=event.at, time_zone=event.time_zone)
     what = RESOLVED_TEXTS[event.incident.rule] if event.is_over else wording.problem(event)
-    found = f"{subject_name(event)}: {what}"
-    # Only cut: what came from outside is harmless, and one line, already.
+    # A name that is harmless alone may act beside what follows it.
+    found = sanitize(f"{subject_name(event)}: {what}", 1000)
     return found if len(found) <= limit else found[: limit - 1] + "…"
 
 
