@@ -92,3 +92,9 @@ def test_each_outage_is_notified_once(
                 monotonic.now += 3 * MINUTE.total_seconds()
             notice.on_success()
     assert len(sent) == 2
+
+
+def test_without_targets_the_monitor_is_not_ready(sqlite_url: str) -> None:
+    with closing(two_channels(sqlite_url)) as app:
+        app.database.upgrade()
+        assert readiness_problems(app.database, {"agency": MINUTE}, NOW) == ["no target is polled"]

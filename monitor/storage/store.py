@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, not_, or_, select, update
+from sqlalchemy import exists, func, not_, or_, select, update
 
 from monitor.core.evaluation.accounts import AccountState
 from monitor.core.evaluation.evaluate import Evaluation, is_stale, is_unchanged
@@ -62,6 +62,10 @@ class Store(Transaction):
     """The history database within one transaction: what several jobs read and write."""
 
     # Polls
+
+    def has_targets(self) -> bool:
+        """Whether any target is polled."""
+        return bool(self.connection.execute(select(exists().where(IS_POLLED))).scalar())
 
     def touch(self) -> None:
         """Write a row as it is, to see whether that works."""

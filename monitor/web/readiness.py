@@ -33,6 +33,8 @@ def readiness_problems(database: Database, every: Mapping[str, timedelta], now: 
     if found != HEAD:
         return [f"the database has schema {found or 'none'}, this program needs {HEAD}"]
     with database.read() as store:
+        if every and not store.has_targets():
+            return ["no target is polled"]
         due_at = stats.due_since(store, now)
         unsent_at = stats.oldest_pending(store, now)
     lines = []

@@ -45,7 +45,7 @@ BLIND = Polled(last_ok_at=OLDEST - SECOND)
     ("targets", "given", "cycle"),
     [
         pytest.param((GOOD, GOOD), {}, (COMPLETE, "2 of 2 targets seen", True), id="complete"),
-        pytest.param((), {}, (COMPLETE, "0 of 0 targets seen", True), id="nothing-to-see"),
+        pytest.param((), {}, (FAILED, "no target is polled", True), id="no-targets"),
         pytest.param(
             (Polled(account="x", last_ok_at=None), GOOD),
             {},

@@ -90,6 +90,8 @@ def assess_cycle(
         if max(target.last_ok_at or monitoring_since, monitoring_since) < oldest:
             blind.append(target.account)
     reasons = [f"{part} hangs" for part in stalled]
+    if every and not count:
+        reasons.append("no target is polled")
     if blind:
         reasons.append(f"{counted(len(blind), 'target')} not seen in time ({_names(blind)})")
     unseen = [
