@@ -69,6 +69,8 @@ REFUSED = [
     ("polling: {}\npolling: {}\n", "line 2, column 1: the key polling is given twice"),
     ("a: &a [*a]\n", "a[0][0][0]: nested too deeply"),
     ("[" * 20000, "nested too deeply"),
+    ("a: [" + "[]," * 250_000 + "]", "too many values: want at most 40000 lines, commas and brackets in one file"),
+    ("a:\n" + "- {b: 1}\n" * 40_000, "too many values: want at most 40000 lines, commas and brackets in one file"),
     ("a: !!python/name:os.system x\n", "line 1, column 4: could not determine a constructor for the tag …"),
     ("? [a]\n: b\n", "line 1, column 3: a key must be plain text"),
     ("1: b\n", "a key is int, want text (put it in quotes)"),

@@ -24,6 +24,9 @@ MAX_BYTES = 1024 * 1024
 MAX_ALIASES = 100
 MAX_NODES = 200_000
 MAX_DEPTH = 32
+# To parse more lines, values of flow lists and brackets than this takes seconds. It is 20,000 managed users.
+MAX_SEPARATORS = 40_000
+MAX_BRACKETS_IN_A_ROW = 100
 
 _VARIABLE = re.compile(r"\$\$|\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -153,6 +156,10 @@ def _parse(body: bytes) -> tuple[object, str]:
     """Return the document, or an error of our own: the library's errors quote the file."""
     try:
         text = body.decode("utf-8-sig")
+        if sum(map(text.count, "\n,[{")) > MAX_SEPARATORS:
+            return None, f"too many values: want at most {MAX_SEPARATORS} lines, commas and brackets in one file"
+        if re.search(rf"(?:[\[{{]\s*){{{MAX_BRACKETS_IN_A_ROW}}}", text):
+            return None, "nested too deeply"
         return yaml.load(text, Loader=_Loader), ""  # noqa: S506 - derives from SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
