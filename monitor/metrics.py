@@ -4,7 +4,7 @@ What the daemon counts as it runs, for Prometheus.
 The current state is not here. ``web.gauges`` reads it from the history database at each scrape.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from platform import python_version
 
 from prometheus_client import (
@@ -84,17 +84,18 @@ class Metrics:
         self._cycles.labels(verdict.value).inc()
 
     def on_fetched(self, snapshot: Snapshot, seconds: float, late: float | None) -> None:
-        """Count a poll; ``late`` is None if it was requested before it was due."""
-        self._polls.labels(snapshot.outcome.value).inc()
+        """Count a request for a list; ``late`` is None if it was made before it was due."""
         if snapshot.outcome is Outcome.RATE_LIMITED:
             self._limited.labels(snapshot.target.account).inc()
         self._poll_seconds.observe(seconds)
         if late is not None:
             self._late.observe(max(late, 0))
 
-    def on_recorded(self, polls: int, changes: int) -> None:
-        """Count a commit and the polls it recorded."""
-        self._batches.observe(polls)
+    def on_recorded(self, outcomes: Mapping[Outcome, int], changes: int) -> None:
+        """Count a commit and the polls it recorded, by how they ended."""
+        self._batches.observe(sum(outcomes.values()))
+        for outcome, polls in outcomes.items():
+            self._polls.labels(outcome.value).inc(polls)
         self._changes.inc(changes)
 
     def on_delivered(self, channel: str, delivered: int, failed: int) -> None:

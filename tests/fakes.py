@@ -9,7 +9,7 @@ from monitor.core.messages.events import Event
 from monitor.core.messages.message import Message
 from monitor.core.model import Connection, Failure
 from monitor.errors import DeliveryError, FetchError
-from monitor.providers.base import ConnectionList, ConnectionTest, ReconnectLink, Workspace
+from monitor.providers.base import ConnectionList, ConnectionTest, ReconnectLink, UndecodedList, Workspace
 from tests.factories import NOW
 
 
@@ -52,6 +52,17 @@ class FakeProvider:
             warnings=tuple(f"{id_}: odd" for id_ in sorted(self.unreadable)),
             unreadable_ids=self.unreadable,
             response_digest=name,
+        )
+
+    def fetch_connections(self, managed_user_id: str | None = None) -> UndecodedList:
+        listed = self.connections(managed_user_id)
+        return UndecodedList(
+            decode=lambda: listed,
+            response_digest=listed.response_digest,
+            limit=listed.limit,
+            remaining=listed.remaining,
+            reset_after=listed.reset_after,
+            clock_offset=listed.clock_offset,
         )
 
     def run_connection_test(self, platform_id: str, managed_user_id: str | None = None) -> ConnectionTest:

@@ -292,7 +292,7 @@ def test_recording_the_same_poll_again_changes_nothing(
     simulator.clock.advance(MINUTE)
     with simulator.database.read() as store:
         [target] = store.active_targets()
-    snapshot = take_snapshot(target, simulator.context)
+    snapshot = take_snapshot(target, simulator.context).decoded()
     simulator.record([snapshot])
     before = contents(simulator)
     # A connection that is not listed is counted as missing at every look, and a list that is too strange to be

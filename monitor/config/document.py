@@ -157,7 +157,10 @@ def _parse(body: bytes) -> tuple[object, str]:
     try:
         text = body.decode("utf-8-sig")
         if sum(map(text.count, "\n,[{")) > MAX_SEPARATORS:
-            return None, f"too many values: want at most {MAX_SEPARATORS} lines, commas and brackets in one file"
+            return (
+                None,
+                f"too many values: want at most {MAX_SEPARATORS} lines, commas and brackets in one file",
+            )
         if re.search(rf"(?:[\[{{]\s*){{{MAX_BRACKETS_IN_A_ROW}}}", text):
             return None, "nested too deeply"
         return yaml.load(text, Loader=_Loader), ""  # noqa: S506 - derives from SafeLoader

@@ -1,6 +1,6 @@
 """The values that core uses: connections, targets, snapshots, problems, incidents."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -231,6 +231,7 @@ class Snapshot:
     Args:
         taken_at: when the answer was complete, local time, aware UTC.
         clock_offset: the API's time minus local time, as far as expiry is judged by it.
+        undecoded: decodes the answer; until then only its digest is known. None if it is decoded.
         connections: in the order given, each ``platform_id`` once; empty after a failure.
         failure: None after a good answer.
         warnings: problems with single connections of a good answer, which are left out.
@@ -249,6 +250,11 @@ class Snapshot:
     response_digest: bytes = b""
     unknown_fields: frozenset[str] = frozenset()
     clock_offset: timedelta = timedelta()
+    undecoded: "Callable[[], Snapshot] | None" = field(default=None, repr=False, compare=False)
+
+    def decoded(self) -> "Snapshot":
+        """Return the snapshot with its connections, or why they can't be read."""
+        return self.undecoded() if self.undecoded else self
 
     @property
     def outcome(self) -> Outcome:

@@ -15,6 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from monitor import __version__
 from monitor.app import App
+from monitor.core.model import Outcome
 from monitor.daemon.cycles import CycleReporter
 from monitor.daemon.write_failures import WriteFailureNotice
 from monitor.errors import StorageError
@@ -239,13 +240,12 @@ class Daemon:
         self._scheduler.add_job(self._guarded(name, job), trigger, id=name, name=name)
 
     def _count_recorded(self, batch: Sequence[PollRecord]) -> None:
-        changed = sum(len(poll_record.evaluation.changes) for poll_record in batch if poll_record.evaluation)
+        changed = sum(len(record.evaluation.changes) for record in batch if record.evaluation)
+        outcomes = Counter(record.outcome for record in batch)
         self._recorded["polls"] += len(batch)
-        self._recorded["failed"] += sum(
-            1 for poll_record in batch if poll_record.evaluation and poll_record.evaluation.failure
-        )
+        self._recorded["failed"] += len(batch) - outcomes[Outcome.OK]
         self._recorded["changed"] += changed
-        self.metrics.on_recorded(len(batch), changed)
+        self.metrics.on_recorded(outcomes, changed)
 
     def _take_counts(self) -> dict[str, int]:
         """Return how many polls were recorded since the last call, how many failed, and what changed."""

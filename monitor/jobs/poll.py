@@ -27,12 +27,10 @@ def take_snapshot(target: Target, context: JobContext) -> Snapshot:
     """Ask the API for the connections of a target; a failed request is a snapshot too."""
     limits, clock = context.rate_limits, context.clock
     try:
-        answer = context.providers[target.account].connections(target.managed_user_id)
+        answer = context.providers[target.account].fetch_connections(target.managed_user_id)
     except FetchError as error:
         limits.on_rejection(target.account, clock(), error.failure)
-        # A server may repeat the request, and with it a secret that isn't our key.
-        failure = replace(error.failure, error=scrub(error.failure.error))
-        return Snapshot(target=target, taken_at=clock(), failure=failure)
+        return _failed(target, clock(), error)
     limits.on_response(
         target.account,
         clock(),
@@ -40,16 +38,33 @@ def take_snapshot(target: Target, context: JobContext) -> Snapshot:
         remaining=answer.remaining,
         reset_after=answer.reset_after,
     )
-    return Snapshot(
+    undecoded = Snapshot(
         target=target,
         taken_at=clock(),
-        connections=answer.connections,
-        warnings=answer.warnings,
-        unreadable_ids=answer.unreadable_ids,
         response_digest=answer.response_digest,
-        unknown_fields=answer.unknown_fields,
         clock_offset=answer.clock_offset,
     )
+
+    def decode() -> Snapshot:
+        try:
+            listed = answer.decode()
+        except FetchError as error:
+            return _failed(target, undecoded.taken_at, error)
+        return replace(
+            undecoded,
+            connections=listed.connections,
+            warnings=listed.warnings,
+            unreadable_ids=listed.unreadable_ids,
+            unknown_fields=listed.unknown_fields,
+        )
+
+    return replace(undecoded, undecoded=decode)
+
+
+def _failed(target: Target, taken_at: datetime, error: FetchError) -> Snapshot:
+    # A server may repeat the request, and with it a secret that isn't our key.
+    failure = replace(error.failure, error=scrub(error.failure.error))
+    return Snapshot(target=target, taken_at=taken_at, failure=failure)
 
 
 def record_polls(snapshots: Iterable[Snapshot], context: JobContext) -> list[PollRecord]:

@@ -1,5 +1,6 @@
 """The interface of a provider, and the values it returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -30,6 +31,25 @@ class Brand:
     user_header: str
     key_variable: str
     requests_per_minute: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndecodedList:
+    """
+    A successful answer whose list isn't decoded yet, because mostly it is the one that is known already.
+
+    Args:
+        response_digest: as in the decoded list; empty if it must be decoded.
+        decode: decodes it; raises FetchError if it isn't a list of connections.
+        limit, remaining, reset_after, clock_offset: as in the decoded list.
+    """
+
+    decode: Callable[[], "ConnectionList"] = field(repr=False)
+    response_digest: bytes = b""
+    limit: int | None = None
+    remaining: int | None = None
+    reset_after: timedelta | None = None
+    clock_offset: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +151,14 @@ class Provider(Protocol):
 
         Raises:
             FetchError: there was no usable answer; nothing else is raised.
+        """
+
+    def fetch_connections(self, managed_user_id: str | None = None) -> UndecodedList:
+        """
+        List the connections as ``connections`` does, and leave the list undecoded.
+
+        Raises:
+            FetchError: there was no answer, or it refuses.
         """
 
     def workspace_users(self) -> Workspace:

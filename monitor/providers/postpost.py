@@ -16,7 +16,14 @@ from monitor.errors import ConfigError, FetchError
 from monitor.http.client import HttpClient, Request, Response
 from monitor.http.errors import bad_answer
 from monitor.providers import api_errors, wire
-from monitor.providers.base import Brand, ConnectionList, ConnectionTest, ReconnectLink, Workspace
+from monitor.providers.base import (
+    Brand,
+    ConnectionList,
+    ConnectionTest,
+    ReconnectLink,
+    UndecodedList,
+    Workspace,
+)
 from monitor.providers.fields import UnreadableError
 
 # How many times longer than another answer the list of managed users may be.
@@ -73,9 +80,31 @@ class PostPost:
         Raises:
             FetchError: there was no usable answer; nothing else is raised.
         """
+        return self.fetch_connections(managed_user_id).decode()
+
+    def fetch_connections(self, managed_user_id: str | None = None) -> UndecodedList:
+        """
+        List the connections as ``connections`` does, and leave the list undecoded.
+
+        Raises:
+            FetchError: there was no answer, or it refuses.
+        """
         request = self._for_user(self._listing, managed_user_id)
         reply = self._call(request, self._http.max_answer, for_user=managed_user_id is not None)
-        return self._read(reply, self._read_answer)
+        has_limits = _LIMIT_HEADER in reply.headers or _REMAINING_HEADER in reply.headers
+        answer = UndecodedList(
+            decode=lambda: self._read(reply, lambda reply: self._read_list(reply, answer)),
+            response_digest=wire.response_digest(reply.body),
+            clock_offset=self._api_clock.expiry_offset() if self._api_clock else timedelta(),
+        )
+        if has_limits:
+            answer = replace(
+                answer,
+                limit=api_errors.read_count(reply.headers.get(_LIMIT_HEADER)),
+                remaining=api_errors.read_count(reply.headers.get(_REMAINING_HEADER)),
+                reset_after=api_errors.read_wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
+            )
+        return answer
 
     def workspace_users(self) -> Workspace:
         """
@@ -174,21 +203,17 @@ class PostPost:
             wrong = f"the answer could not be read ({type(error).__name__})"
         raise FetchError(bad_answer(wrong, status=reply.status))
 
-    def _read_answer(self, reply: Response) -> ConnectionList:
-        answer = wire.read_connections(reply.body)
-        offset = self._api_clock.expiry_offset() if self._api_clock else timedelta()
-        now = self._clock() + offset
-        if any(each.expires_at and not is_plausible(each.expires_at, now) for each in answer.connections):
-            answer = replace(answer, connections=tuple(_plausible(each, now) for each in answer.connections))
-        if offset:
-            answer = replace(answer, clock_offset=offset)
-        if _LIMIT_HEADER not in reply.headers and _REMAINING_HEADER not in reply.headers:
-            return answer
+    def _read_list(self, reply: Response, answer: UndecodedList) -> ConnectionList:
+        listed = wire.read_connections(reply.body)
+        now = self._clock() + answer.clock_offset
         return replace(
-            answer,
-            limit=api_errors.read_count(reply.headers.get(_LIMIT_HEADER)),
-            remaining=api_errors.read_count(reply.headers.get(_REMAINING_HEADER)),
-            reset_after=api_errors.read_wait(reply.headers.get("X-RateLimit-Reset"), self._clock()),
+            listed,
+            connections=tuple(_plausible(each, now) for each in listed.connections),
+            response_digest=answer.response_digest,
+            limit=answer.limit,
+            remaining=answer.remaining,
+            reset_after=answer.reset_after,
+            clock_offset=answer.clock_offset,
         )
 
 

@@ -82,7 +82,6 @@ def read_connections(body: bytes) -> ConnectionList:
         connections=tuple(connections.values()),
         warnings=notes.warnings,
         unreadable_ids=frozenset(notes.skipped_ids - connections.keys()),
-        response_digest=response_digest(body),
         unknown_fields=frozenset(one_line(name, 64) for name in sorted(unknown)[:_MAX_UNKNOWN_FIELDS]),
     )
 

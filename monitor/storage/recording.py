@@ -45,6 +45,12 @@ class PollRecord:
     evaluation: Evaluation | None = None
     is_isolated: bool = False
 
+    @property
+    def outcome(self) -> Outcome:
+        """How the poll ended."""
+        failure = self.evaluation and self.evaluation.failure
+        return failure.outcome if failure else Outcome.OK
+
 
 RoutedChange: TypeAlias = tuple[IncidentChange, tuple[PlannedNotification, ...]]
 

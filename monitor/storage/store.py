@@ -126,7 +126,9 @@ class Store(Transaction):
         changed = {polled.state.target.id: polled.state for polled in batch if polled.is_changed}
         whole = self.with_connections(changed, recent_since=recent_since)
         return [
-            replace(polled, state=whole[polled.state.target.id]) if polled.is_changed else polled
+            replace(polled, state=whole[polled.state.target.id], snapshot=polled.snapshot.decoded())
+            if polled.is_changed
+            else polled
             for polled in batch
         ]
 

@@ -126,7 +126,7 @@ def test_an_unchanged_answer_is_evaluated_only_after_a_threshold_has_passed(
 
 def test_unknown_fields_are_logged_when_the_answer_changes(simulator: JobSimulator) -> None:
     (polled,) = simulator.poll_connections(connection())
-    seen = take_snapshot(polled.target, simulator.context)
+    seen = take_snapshot(polled.target, simulator.context).decoded()
     with capture_logs() as logged:
         for digest in (b"changed", b"changed", b"again"):
             simulator.advance()
