@@ -1,7 +1,6 @@
 """Poll on threads: many fetch and one records."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from queue import Empty, Full, Queue, SimpleQueue
 from threading import Event, Lock, Thread
@@ -16,6 +15,7 @@ from monitor.jobs.context import JobContext
 from monitor.jobs.poll import record_polls, take_snapshot
 from monitor.storage import stats
 from monitor.storage.recording import PollRecord
+from monitor.workers.concurrency import ConcurrencyLimiter
 from monitor.workers.liveness import DISPATCHER, RECORDER, Liveness
 
 log = structlog.get_logger()
@@ -67,6 +67,7 @@ class Poller:
         # The standard library's pool would create a future for each poll, which isn't needed.
         self._concurrency = concurrency
         self._fetchers: list[Thread] = []
+        self._limiter = ConcurrencyLimiter(concurrency)
         self._to_fetch: SimpleQueue[tuple[Target, datetime | None] | None] = SimpleQueue()
         self._results: Queue[Snapshot | None] = Queue(maxsize=MAX_BATCH_SIZE * 2)
         self._batch_is_full = Event()
@@ -100,8 +101,10 @@ class Poller:
                 self._idle.clear()
                 self._to_fetch.put((target, due_times.get(target.id)))
                 if len(self._fetchers) < min(self._concurrency, len(self._in_flight)):
-                    name = f"fetch-{len(self._fetchers)}"
-                    fetcher = Thread(target=self._fetch_forever, name=name, daemon=True)
+                    number = len(self._fetchers)
+                    fetcher = Thread(
+                        target=self._fetch_forever, args=(number,), name=f"fetch-{number}", daemon=True
+                    )
                     self._fetchers.append(fetcher)
                     fetcher.start()
             taken += 1
@@ -159,6 +162,7 @@ class Poller:
         ends = monotonic() + timeout.total_seconds()
         with self._lock:
             self._closed = True
+        self._limiter.close()
         for _ in self._fetchers:
             self._to_fetch.put(None)
         for fetcher in self._fetchers:
@@ -170,8 +174,8 @@ class Poller:
             log.warning("recorder.stalled")
         self._recorder.join(max(ends - monotonic(), 0.5))
 
-    def _fetch_forever(self) -> None:
-        while asked := self._to_fetch.get():
+    def _fetch_forever(self, number: int) -> None:
+        while self._limiter.wait(number) and (asked := self._to_fetch.get()):
             if not self._closed:
                 self._fetch(*asked)
 
@@ -195,7 +199,9 @@ class Poller:
                 target=target.id,
             )
             snapshot = Snapshot(target=target, taken_at=context.clock(), failure=_internal_error(error))
-        _notify_listener(self._on_fetched, snapshot, monotonic() - began, late)
+        took = monotonic() - began
+        self._limiter.record_duration(took)
+        _notify_listener(self._on_fetched, snapshot, took, late)
         while not self._stopping.is_set():
             try:
                 self._results.put(snapshot, timeout=1)
@@ -226,6 +232,7 @@ class Poller:
         self._batch_is_full.clear()
         if not self._is_batch():
             self._batch_is_full.wait(MAX_BATCH_DELAY_SECONDS)
+        self._limiter.adapt()
         batch = [first]
         while len(batch) < MAX_BATCH_SIZE:
             try:
@@ -245,8 +252,10 @@ class Poller:
     def _next_result(self) -> Snapshot | None:
         while True:
             self._liveness.beat(RECORDER)
-            with suppress(Empty):
-                return self._results.get(timeout=IDLE_SECONDS)
+            try:
+                return self._results.get(timeout=MAX_BATCH_DELAY_SECONDS if self._in_flight else IDLE_SECONDS)
+            except Empty:
+                self._limiter.open()  # those that fetch wait for the API: let others fetch too
 
     def _record(self, batch: Sequence[Snapshot]) -> list[PollRecord]:
         """Record a batch, however long it takes. Snapshots are dropped only when the program ends."""
