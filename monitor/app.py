@@ -23,12 +23,9 @@ from monitor.http.client import HttpClient
 from monitor.jobs.context import JobContext
 from monitor.providers import PROVIDERS, connect
 from monitor.rate_limits import RateLimits
-from monitor.storage.database import Database
+from monitor.storage.database import STATEMENT_TIMEOUT, Database
 from monitor.workspace.managed_users import ManagedUsers
 from monitor.workspace.reconnect_links import ReconnectLinks
-
-# A statement of the daemon takes milliseconds. This limits how long a server in trouble blocks a thread.
-STATEMENT_TIMEOUT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -526,7 +526,7 @@ def test_each_of_300_clients_is_told_of_its_own_and_those_without_an_address_are
             mine = url.partition("to=client")[2].partition("%40")[0]
             assert f"linkedin-{int(mine):05}".partition("-")[2] in message.body
             assert message.body.count("Page ") == 1
-            assert "This link opens your page to reconnect:" in message.body
+            assert "This link opens your reconnect page:" in message.body
             assert "agency" not in message.body
             assert message.title.startswith("Harbour Agency: please reconnect your ")
             assert "ask your contact at Harbour Agency before you open the link" in message.body
@@ -561,7 +561,7 @@ def test_a_client_hears_once_a_day_unless_it_got_worse(database: Database) -> No
         simulator.fake_service.expire("threads-1", user=user)
         simulator.advance(20 * MINUTE, step=STEP)
         assert len(inbox.sent) == 3
-        assert "We can't publish to it any more." in inbox.sent[2].body
+        assert "We can't publish to it anymore." in inbox.sent[2].body
         simulator.fake_service.reconnect("threads-1", user=user)
         simulator.fake_service.reconnect("linkedin-00000", user=user)
         simulator.advance(2 * DAY, step=HOUR)

@@ -37,15 +37,16 @@ class _InOrder(click.Group):
 @click.group(
     cls=_InOrder,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit status: 0 success, 1 failure, 2 usage or configuration error. check-health has its own.",
+    epilog="Exit status: 0 success, 1 failure, 2 usage or configuration error. "
+    "check-health uses its own codes; see its --help.",
 )
 @click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The configuration file. By default $POSTPOST_MONITOR_CONFIG, ./config.yaml, "
-    "/etc/postpost-monitor/config.yaml, or POSTPOST_API_KEY in the environment.",
+    help="The configuration file. Defaults to $POSTPOST_MONITOR_CONFIG, ./config.yaml or "
+    "/etc/postpost-monitor/config.yaml. Without a file, settings come from POSTPOST_API_KEY.",
 )
 @click.option("--debug", is_flag=True, help="Log everything, and show a traceback on failure.")
 @click.version_option(__version__, prog_name=PROGRAM)

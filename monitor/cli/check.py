@@ -69,8 +69,8 @@ def send_test_messages(session: Session, names: tuple[str, ...]) -> int:
     """
     Send a test message to the named channels, or to all.
 
-    It takes the path of real messages. A service with incidents of its own gets a test incident, which is resolved
-    at once. Exit status 1 if a channel did not take it.
+    The message follows the same path as a real alert. An incident service gets a test incident, which is resolved
+    immediately. Exit status 1 if a channel did not accept it.
     """
     config = session.config()
     from monitor.app import build_channels, http_of

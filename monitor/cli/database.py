@@ -113,7 +113,7 @@ def backup(session: Session, file: Path) -> None:
 @db.command()
 @pass_session
 def prune(session: Session) -> None:
-    """Delete rows older than the retention. What is current and what is open stays."""
+    """Delete rows older than the retention period. Current state and open incidents are kept."""
     from monitor.config.values import format_duration
     from monitor.jobs.context import JobContext
     from monitor.jobs.prune import prune as forget

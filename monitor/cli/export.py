@@ -42,7 +42,7 @@ _FORMS = ("csv", "json", "jsonl", "parquet")
     "--format",
     "form",
     type=click.Choice(_FORMS),
-    help="By default the extension of the file, else csv. jsonl is one object a line. "
+    help="Defaults to the file's extension, or csv. jsonl is one object per line. "
     "parquet needs postpost-monitor[parquet].",
 )
 @click.option(
@@ -51,7 +51,7 @@ _FORMS = ("csv", "json", "jsonl", "parquet")
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The file to write, whole or not at all. By default, and for -, standard output.",
+    help="The file, written atomically. Defaults to standard output, as does -.",
 )
 @account_option
 @since_option

@@ -40,10 +40,10 @@ class Level(IntEnum):
 @pass_session
 def check_health(session: Session, account: str | None, only_itself: bool) -> int:
     """
-    Answer a monitoring system with one line and performance data.
+    Print a one-line health result and performance data for a monitoring system.
 
     Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
-    (nothing was polled yet, or the database can't be read).
+    (nothing has been polled yet, or the database can't be read).
     """
     now = utc_now()
     try:

@@ -15,8 +15,10 @@ as_json_option = click.option(
     is_flag=True,
     help="Print an array of objects with times in ISO 8601, or [] if there is no history yet.",
 )
-author_option = click.option("--author", required=True, metavar="WHO", help="Who does this.")
-comment_option = click.option("--comment", required=True, metavar="WHY", help="Why. Kept in the history.")
+author_option = click.option("--author", required=True, metavar="WHO", help="Your name.")
+comment_option = click.option(
+    "--comment", required=True, metavar="WHY", help="The reason. Kept in the history."
+)
 
 
 class Moment(click.ParamType[datetime]):

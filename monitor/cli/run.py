@@ -31,7 +31,9 @@ EXIT_TIMEOUT = timedelta(seconds=5)
 
 
 accept_removal_option = click.option(
-    "--accept-removal", is_flag=True, help="Remove what is no longer configured at once, even most targets."
+    "--accept-removal",
+    is_flag=True,
+    help="Immediately remove targets that are no longer configured, even if that is most of them.",
 )
 
 
@@ -71,7 +73,7 @@ def poll(session: Session, account: str | None, dry_run: bool, accept_removal: b
     """
     Poll every target once and send what is due.
 
-    Exit status 1 if a target could not be polled or a message not be sent.
+    Exit status 1 if a target could not be polled or a message could not be sent.
     """
     config = session.config(account=account)
     session.validate(config)

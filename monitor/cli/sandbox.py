@@ -42,7 +42,7 @@ def sandbox(port: int, speed: float, contract: str) -> None:
 @click.command()
 def demo() -> None:
     """
-    Show a token's whole life in about a minute.
+    Show a token's full lifecycle, simulated in about a minute.
 
     Needs no key and no account, and leaves nothing behind.
     """

@@ -44,7 +44,7 @@ def status(
     """
     Show the state of every connection.
 
-    Only the JSON includes removed connections, with removed_at set.
+    Removed connections appear only in the JSON output, with removed_at set.
     """
     if watch:
         if as_json or not sys.stdout.isatty():
@@ -106,7 +106,7 @@ def history(
 
     On a terminal a chart comes first: the timeline of one connection, or the tokens that expire within 60 days.
 
-    The JSON has the token changes. `incidents --all --json` has the incidents.
+    --json prints only the token changes. `incidents --all --json` prints the incidents.
     """
     from monitor.storage import queries, views
 
@@ -199,7 +199,7 @@ def incidents(session: Session, everything: bool, as_json: bool) -> None:
 @pass_session
 @click.pass_context
 def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool) -> None:
-    """Show what was sent, to which channel, and with which result."""
+    """Show sent messages, their channels and results."""
     if ctx.invoked_subcommand:
         return None
     from monitor.storage import queries, views
@@ -234,7 +234,7 @@ def deliveries(ctx: click.Context, session: Session, failed: bool, as_json: bool
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=click.IntRange(1, 2**31 - 1))
 @pass_session
 def retry(session: Session, ids: tuple[int, ...]) -> int:
-    """Send dead letters again: the daemon does it at once, or the next poll."""
+    """Retry dead letters. The daemon sends them immediately; without one, the next `poll` does."""
     from monitor.storage import dead_letters
 
     with session.open_database() as database, database.begin() as store:

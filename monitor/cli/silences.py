@@ -21,7 +21,8 @@ MATCHES = ("account", "managed_user", "platform", "rule", "severity", "cause")
 @click.option(
     "--until",
     type=Moment(is_future=True),
-    help="When the acknowledgement ends. By default it lasts until the incident escalates or resolves.",
+    help="When the acknowledgement ends: a time, or a duration such as 2h. "
+    "By default it lasts until the incident escalates or resolves.",
 )
 @pass_session
 def ack(session: Session, incident_id: int, author: str, comment: str, until: datetime | None) -> None:
@@ -57,13 +58,13 @@ def silence() -> None:
     multiple=True,
     required=True,
     metavar="KEY=PATTERN",
-    help=f"One of {', '.join(MATCHES)}, with a pattern. * matches any text. Several must all match.",
+    help=f"KEY is one of {', '.join(MATCHES)}. * matches any text. Repeat the option to require several matches.",
 )
 @click.option(
     "--until",
     type=Moment(is_future=True),
     required=True,
-    help="When the silence ends. Problems that are still open are sent then.",
+    help="When the silence ends: a time, or a duration such as 2h. Alerts for problems still open are sent then.",
 )
 @author_option
 @comment_option
@@ -122,10 +123,10 @@ def list_silences(session: Session, everything: bool, as_json: bool) -> None:
 
 @silence.command("expire")
 @click.argument("silence_id", type=int, metavar="ID")
-@click.option("--author", default="", metavar="WHO", help="Who does this.")
+@click.option("--author", default="", metavar="WHO", help="Your name.")
 @pass_session
 def expire(session: Session, silence_id: int, author: str) -> None:
-    """End a silence now. Problems that are still open are sent."""
+    """End a silence now. Alerts for problems that are still open are sent."""
     from dataclasses import replace
 
     from monitor.app import build_routing

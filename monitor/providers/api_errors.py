@@ -78,7 +78,7 @@ _API_ERRORS: Mapping[tuple[int, str], _ApiError] = {
         "check that provider names the key's provider and that no proxy drops {key_header}",
     ),
     (401, "invalid api key"): _rejected(
-        "the API key is invalid or was revoked", "replace it with a valid key from {dashboard}"
+        "the API key is invalid or was revoked", "replace the key with a valid one from {dashboard}"
     ),
     (401, "invalid api key owner"): _rejected(
         "the owner of the API key no longer exists", "create a key of an existing account at {dashboard}"
@@ -197,7 +197,9 @@ def read_wait(text: str | None, now: datetime) -> timedelta | None:
 def _by_status(status: int) -> _ApiError:
     """Return the failure of a status whose text is unknown."""
     if status == 401:
-        return _rejected("the API key was rejected: {words}", "replace it with a valid key from {dashboard}")
+        return _rejected(
+            "the API key was rejected: {words}", "replace the key with a valid one from {dashboard}"
+        )
     if status == 403:
         return _denied("the API denied access: {words}", "check the permissions of the key at {dashboard}")
     if status == 407:
@@ -214,7 +216,7 @@ def _by_status(status: int) -> _ApiError:
             scope=FailureScope.KEY,
         )
     if status == 408 or status >= 500:
-        return _failing("the API returns errors: HTTP {words}")
+        return _failing("the API is returning errors: HTTP {words}")
     return _denied("the API refused the request: {words}", "check base_url")
 
 

@@ -24,6 +24,8 @@ from monitor.storage.session_lock import SessionLock, find_holder, session_name
 from monitor.storage.store import Store
 
 BUSY_SECONDS = 10.0
+# A statement of the daemon takes milliseconds. This limits how long a server in trouble blocks a thread.
+STATEMENT_TIMEOUT = timedelta(seconds=30)
 # A peer that vanished is detected within 25 seconds, whether the monitor waits or sends.
 _POSTGRES_SOCKET = {
     "connect_timeout": 10,

@@ -149,10 +149,10 @@ def test_the_message_says_what_to_do_where_and_by_when_in_words_for_a_client() -
     ("summary", "said"),
     [
         ("token expires soon", "Our permission to publish to it ends soon."),
-        ("token has expired", "We can't publish to it any more."),
+        ("token has expired", "We can't publish to it anymore."),
         (
             "token has expired before its date, 2026-02-25 08:00 UTC",
-            "We can't publish to it any more.",
+            "We can't publish to it anymore.",
         ),
     ],
 )
@@ -168,7 +168,7 @@ def test_without_a_link_the_client_is_sent_to_whoever_manages_its_posts() -> Non
     message = render_for_client([replace(item(), reconnect_url="")], now=NOW, key="k1")
     assert message is not None
     assert "http" not in message.body
-    assert "ask your contact person for your link" in message.body
+    assert "ask your usual contact for your link" in message.body
 
 
 def test_a_client_hears_nothing_of_what_it_has_disconnected() -> None:

@@ -158,7 +158,7 @@ Incident 12 · message 0a1b2c3d4e""",
         ],
         """\
 [CRITICAL] Instagram @northbakery (North Bakery): token expired 2 days ago
-Access expired 2 days ago (30 Nov, 00:45 Berlin). Posts to this account fail until it is reconnected.
+Access expired 2 days ago (30 Nov, 00:45 Berlin). Posts to this account will fail until it is reconnected.
 Open since 23 Nov, 00:45 Berlin.
 Last successful post: 24 Nov, 00:45 Berlin.
 What to do: reconnect this account at https://app.postpost.dev
@@ -177,7 +177,7 @@ Incident 12 · message 0a1b2c3d4e""",
         ],
         """\
 [CRITICAL] Instagram @northbakery (North Bakery): token expired 2 days ago (reminder)
-Still open: access expired 2 days ago (30 Nov, 00:45 Berlin). Posts to this account fail until it is reconnected.
+Still open: access expired 2 days ago (30 Nov, 00:45 Berlin). Posts to this account will fail until it is reconnected.
 Open since 23 Nov, 00:45 Berlin.
 Last successful post: 24 Nov, 00:45 Berlin.
 What to do: reconnect this account at https://app.postpost.dev
@@ -198,7 +198,7 @@ Incident 12 · message 0a1b2c3d4e""",
         [publish_error("Error validating access token (#190)")],
         """\
 [CRITICAL] Instagram @northbakery (North Bakery): publishing failed, login rejected
-Posts to this account fail until it is reconnected.
+Posts to this account will fail until it is reconnected.
 Publishing failed at 1 Dec, 23:45 Berlin, because the platform rejected the login: Error validating access token (#190).
 Open since 2 Dec, 00:45 Berlin.
 Last successful post: 24 Nov, 00:45 Berlin.
@@ -227,7 +227,7 @@ Incident 12 · message 0a1b2c3d4e""",
 The monitor can't check the connections of this account. New problems go unnoticed until the API accepts the key.
 The API key is invalid or was revoked.
 Open since 2 Dec, 00:45 Berlin.
-What to do: replace it with a valid key from https://app.postpost.dev
+What to do: replace the key with a valid one from https://app.postpost.dev
 
 Incident 12 · message 0a1b2c3d4e""",
     ),
@@ -236,7 +236,7 @@ Incident 12 · message 0a1b2c3d4e""",
         """\
 [WARNING] Account north-bakery: API returns errors
 The monitor can't check the connections of this account. It keeps retrying, and known expiry dates still raise alerts.
-The API returns errors: HTTP 500 Failed to fetch platform connections.
+The API is returning errors: HTTP 500 Failed to fetch platform connections.
 Open since 2 Dec, 00:45 Berlin.
 
 Incident 12 · message 0a1b2c3d4e""",
@@ -254,7 +254,7 @@ Incident 12 · message 0a1b2c3d4e""",
 The monitor no longer checks the connections of this managed user.
 The workspace no longer lists this managed user (since 1 Dec, 23:45 Berlin).
 Open since 2 Dec, 00:45 Berlin.
-What to do: add the user to the workspace again, unless it left on purpose
+What to do: add the user to the workspace again, unless they were removed on purpose
 Managed user: Bakery & Söhne, account agency.
 
 Incident 12 · message 0a1b2c3d4e""",
@@ -263,7 +263,7 @@ Incident 12 · message 0a1b2c3d4e""",
         [found(check_channel(SLACK, NOW), subject=Subject(channel="ops"))],
         """\
 [WARNING] Channel ops: messages are not delivered
-Alerts for this channel do not arrive.
+Alerts for this channel are not being delivered.
 Channel ops has not accepted messages since 1 Dec, 22:45 Berlin: slack: HTTP 404.
 Open since 2 Dec, 00:45 Berlin.
 What to do: test the channel with `postpost-monitor test-channel`
@@ -274,10 +274,10 @@ Incident 12 · message 0a1b2c3d4e""",
         several(),
         """\
 [CRITICAL] Bakery & Söhne: reconnect Threads (expired), Instagram (3 days left) and 3 more
-Posts to 1 account fail now. Posts to 4 more will fail, the first in 3 days (5 Dec, 00:45 Berlin).
+Posts to 1 account are failing now. Posts to 4 more will fail, the first in 3 days (5 Dec, 00:45 Berlin).
 
 North Bakery (@northbakery) on Threads, managed user Bakery & Söhne, account agency
-CRITICAL: Access expired 2 days ago (30 Nov, 00:45 Berlin). Posts to this account fail until it is reconnected.
+CRITICAL: Access expired 2 days ago (30 Nov, 00:45 Berlin). Posts to this account will fail until it is reconnected.
 Open since 2 Dec, 00:45 Berlin.
 Last successful post: 24 Nov, 00:45 Berlin.
 What to do: reconnect this account at https://app.postpost.dev
@@ -321,9 +321,9 @@ Harbour Agency publishes posts for you on social media.
 
 Please reconnect your Instagram account "North Bakery" by 2 Dec, 22:45 Berlin time. After that, we can't publish to it.
 
-This link opens your page to reconnect:
+This link opens your reconnect page:
 https://app.postpost.dev/connections/0123456789abcdef
-The page is on app.postpost.dev, the service that publishes your posts.
+The page is on app.postpost.dev, the service that we use to publish your posts.
 The link is for you alone, so please do not pass it on.
 
 If you are not sure that this message is genuine, please ask your contact at Harbour Agency before you open the link.
@@ -340,12 +340,12 @@ Reference: 0a1b2c3d4e""",
 Please reconnect your social media accounts
 Hello Bakery & Söhne,
 
-Please reconnect your Threads account "North Bakery". We can't publish to it any more.
+Please reconnect your Threads account "North Bakery". We can't publish to it anymore.
 Please reconnect your Instagram account "North Bakery" by 5 Dec, 00:45 Berlin time. After that, we can't publish to it.
 
-Please ask your contact person for your link to reconnect.
+Please ask your usual contact for your reconnect link.
 
-If you have questions, please ask your contact person.
+If you have questions, please ask your usual contact.
 We never ask for a password in a message.
 
 Reference: 0a1b2c3d4e""",

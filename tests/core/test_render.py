@@ -65,7 +65,7 @@ def source(**given: Any) -> Item:
         "subject": Subject(account="agency"),
         "severity": CRITICAL,
         "summary": "the API key is invalid or was revoked",
-        "remedy": "replace it with a valid key from https://app.postpost.dev",
+        "remedy": "replace the key with a valid one from https://app.postpost.dev",
         "deadline_at": None,
     }
     return item(incident(**usual | given), connection=None, target=None)
@@ -129,7 +129,7 @@ def test_a_token_that_has_expired_word_for_word() -> None:
     assert message.title == "[CRITICAL] Instagram @yourinstagram (Acme): token expired 30 minutes ago"
     assert message.body == (
         "Escalated to CRITICAL: access expired 30 minutes ago (22 Feb, 19:30 UTC)."
-        " Posts to this account fail until it is reconnected.\n"
+        " Posts to this account will fail until it is reconnected.\n"
         "Open since 15 Feb, 20:00 UTC.\n"
         "Last successful post: 21 Feb, 20:00 UTC.\n"
         "What to do: reconnect this account at https://app.postpost.dev\n"
@@ -167,7 +167,7 @@ def test_a_rejected_key_word_for_word() -> None:
         " New problems go unnoticed until the API accepts the key.\n"
         "The API key is invalid or was revoked.\n"
         "Open since 22 Feb, 20:00 UTC.\n"
-        "What to do: replace it with a valid key from https://app.postpost.dev\n"
+        "What to do: replace the key with a valid one from https://app.postpost.dev\n"
         "\n"
         "Incident 12 · message 0a1b2c3d4e"
     )
@@ -338,14 +338,14 @@ def test_countdowns_are_true_when_the_message_is_written(later: timedelta, said:
         pytest.param(
             "token has expired",
             "token has expired",
-            "Access has expired. Posts to this account fail until it is reconnected.",
+            "Access has expired. Posts to this account will fail until it is reconnected.",
             id="expired",
         ),
         pytest.param(
             "token has expired before its date, 2026-04-03 20:00 UTC",
             "token has expired before its date",
             "Access has expired before its date, 3 Apr, 20:00 UTC. "
-            "Posts to this account fail until it is reconnected.",
+            "Posts to this account will fail until it is reconnected.",
             id="before its date",
         ),
     ],
@@ -482,7 +482,9 @@ def test_a_channel_that_fails_has_no_account() -> None:
     )
     message = written(item(failing, connection=None, target=None))
     assert message.title == "[WARNING] Channel ops: messages are not delivered"
-    assert message.body.startswith("Alerts for this channel do not arrive.\n3 messages could not be sent.\n")
+    assert message.body.startswith(
+        "Alerts for this channel are not being delivered.\n3 messages could not be sent.\n"
+    )
 
 
 @pytest.mark.parametrize("rule", RuleName)

@@ -169,6 +169,6 @@ def test_who_left_the_workspace_is_a_problem_that_says_since_when(
         rule=RuleName.USER_NOT_MANAGED,
         severity=Severity.WARNING,
         summary=f"the workspace no longer lists this managed user{since}",
-        remedy="add the user to the workspace again, unless it left on purpose",
+        remedy="add the user to the workspace again, unless they were removed on purpose",
         dedup_key="user_not_managed",
     )

@@ -175,6 +175,6 @@ def user_removed(user: KnownUser) -> Problem:
         rule=RuleName.USER_NOT_MANAGED,
         severity=Severity.WARNING,
         summary=f"the workspace no longer lists this managed user{since}",
-        remedy="add the user to the workspace again, unless it left on purpose",
+        remedy="add the user to the workspace again, unless they were removed on purpose",
         dedup_key=RuleName.USER_NOT_MANAGED.value,
     )

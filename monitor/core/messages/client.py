@@ -107,7 +107,7 @@ class _ClientWriter:
         if not needs_reconnect(item):
             return f"There is a problem with {account}.\n{as_sentence(wording.localize(incident.summary))}"
         if not wording.is_ahead(item):
-            return f"Please reconnect {account}. We can't publish to it any more."
+            return f"Please reconnect {account}. We can't publish to it anymore."
         if incident.deadline_at is None:
             return f"Please reconnect {account}. Our permission to publish to it ends soon."
         return f"Please reconnect {account} by {self._time(incident.deadline_at)}. After that, we can't publish to it."
@@ -116,11 +116,11 @@ class _ClientWriter:
         if not self._to_reconnect:
             return []
         if not self.link:
-            return [f"Please ask {self._sender or 'your contact person'} for your link to reconnect."]
+            return [f"Please ask {self._sender or 'your usual contact'} for your reconnect link."]
         return [
-            "This link opens your page to reconnect:",
+            "This link opens your reconnect page:",
             self.link,
-            f"The page is on {urlsplit(self.link).hostname}, the service that publishes your posts.",
+            f"The page is on {urlsplit(self.link).hostname}, the service that we use to publish your posts.",
             "The link is for you alone, so please do not pass it on.",
         ]
 
@@ -138,7 +138,7 @@ class _ClientWriter:
         return f"We can publish to {self._account(item)} again{until}."
 
     def _closing(self) -> list[str]:
-        contact = f"your contact at {self._sender}" if self._sender else "your contact person"
+        contact = f"your contact at {self._sender}" if self._sender else "your usual contact"
         lines = [
             f"If you are not sure that this message is genuine, please ask {contact} before you open the link."
         ]

@@ -269,16 +269,14 @@ class _Writer:
         ahead = [item.incident.deadline_at for item in firsts if wording.is_ahead(item)]
         failing = len(firsts) - len(ahead)
         if not ahead:
-            return f"Posts to {counted(failing, 'account')} fail until they are reconnected."
+            return f"Posts to {counted(failing, 'account')} will fail until they are reconnected."
         first = min((moment for moment in ahead if moment), default=None)
         by_when = (
             f", the first in {format_roughly(first - wording.now)} ({wording.time(first)})" if first else ""
         )
         if not failing:
             return f"Posts to {counted(len(ahead), 'account')} will fail{by_when}."
-        return (
-            f"Posts to {counted(failing, 'account')} fail now. Posts to {len(ahead)} more will fail{by_when}."
-        )
+        return f"Posts to {counted(failing, 'account')} are failing now. Posts to {len(ahead)} more will fail{by_when}."
 
     def _block(self, items: Sequence[Item], *, is_alone: bool) -> str:
         """Write all about one subject; if it is alone in the message, the title names it already."""

@@ -90,7 +90,7 @@ def sample_items(account: str, now: datetime, dashboard_url: str) -> list[Item]:
             5,
             RuleName.API_UNREACHABLE,
             Severity.WARNING,
-            "the API returns errors: HTTP 500 Internal server error",
+            "the API is returning errors: HTTP 500 Internal server error",
         ),
         item(
             6,

@@ -23,7 +23,7 @@ from monitor.core.text import one_line, sanitize
 _KEPT_TIME = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC\b")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-_FAILS_UNTIL_RECONNECTED = "Posts to this account fail until it is reconnected."
+_FAILS_UNTIL_RECONNECTED = "Posts to this account will fail until it is reconnected."
 _UNCHECKED = "The monitor can't check the connections of {whose}."
 # What happens if nobody acts, by rule; publish errors and failed tests go by their cause.
 _CONSEQUENCES = {
@@ -34,7 +34,7 @@ _CONSEQUENCES = {
     RuleName.API_UNREACHABLE: f"{_UNCHECKED} It keeps retrying, and known expiry dates still raise alerts.",
     RuleName.BAD_ANSWER: "New problems may go unnoticed.",
     RuleName.RECONNECT_LINK_EXPIRING: "After that, the managed user can't open the link.",
-    RuleName.CHANNEL_FAILING: "Alerts for this channel do not arrive.",
+    RuleName.CHANNEL_FAILING: "Alerts for this channel are not being delivered.",
     RuleName.CLOCK_SKEW: "Polls, reminders and quiet hours may run at the wrong time.",
 }
 _PUBLISH_CONSEQUENCES = {
