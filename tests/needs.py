@@ -19,3 +19,8 @@ def needs_program(name: str, package: str) -> str:
     found = shutil.which(name)
     needs(found, f"{name} (apt install {package})")
     return found or name
+
+
+# For a scenario that takes long and whose point is what is decided, not how it is stored. The random lives, the tests
+# of storage and most scenarios run on both databases.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

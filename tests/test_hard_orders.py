@@ -20,6 +20,7 @@ from monitor.storage.database import Database
 from monitor.storage.outbox import LEASE, Notified
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel
+from tests.needs import on_sqlite
 from tests.simulator import Simulator
 
 DOWN = DeliveryError("HTTP 500")
@@ -478,6 +479,7 @@ def test_a_severity_that_a_channel_is_not_to_be_told_of_is_not_sent_to_it(simula
     assert len(simulator.channels["pager"].sent) == 1
 
 
+@on_sqlite
 def test_what_is_still_wrong_is_sent_however_long_the_channel_was_out_of_order(simulator: Simulator) -> None:
     simulator.ops.refusal = GONE
     simulator.list_connections(EXPIRED)
@@ -493,6 +495,7 @@ def test_what_is_still_wrong_is_sent_however_long_the_channel_was_out_of_order(s
     assert {"delivered"} == {row["state"] for row in simulator.rows("delivery_log")}
 
 
+@on_sqlite
 def test_what_is_never_taken_is_not_tried_for_ever(simulator: Simulator) -> None:
     simulator.ops.refusal = GONE
     simulator.list_connections(EXPIRED)

@@ -22,6 +22,7 @@ from monitor.sandbox.profiles import Contract, SocialProfile
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW
 from tests.fakes import FakeChannel, FrozenClock
+from tests.needs import on_sqlite
 from tests.sandbox.server import Server, serve
 from tests.sandbox.service import FakeService
 from tests.simulator import Simulator, moment
@@ -114,6 +115,7 @@ def renewing(
         simulator.deliver()
 
 
+@on_sqlite
 def test_a_youtube_token_renewed_hourly_is_told_of_only_when_the_api_says_that_it_has_expired(
     simulator: ConnectionTestSimulator,
 ) -> None:
@@ -133,6 +135,7 @@ def test_a_youtube_token_renewed_hourly_is_told_of_only_when_the_api_says_that_i
     assert simulator.titles()[1:] == ["[RESOLVED] YouTube @ann (agency): token is valid again"]
 
 
+@on_sqlite
 def test_facebook_dates_that_stop_moving_are_told_days_before_the_end(
     simulator: ConnectionTestSimulator,
 ) -> None:

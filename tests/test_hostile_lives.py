@@ -21,6 +21,7 @@ from monitor.providers.wire import read_connections
 from monitor.storage.database import Database
 from tests.factories import HOUR, MINUTE, NOW, connection
 from tests.fakes import FakeChannel
+from tests.needs import on_sqlite
 from tests.receivers import Answer, SmtpReceiver, http_receiver, smtp_receiver
 from tests.recorded_wire import RecordedWire, raw_body
 from tests.simulator import Simulator
@@ -183,6 +184,7 @@ def _csv(bodies: list[bytes]) -> set[str]:
 # Channels that misbehave
 
 
+@on_sqlite
 def test_a_url_that_leads_nowhere_a_half_answer_and_a_hang_are_failures_of_their_own_channels(
     database: Database,
 ) -> None:

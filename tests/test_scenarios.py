@@ -16,6 +16,7 @@ from monitor.storage import acknowledgements, silences
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, error, failure
 from tests.fakes import FakeChannel
+from tests.needs import on_sqlite
 from tests.simulator import Simulator, moment
 
 SOON = connection(
@@ -229,6 +230,7 @@ def test_one_failing_channel_is_retried_alone_and_told_through_the_other(simulat
     assert mails[2].title.startswith("[RESOLVED]")
 
 
+@on_sqlite
 def test_five_thousand_tokens_that_expire_at_once_are_one_message(simulator: Simulator) -> None:
     simulator.ops.body_limit = 2000
     simulator.ops.takes_attachments = True
@@ -258,6 +260,7 @@ def test_a_list_that_claims_for_one_poll_that_all_has_expired_is_not_believed(si
     assert simulator.rows("token_transitions", "WHERE to_status = 'expired'") == []
 
 
+@on_sqlite
 def test_an_open_incident_is_reminded_of_evenly_across_restarts(simulator: Simulator) -> None:
     simulator.routes = (Route(channels=("ops",), group_wait=timedelta(), remind_every=DAY),)
     simulator.list_connections(EXPIRED)

@@ -22,6 +22,7 @@ from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from tests.factories import DAY, HOUR, MINUTE, NOW, connection, failure
 from tests.fakes import FakeProvider, FrozenClock
+from tests.needs import on_sqlite
 from tests.simulator import EVERY, Simulator
 
 URL = "https://api.postpost.dev"
@@ -188,6 +189,7 @@ skewed = settings(
 )
 
 
+@on_sqlite
 @given(steps=lives())
 @example(
     steps=[("is set", 61 * DAY), ("restarts", None), ("lives", DAY), ("is set", timedelta()), ("lives", DAY)]
@@ -225,6 +227,7 @@ odd_headers = st.sampled_from(
 )
 
 
+@on_sqlite
 @given(odd=st.lists(odd_headers, min_size=1, max_size=8))
 @skewed
 def test_headers_of_which_at_most_two_of_five_are_odd_change_nothing(

@@ -15,12 +15,16 @@ from monitor.storage.database import Database
 from monitor.storage.erasure import erase
 from tests.factories import DAY, HOUR, MINUTE, NOW, failure
 from tests.fakes import FakeProvider
+from tests.needs import on_sqlite
 from tests.simulator import EVERY, Simulator
 
 NOTICE, WARNING, CRITICAL = Severity
 WEEK = 7 * DAY
 Entry: TypeAlias = dict[str, Any]
 Entries: TypeAlias = Callable[[datetime], Iterable[Entry]]
+
+
+pytestmark = on_sqlite
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from monitor.jobs.report_poll_rates import report_poll_rates
 from monitor.sandbox.fake_service import Shape
 from monitor.storage.database import Database
 from tests.factories import DAY, HOUR, MINUTE
+from tests.needs import on_sqlite
 from tests.sandbox.faults import Fault
 from tests.workspace_simulator import KEY, WorkspaceSimulator, add_user, profile, workspace_simulator
 
@@ -267,6 +268,7 @@ def test_an_api_that_is_down_is_one_problem_of_the_account_however_many_users_it
 # Budget
 
 
+@on_sqlite
 def test_a_budget_that_cannot_keep_the_interval_is_told_once_and_the_polls_are_spread_over_what_it_can(
     database: Database,
 ) -> None:
@@ -506,6 +508,7 @@ CLIENTS = {
 }
 
 
+@on_sqlite
 def test_each_of_300_clients_is_told_of_its_own_and_those_without_an_address_are_listed(
     database: Database,
 ) -> None:

@@ -168,7 +168,7 @@ def test_without_a_link_the_client_is_sent_to_whoever_manages_its_posts() -> Non
     message = render_for_client([replace(item(), reconnect_url="")], now=NOW, key="k1")
     assert message is not None
     assert "http" not in message.body
-    assert "ask your usual contact for your link" in message.body
+    assert "ask your usual contact for your reconnect link" in message.body
 
 
 def test_a_client_hears_nothing_of_what_it_has_disconnected() -> None:

@@ -234,7 +234,7 @@ Incident 12 · message 0a1b2c3d4e""",
     "API returns errors": (
         [refused(500, b'{"error": "Failed to fetch platform connections"}', Severity.WARNING)],
         """\
-[WARNING] Account north-bakery: API returns errors
+[WARNING] Account north-bakery: API is returning errors
 The monitor can't check the connections of this account. It keeps retrying, and known expiry dates still raise alerts.
 The API is returning errors: HTTP 500 Failed to fetch platform connections.
 Open since 2 Dec, 00:45 Berlin.

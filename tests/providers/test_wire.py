@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monitor.core.model import Connection, PublishError, TokenStatus
 from monitor.providers.base import ConnectionList
 from monitor.providers.fields import UnreadableError
-from monitor.providers.wire import read_connections
+from monitor.providers.wire import read_connections, response_digest
 
 from .conftest import payload
 
@@ -337,7 +337,7 @@ def test_whatever_the_body_it_is_read_or_unreadable(body: bytes) -> None:
 def test_the_digest_ignores_countdowns_and_nothing_else() -> None:
     listed = {"platformId": "linkedin-1", "tokenStatus": "valid", "tokenExpiresIn": "7d 3h"}
     first, counted_down, changed = (
-        read(listed | fields).response_digest
+        response_digest(json.dumps({"connections": [listed | fields]}).encode())
         for fields in ({}, {"tokenExpiresIn": "5h"}, {"tokenStatus": "expired"})
     )
     assert first == counted_down != changed
