@@ -73,7 +73,7 @@ def failure(outcome: Outcome = Outcome.SERVER_ERROR, **given: Any) -> Failure:
             {
                 "outcome": outcome,
                 "rule": rules.get(outcome, RuleName.API_UNREACHABLE),
-                "error": f"the API returns errors: {outcome}",
+                "error": f"the API is returning errors: {outcome}",
                 "remedy": "wait",
                 "scope": FailureScope.KEY if outcome is Outcome.UNAUTHORIZED else FailureScope.UNCLEAR,
             },

@@ -524,7 +524,7 @@ def test_a_doubt_hides_no_failure_that_comes_after_it(simulator: Simulator) -> N
     simulator.api.fails(failure(Outcome.SERVER_ERROR))
     simulator.advance(HOUR, step=MINUTE)
     [notified] = simulator.sent
-    assert notified.title.endswith("API returns errors")
+    assert notified.title.endswith("API is returning errors")
 
 
 def test_an_api_that_answers_now_and_then_is_one_problem(simulator: Simulator) -> None:

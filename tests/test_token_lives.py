@@ -308,7 +308,9 @@ def test_the_clock_goes_on_from_what_was_last_reported(
     walk(simulator, same(entry(platform, word, NOW + left)), HOUR)
     simulator.api.fails(failure(Outcome.SERVER_ERROR))
     simulator.advance(left + DAY, step=3 * HOUR)
-    notified = [message.severity for message in simulator.sent if "API returns errors" not in message.title]
+    notified = [
+        message.severity for message in simulator.sent if "API is returning errors" not in message.title
+    ]
     assert heard == notified
 
 
