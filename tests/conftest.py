@@ -4,6 +4,7 @@ Real databases for every test that asks for one: SQLite files, and a PostgreSQL 
 Also how hypothesis searches: ``--hypothesis-profile explore`` searches at random.
 """
 
+import logging
 import os
 import shutil
 import uuid
@@ -17,6 +18,7 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import make_url
 
+from monitor.logs import set_secrets
 from monitor.storage.database import Database
 from monitor.storage.tables import metadata
 from tests.postgres_for import administer, postgres_server
@@ -32,6 +34,17 @@ settings.load_profile("ci")
 
 # Makes a database of a kind, "sqlite" or "postgres", and gives its URL while the block lasts.
 NewDatabase: TypeAlias = Callable[[str], AbstractContextManager[str]]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a command configured about logging, or the next test can't capture lines below its level."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+    set_secrets(())
 
 
 @pytest.fixture(scope="session")

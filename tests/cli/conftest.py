@@ -1,7 +1,6 @@
 """A place to run the program in: a sandbox for an API, a receiver for a channel, a folder for the rest."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 import yaml
 
 from monitor.cli import main
 from monitor.clock import utc_now
-from monitor.logs import set_secrets
 from tests.receivers import HttpReceiver, http_receiver
 from tests.sandbox.server import Server, serve
 from tests.sandbox.service import FakeService
@@ -122,13 +119,3 @@ def cli_env(
             "channels": [{"name": "ops", "url_env": "OPS_URL"}],
         }
         yield cli_env
-
-
-@pytest.fixture(autouse=True)
-def _leave_no_trace() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
-    set_secrets(())
