@@ -48,6 +48,10 @@ class App:
         """The history database."""
         return self.context.database
 
+    def channels_notified_on(self, what: str) -> list[Channel]:
+        """Return the channels that get a message about the monitor itself: its start, stop or failure."""
+        return [self.context.channels[each.name] for each in self.config.channels if what in each.notify_on]
+
     def close(self) -> None:
         """Close all connections."""
         self.http.close()

@@ -1,13 +1,12 @@
 """Report the monitor's own state each cycle: to the heartbeat, to systemd, to channels."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from threading import Thread
 
 import structlog
 
 from monitor.app import App
-from monitor.channels.channel import Channel
 from monitor.core.evaluation.cycle import Cycle, CycleStatus, assess_cycle
 from monitor.core.messages.lifecycle import Downtime, open_incidents_line, started_message, stopping_message
 from monitor.core.text import counted
@@ -180,23 +179,17 @@ class CycleReporter:
             key=app.context.new_message_key(),
             time_zone=app.config.time_zone,
         )
-        send_lifecycle_notice(self._channels_notified_on("start"), message)
+        send_lifecycle_notice(self._app.channels_notified_on("start"), message)
 
     def send_stop_notices(self) -> list[Thread]:
         """Start to notify the channels with ``notify_on: stop`` that the monitor stops."""
         app = self._app
         return send_lifecycle_notice(
-            self._channels_notified_on("stop"),
+            self._app.channels_notified_on("stop"),
             stopping_message(
                 now=app.context.clock(), key=app.context.new_message_key(), time_zone=app.config.time_zone
             ),
         )
-
-    def _channels_notified_on(self, what: str) -> Iterator[Channel]:
-        app = self._app
-        for channel in app.config.channels:
-            if what in channel.notify_on:
-                yield app.context.channels[channel.name]
 
     def _health(self) -> tuple[Health, Mapping[str, datetime]]:
         scopes = self._app.context.poll_scopes

@@ -1,14 +1,12 @@
 """The notice that nothing can be saved: it can't wait in the history, so it is sent at once."""
 
 import socket
-from collections.abc import Sequence
 from datetime import timedelta
 from time import monotonic
 
 import structlog
 
 from monitor.app import App
-from monitor.channels.channel import Channel
 from monitor.core.messages.lifecycle import write_failure_message
 from monitor.core.text import one_line
 from monitor.jobs.lifecycle_notices import send_lifecycle_notice
@@ -42,7 +40,7 @@ class WriteFailureNotice:
             now=now,
             time_zone=app.config.time_zone,
         )
-        channels = _notified_channels(app)
+        channels = app.channels_notified_on("failure")
         log.error("database.failing", seconds=round(lasted.total_seconds()), notified=len(channels))
         send_lifecycle_notice(channels, message)
 
@@ -50,11 +48,3 @@ class WriteFailureNotice:
         """Note that the database can be written to."""
         self._failing_since = None
         self._is_sent = False
-
-
-def _notified_channels(app: App) -> Sequence[Channel]:
-    return [
-        app.context.channels[channel.name]
-        for channel in app.config.channels
-        if "failure" in channel.notify_on
-    ]
